@@ -1,0 +1,152 @@
+"""Owns the history: one append-only log of a cell's events and samples, written by one writer.
+
+A file of JSON lines. Each has `t` (host CLOCK_MONOTONIC, ns) and `kind`:
+
+- `event`: `what` happened (`fault.applied`, `load.started`, ...) and its fields;
+- `sample`: `of` a source (`A/anonymous`, `A/memory`, `wire/swap`) the integer values `v` that
+  changed since the source's last sample: a value that is not repeated is unchanged.
+"""
+
+from __future__ import annotations
+
+import bisect
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from testbed.clock import NS, now_ns
+from testbed.errors import TestbedFault
+
+MAX_LINE_BYTES = 1 << 16
+Point = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened at `t_ns`, with its fields."""
+
+    t_ns: int
+    what: str
+    fields: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        return str(self.fields.get("name", ""))
+
+
+class Writer:
+    """The one writer of a history file. Every event is on disk before the call returns."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file = path.open("xb", buffering=1 << 16)
+        self._last: dict[str, dict[str, int]] = {}
+
+    def event(self, what: str, **fields: Any) -> int:
+        """Appends an event and returns its time. Raises TestbedFault if the disk refuses it."""
+        t_ns = now_ns()
+        self._append({"t": t_ns, "kind": "event", "what": what, **fields})
+        self.flush()
+        return t_ns
+
+    def sample(self, source: str, values: Mapping[str, int]) -> None:
+        """Appends what changed; the first sample of a source is whole."""
+        before = self._last.setdefault(source, {})
+        changed = {key: value for key, value in values.items() if before.get(key) != value}
+        if changed:
+            before.update(changed)
+            self._append({"t": now_ns(), "kind": "sample", "of": source, "v": changed})
+
+    def _append(self, record: Mapping[str, Any]) -> None:
+        try:
+            self._file.write(json.dumps(record, separators=(",", ":")).encode() + b"\n")
+        except OSError as error:
+            raise TestbedFault(f"cannot write the history: {error}", where=str(self._path)) from error
+
+    def flush(self) -> None:
+        try:
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            raise TestbedFault(f"cannot write the history: {error}", where=str(self._path)) from error
+
+    def close(self) -> None:
+        """Idempotent; what was written stays, even if the last flush fails."""
+        if not self._file.closed:
+            try:
+                self._file.close()
+            except OSError as error:
+                raise TestbedFault(f"cannot write the history: {error}", where=str(self._path)) from error
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """A history as read: events in order, and a series of (t_ns, value) for each `SOURCE.FIELD`."""
+
+    events: tuple[Event, ...] = ()
+    values: Mapping[str, tuple[Point, ...]] = field(default_factory=dict)
+    damaged_lines: int = 0
+    last_ns: int = 0
+
+    def series(self, name: str) -> tuple[Point, ...]:
+        """Points at which `name` changed; empty if it was never seen."""
+        return self.values.get(name, ())
+
+    def value_at(self, name: str, t_ns: int) -> int | None:
+        """The value in force at `t_ns`, None before the first sample."""
+        points = self.series(name)
+        index = bisect.bisect_right(points, t_ns, key=lambda point: point[0])
+        return points[index - 1][1] if index else None
+
+    def events_of(self, what: str) -> Iterator[Event]:
+        return (event for event in self.events if event.what == what)
+
+    def first(self, what: str, name: str | None = None) -> Event | None:
+        """The first event `what` (of `name`), None if it never happened."""
+        return next((e for e in self.events_of(what) if name is None or e.name == name), None)
+
+    def seconds(self, from_ns: int, to_ns: int) -> float:
+        return (to_ns - from_ns) / NS
+
+
+def read(path: Path) -> History:
+    """Reads a history. A damaged line (a cell that was killed, a lying disk) is counted, never fatal."""
+    events: list[Event] = []
+    values: dict[str, list[Point]] = {}
+    damaged = 0
+    last_ns = 0
+    with path.open("rb") as file:
+        while line := file.readline(MAX_LINE_BYTES):
+            record = _record(line)
+            if record is None or record["t"] < last_ns:
+                damaged += 1
+                continue
+            t_ns: int = record.pop("t")
+            last_ns = t_ns
+            if record["kind"] == "event":
+                del record["kind"]
+                events.append(Event(t_ns, record.pop("what"), record))
+            else:
+                for key, value in record["v"].items():
+                    values.setdefault(f"{record['of']}.{key}", []).append((t_ns, value))
+    frozen = {name: tuple(points) for name, points in values.items()}
+    return History(tuple(events), frozen, damaged, last_ns)
+
+
+def _record(line: bytes) -> dict[str, Any] | None:
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(record, dict) or type(record.get("t")) is not int or record["t"] < 0:
+        return None
+    if record.get("kind") == "event" and isinstance(record.get("what"), str):
+        return record
+    values = record.get("v")
+    if record.get("kind") == "sample" and isinstance(record.get("of"), str) and isinstance(values, dict):
+        if all(type(value) is int for value in values.values()):
+            return record
+    return None

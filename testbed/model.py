@@ -1,0 +1,177 @@
+"""Owns the frozen values that flow from plan to report: what a cell is, before anything boots."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+SCHEMA = 1
+
+
+class Value(BaseModel):
+    """Base of the plan's values: frozen, no unknown keys, JSON both ways."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class PlannedNic(Value):
+    """One NIC: `tap` is its host side, `ifname` its name in the guest (its link's name)."""
+
+    link: str
+    model: str
+    mac: str
+    address: str
+    tap: str
+    ifname: str
+    rx_ring: int | None = None
+
+
+class PlannedDisk(Value):
+    """An empty disk made for the cell; in the guest `/dev/testbed/NAME`."""
+
+    name: str
+    size_bytes: int
+
+
+class PlannedMachine(Value):
+    """One guest. `kernel` is a key of `Plan.kernels`."""
+
+    name: str
+    memory_bytes: int
+    vcpus: int
+    kernel: str
+    nics: tuple[PlannedNic, ...]
+    disks: tuple[PlannedDisk, ...]
+    sysctl: dict[str, str] = {}
+
+
+class PlannedLink(Value):
+    """One bridge in the lab's network namespace; `host_address` only on the management link."""
+
+    name: str
+    bridge: str
+    subnet: str
+    management: bool
+    host_address: str | None = None
+
+
+class KernelSpec(Value):
+    """What to boot: `base` plus patch sets in order, or a prebuilt package.
+
+    Written `SET[+SET...][@BASE]`: `stock`, `vanilla-2007`, `stock@6.1`; `debian` is the prebuilt.
+    """
+
+    base: str
+    sets: tuple[str, ...] = ()
+    prebuilt: bool = False
+
+    @property
+    def label(self) -> str:
+        if self.prebuilt:
+            return "debian"
+        return "+".join(self.sets) or "stock"
+
+
+class PlannedKernel(Value):
+    """A kernel by content: `digest` names its folder in the kernel cache."""
+
+    spec: KernelSpec
+    digest: str
+
+
+class PlannedLoad(Value):
+    """A process of ours in a guest: `slot` is its place in the machine's witness page.
+
+    `options` are the plugin's own fields, validated by it (loads/KIND.py).
+    """
+
+    name: str
+    kind: str
+    machine: str
+    slot: int
+    options: dict[str, Any]
+
+
+class PlannedTransport(Value):
+    """How A reaches its swap (or file system) on C; `options` as for loads (transports/KIND.py)."""
+
+    kind: str
+    client: str
+    server: str
+    options: dict[str, Any]
+
+
+class PlannedEvent(Value):
+    """One deed of the timeline, `at_s` seconds after the steady state was reached."""
+
+    at_s: float
+    do: Literal["apply", "revert", "start", "stop"]
+    name: str
+
+
+class PlannedFault(Value):
+    """A fault by name; `options` as for loads (faults/KIND.py)."""
+
+    name: str
+    kind: str
+    options: dict[str, Any]
+
+
+class Judging(Value):
+    """All that the judge is told of the playbook; never a kernel's name nor an expectation.
+
+    Series are named `SOURCE.FIELD`, e.g. `A/anonymous.work_units`. `heals` names the faults
+    whose revert is the judging point; without any it is the end of the timeline.
+    """
+
+    subject: str
+    progress: tuple[str, ...]
+    in_flight: str | None
+    free_pages: tuple[str, ...] = ()
+    heals: tuple[str, ...]
+    requires: tuple[Literal["in-flight", "still", "exhausted"], ...]
+    finish: Literal["sweep", "exit"]
+    finish_loads: tuple[str, ...]
+    still_s: float = 5.0
+    bound_s: float = 300.0
+    slow_share: float = 0.25
+    rate_window_s: float = 5.0
+    finish_s: float = 120.0
+
+
+class Labels(Value):
+    """What people call the cell. The judge never sees it."""
+
+    playbook: str
+    form: str
+    variant: str
+    kernel: str
+    nic: str
+    transport: str
+    repeat: int
+    expect: str | None
+
+
+class Plan(Value):
+    """One cell, absolute: addresses, events, content hashes and a seed. Written before anything boots."""
+
+    schema_version: int = SCHEMA
+    cell: str
+    seed: int
+    accelerator: Literal["auto", "kvm", "tcg"]
+    labels: Labels
+    links: tuple[PlannedLink, ...]
+    machines: tuple[PlannedMachine, ...]
+    kernels: dict[str, PlannedKernel]
+    image: str
+    transport: PlannedTransport
+    loads: tuple[PlannedLoad, ...]
+    faults: tuple[PlannedFault, ...]
+    events: tuple[PlannedEvent, ...]
+    steady_s: float
+    judging: Judging
+    inputs: dict[str, str]
+
+    def machine(self, name: str) -> PlannedMachine:
+        return next(machine for machine in self.machines if machine.name == name)

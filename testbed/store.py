@@ -1,0 +1,86 @@
+"""Owns the result folder of a cell: its file names, how they are written, what the judge may read."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from testbed import history
+from testbed.errors import TestbedFault, UsageError
+from testbed.model import Judging, Plan
+
+PLAN = "plan.json"
+HISTORY = "history.jsonl"
+ENVIRONMENT = "environment.json"
+VERDICT = "verdict.json"
+REPORT = "report.html"
+MAX_CONSOLE_BYTES = 64 << 20
+
+
+def console_name(machine: str) -> str:
+    return f"console-{machine}.log"
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Writes beside `path` and renames: a reader sees the old file or the new one, never half."""
+    temporary = None
+    try:
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+            temporary = Path(file.name)
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    except OSError as error:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+        raise TestbedFault(
+            f"cannot write: {error.strerror}", where=str(path), hint="free some disk space; what was saved before is kept"
+        ) from error
+
+
+def write_json(path: Path, value: Any) -> None:
+    write_atomically(path, json.dumps(value, indent=1, sort_keys=True).encode() + b"\n")
+
+
+def write_plan(folder: Path, plan: Plan) -> None:
+    """Makes the result folder and puts the plan into it, before anything boots."""
+    folder.mkdir(parents=True)
+    write_json(folder / PLAN, plan.model_dump(mode="json"))
+
+
+def read_plan(folder: Path) -> Plan:
+    return Plan.model_validate(_read_json(folder / PLAN))
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_bytes())
+    except FileNotFoundError as error:
+        raise UsageError("no such file: is this a result folder?", where=str(path)) from error
+    except ValueError as error:
+        raise UsageError(f"not JSON: {error}", where=str(path)) from error
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What the judge sees: its rules, the history, the consoles by machine. No labels."""
+
+    judging: Judging
+    history: history.History
+    consoles: dict[str, bytes]
+
+
+def read_evidence(folder: Path) -> Evidence:
+    """Reads a result folder for the judge, leaving every label behind."""
+    rules = Judging.model_validate(_read_json(folder / PLAN)["judging"])
+    consoles = {}
+    for path in sorted(folder.glob("console-*.log")):
+        with path.open("rb") as file:
+            consoles[path.stem.removeprefix("console-")] = file.read(MAX_CONSOLE_BYTES)
+    return Evidence(rules, history.read(folder / HISTORY), consoles)
