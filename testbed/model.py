@@ -83,13 +83,16 @@ class PlannedKernel(Value):
 class PlannedLoad(Value):
     """A process of ours in a guest: `slot` is its place in the machine's witness page.
 
-    `options` are the plugin's own fields, validated by it (loads/KIND.py).
+    `options` are the plugin's own fields, validated by it (loads/KIND.py). `page_kind` is the layout
+    of the slot (testbed/guest/witness.h). An `early` load runs from before the steady state on.
     """
 
     name: str
     kind: str
     machine: str
     slot: int
+    page_kind: str
+    start: Literal["early", "timeline"]
     options: dict[str, Any]
 
 
@@ -122,10 +125,15 @@ class Judging(Value):
     """All that the judge is told of the playbook; never a kernel's name nor an expectation.
 
     Series are named `SOURCE.FIELD`, e.g. `A/anonymous.work_units`. `heals` names the faults
-    whose revert is the judging point; without any it is the end of the timeline.
+    whose revert is the judging point; without any it is the end of the timeline. `faults` are
+    all that the timeline applies: one that is not in the history as in force voids the cell.
+    `server` is the machine whose contention would also fake slowness. The judging point lies at
+    `begin_at_s` on the timeline: where nothing is healed, where the heal would have been.
     """
 
     subject: str
+    server: str | None = None
+    faults: tuple[str, ...] = ()
     progress: tuple[str, ...]
     in_flight: str | None
     free_pages: tuple[str, ...] = ()
@@ -135,6 +143,7 @@ class Judging(Value):
     finish_loads: tuple[str, ...]
     still_s: float = 5.0
     bound_s: float = 300.0
+    begin_at_s: float = 0.0
     slow_share: float = 0.25
     rate_window_s: float = 5.0
     finish_s: float = 120.0
@@ -154,7 +163,11 @@ class Labels(Value):
 
 
 class Plan(Value):
-    """One cell, absolute: addresses, events, content hashes and a seed. Written before anything boots."""
+    """One cell, absolute: addresses, events, content hashes and a seed. Written before anything boots.
+
+    `watched_devices` are the block devices of the judged machine, as its /sys/block names them, in
+    the order in which the blocksampler numbers them. Without a transport the lab is to play with.
+    """
 
     schema_version: int = SCHEMA
     cell: str
@@ -165,11 +178,12 @@ class Plan(Value):
     machines: tuple[PlannedMachine, ...]
     kernels: dict[str, PlannedKernel]
     image: str
-    transport: PlannedTransport
+    transport: PlannedTransport | None
     loads: tuple[PlannedLoad, ...]
     faults: tuple[PlannedFault, ...]
     events: tuple[PlannedEvent, ...]
     steady_s: float
+    watched_devices: tuple[str, ...] = ()
     judging: Judging
     inputs: dict[str, str]
 

@@ -5,9 +5,13 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from pydantic import ValidationError
 
 from testbed import history
 from testbed.errors import TestbedFault, UsageError
@@ -55,7 +59,16 @@ def write_plan(folder: Path, plan: Plan) -> None:
 
 
 def read_plan(folder: Path) -> Plan:
-    return Plan.model_validate(_read_json(folder / PLAN))
+    with _a_plan(folder):
+        return Plan.model_validate(_read_json(folder / PLAN))
+
+
+@contextmanager
+def _a_plan(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except (KeyError, TypeError, ValidationError) as error:
+        raise UsageError("not a plan that this version reads", where=str(folder / PLAN)) from error
 
 
 def _read_json(path: Path) -> Any:
@@ -78,7 +91,8 @@ class Evidence:
 
 def read_evidence(folder: Path) -> Evidence:
     """Reads a result folder for the judge, leaving every label behind."""
-    rules = Judging.model_validate(_read_json(folder / PLAN)["judging"])
+    with _a_plan(folder):
+        rules = Judging.model_validate(_read_json(folder / PLAN)["judging"])
     consoles = {}
     for path in sorted(folder.glob("console-*.log")):
         with path.open("rb") as file:

@@ -1,0 +1,26 @@
+# Two commands do all: `make demo` plays the main job, `make test` passes the tests.
+TESTBED := .venv/bin/testbed
+
+.PHONY: setup demo test test-pure nightly clean
+
+setup:
+	./setup.sh
+
+# The prebuilt kernel first: its verdict needs no build. Then the three that are built.
+demo: setup
+	$(TESTBED) run flood --kernel debian --kernel stock --kernel vanilla-2007 --kernel complete-rx
+
+test: setup
+	.venv/bin/ruff check testbed tests benchmarks
+	.venv/bin/ruff format --check testbed tests benchmarks
+	.venv/bin/mypy
+	.venv/bin/pytest -m "not nightly"
+
+test-pure: setup
+	.venv/bin/pytest -m "not namespace and not vm and not browser and not nightly"
+
+nightly: setup
+	.venv/bin/pytest
+
+clean:
+	rm -rf .venv build *.egg-info

@@ -1,0 +1,117 @@
+"""Owns the way of a campaign: every cell built, run, judged and reported in turn, finished ones kept.
+
+A cell's folder is named by what the cell is and by the hash of its inputs, so cells of several days
+make one table, and a changed kernel never inherits an old verdict.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+
+from testbed import store
+from testbed.campaign.expectation import Cell
+from testbed.errors import TestbedError, TestbedFault
+from testbed.judge import judge
+from testbed.judge.values import Verdict, read_verdict, write_verdict
+from testbed.model import Plan
+from testbed.run import cell as run_stage
+from testbed.run.observe import Listener
+
+log = logging.getLogger(__name__)
+
+ATTEMPTS = 2
+"""A fault of the testbed is tried once more: it says nothing of the kernel."""
+
+Builder = Callable[[Plan], run_stage.Inputs]
+Display = Callable[[Plan], AbstractContextManager[Listener]]
+
+
+@dataclass(frozen=True, slots=True)
+class Played:
+    """A cell that has its verdict: `fresh` if it was run now, not found."""
+
+    folder: Path
+    plan: Plan
+    verdict: Verdict
+    fresh: bool
+
+
+def folder_name(plan: Plan) -> str:
+    """`vanilla-2007-r1-3fa9c1d2`: readable, and unique by content."""
+    content = plan.model_dump(mode="json")
+    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
+    return f"{plan.cell.replace('/', '-')}-{digest}"
+
+
+def play(
+    plans: Sequence[Plan],
+    into: Path,
+    build: Builder,
+    display: Display,
+    *,
+    keep: run_stage.Keeper | None = None,
+) -> Iterator[Played | TestbedError]:
+    """Yields each cell's outcome as soon as there is one; an error of one cell does not end the rest."""
+    for plan in plans:
+        folder = into / folder_name(plan)
+        done = _finished(folder)
+        if done is not None:
+            yield Played(folder, plan, done, fresh=False)
+            continue
+        try:
+            inputs = build(plan)
+            _run(plan, inputs, folder, display, keep)
+            yield Played(folder, plan, judge_folder(folder), fresh=True)
+        except TestbedError as error:
+            yield error
+
+
+def judge_folder(folder: Path) -> Verdict:
+    """Judges what lies in `folder` (again), and writes the verdict beside it."""
+    verdict = judge(store.read_evidence(folder))
+    write_verdict(folder, verdict)
+    return verdict
+
+
+def _run(
+    plan: Plan, inputs: run_stage.Inputs, folder: Path, display: Display, keep: run_stage.Keeper | None
+) -> None:
+    for attempt in range(1, ATTEMPTS + 1):
+        _set_aside(folder)
+        try:
+            with display(plan) as listener:
+                run_stage.run(plan, inputs, folder, listener, keep=keep)
+            return
+        except TestbedFault as error:
+            if attempt == ATTEMPTS:
+                raise
+            log.warning("%s: %s; trying once more", plan.cell, error)
+
+
+def _finished(folder: Path) -> Verdict | None:
+    return read_verdict(folder) if (folder / store.VERDICT).exists() else None
+
+
+def _set_aside(folder: Path) -> None:
+    """A cell that was cut short is kept under another name: nothing is lost, nothing is mixed."""
+    if not folder.exists():
+        return
+    count = 1
+    while (aside := folder.with_name(f"{folder.name}.unfinished-{count}")).exists():
+        count += 1
+    folder.rename(aside)
+
+
+def cells_of(into: Path) -> list[Cell]:
+    """Every finished cell below a campaign's folder, in a stable order."""
+    found = []
+    for path in sorted(into.glob(f"*/{store.VERDICT}")):
+        if ".unfinished-" not in path.parent.name:
+            found.append(Cell(path.parent, store.read_plan(path.parent), read_verdict(path.parent)))
+    return found

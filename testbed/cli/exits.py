@@ -1,0 +1,66 @@
+"""Owns the exit codes and how an error is shown."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Callable
+from enum import IntEnum
+from typing import Any, ParamSpec
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from testbed.errors import TestbedError, UsageError
+
+P = ParamSpec("P")
+
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+class Exit(IntEnum):
+    """What a command's exit code says."""
+
+    MET = 0
+    NOT_MET = 1
+    USAGE = 2
+    INCONCLUSIVE = 3
+    FAULT = 4
+    INTERRUPTED = 130
+
+
+TABLE = (
+    "Exit codes: 0 done, or every expectation met; 1 an expectation not met; 2 usage: an input is wrong; "
+    "3 inconclusive, or a control failed; 4 fault of the testbed or its host; 130 interrupted."
+)
+
+
+def shows_errors(command: Callable[P, None]) -> Callable[P, None]:
+    """Turns our errors into a message with its place and remedy, and an exit code."""
+
+    @functools.wraps(command)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            command(*args, **kwargs)
+        except TestbedError as error:
+            show(error)
+            raise typer.Exit(Exit.USAGE if isinstance(error, UsageError) else Exit.FAULT) from error
+        except KeyboardInterrupt as error:
+            err.print("[yellow]interrupted[/]: healed, saved and torn down")
+            raise typer.Exit(Exit.INTERRUPTED) from error
+
+    return wrapped
+
+
+def show(error: TestbedError) -> None:
+    kind = "error" if isinstance(error, UsageError) else "testbed fault"
+    err.print(f"[bold red]{kind}[/]: {escape(str(error))}")
+    if error.hint:
+        err.print(f"  [dim]hint:[/] {escape(error.hint)}")
+
+
+def print_json(value: Any) -> None:
+    """For programs: one JSON document on standard output, no markup."""
+    print(json.dumps(value, indent=1, sort_keys=True))

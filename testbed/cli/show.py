@@ -1,0 +1,140 @@
+"""Owns how plans, verdicts and tables look on a terminal, and as JSON for programs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.markup import escape
+from rich.table import Table
+
+from testbed.campaign.expectation import Cell
+from testbed.campaign.play import Played
+from testbed.campaign.summary import Summary
+from testbed.doctor import Check
+from testbed.model import Plan
+from testbed.units import show_bytes, show_seconds
+
+COLOURS = {
+    "recovered": "green",
+    "slow": "yellow",
+    "inconclusive": "magenta",
+}
+FAILED = "red"
+MET = {"met": "[green]as expected[/]", "not met": "[red]not as expected[/]", "inconclusive": "", "none": ""}
+
+
+def outcome(name: str) -> str:
+    """An outcome in its colour."""
+    return f"[{COLOURS.get(name, FAILED)}]{name}[/]"
+
+
+def cell(one: Cell) -> str:
+    """One line, and the reason on the next."""
+    recover = one.verdict.time_to_recover_s
+    after = f" after {show_seconds(round(recover, 1))}" if recover is not None else ""
+    return (
+        f"{escape(one.plan.cell)}: {outcome(one.verdict.outcome)}{after}  {MET[one.met]}\n"
+        f"  [dim]{escape(one.verdict.reason)}[/]"
+    )
+
+
+def played(one: Played) -> str:
+    kept = "" if one.fresh else "  [dim](kept from an earlier run)[/]"
+    return cell(Cell(one.folder, one.plan, one.verdict)) + kept
+
+
+def cell_json(one: Cell) -> dict[str, Any]:
+    return {
+        "cell": one.plan.cell,
+        "folder": str(one.folder),
+        "expect": one.plan.labels.expect,
+        "met": one.met,
+        "verdict": one.verdict.model_dump(mode="json"),
+    }
+
+
+def summary(table: Summary) -> RenderableType:
+    """The table of verdicts, then what the controls say of it."""
+    drawn = Table(box=None, pad_edge=False)
+    for column in ("playbook", "variant", "transport", "NIC", "kernel", "outcome", "time to recover", "expected"):
+        drawn.add_column(column)
+    for row in table.rows:
+        words = " \u00b7 ".join(
+            f"[{COLOURS.get(p.outcome, FAILED)}]{escape(p.words)}[/]" for p in row.proportions
+        ) or escape(row.words)
+        if row.proportions and row.inconclusive:
+            words += f" \u00b7 {row.inconclusive} inconclusive"
+        drawn.add_row(
+            f"{row.playbook} {row.form}",
+            row.variant or "-",
+            row.transport,
+            row.nic,
+            row.kernel,
+            words,
+            row.times.words,
+            row.expect or "-",
+        )
+    return Group(drawn, f"controls: {escape(table.statement)}")
+
+
+def summary_json(table: Summary, cells: Sequence[Cell], index: Path) -> dict[str, Any]:
+    return {
+        "report": str(index),
+        "controls": {"state": table.state, "statement": table.statement},
+        "rows": [
+            {
+                "playbook": row.playbook,
+                "form": row.form,
+                "variant": row.variant,
+                "transport": row.transport,
+                "nic": row.nic,
+                "kernel": row.kernel,
+                "expect": row.expect,
+                "words": row.words,
+                "times": row.times.words,
+            }
+            for row in table.rows
+        ],
+        "cells": [cell_json(one) for one in cells],
+    }
+
+
+def plan(one: Plan) -> RenderableType:
+    """What would be done, in time."""
+    table = Table(title=one.cell, title_justify="left", box=None)
+    table.add_column("at", justify="right")
+    table.add_column("deed")
+    table.add_column("what")
+    for event in one.events:
+        table.add_row(show_seconds(event.at_s), event.do, event.name)
+    table.add_row(show_seconds(one.judging.begin_at_s), "judge", f"within {show_seconds(one.judging.bound_s)}")
+    machines = ", ".join(
+        f"{m.name} {show_bytes(m.memory_bytes)} on {one.kernels[m.kernel].spec.label}" for m in one.machines
+    )
+    inputs = "\n".join(f"  {name}: {value}" for name, value in sorted(one.inputs.items()))
+    return Group(table, f"machines: {machines}", f"inputs:\n{inputs}")
+
+
+def check_json(check: Check) -> dict[str, Any]:
+    return {
+        "name": check.name,
+        "ok": check.ok,
+        "needed": check.needed,
+        "detail": check.detail,
+        "remedy": check.remedy,
+    }
+
+
+def checks(found: Sequence[Check]) -> RenderableType:
+    """A line a capability; under each lack its remedy."""
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for check in found:
+        mark = "[green]ok[/]" if check.ok else ("[red]lacking[/]" if check.needed else "[yellow]without[/]")
+        detail = escape(check.detail)
+        if not check.ok and check.remedy:
+            detail += f"\n[dim]{escape(check.remedy)}[/]"
+        table.add_row(mark, check.name, detail)
+    return table

@@ -1,0 +1,192 @@
+"""Owns what may stand in topology and playbook files: the models of their TOML."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field, StringConstraints, field_validator
+
+from testbed.load import Bytes, Configuration, Count, Flag, Seconds
+from testbed.model import Value
+
+Scalar = str | int | float
+
+LinkName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,11}$")]
+MachineName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9-]{0,11}$")]
+DiskName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,19}$")]
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,31}$")]
+ParameterName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
+
+Outcome = Literal[
+    "recovered", "slow", "stalled", "livelocked", "oom-killed", "io-error", "crashed", "corrupt", "inconclusive"
+]
+"""The judge's outcomes (testbed/judge/values.py, which stands above this; a test compares the two)."""
+
+Precondition = Literal["in-flight", "still", "exhausted"]
+
+
+# --- topology ------------------------------------------------------------------------------------
+
+
+class LinkTable(Value):
+    """A network segment: one bridge. `management`: the one that control traffic uses."""
+
+    subnet: str
+    management: Flag = False
+
+
+class NicTable(Value):
+    """A NIC on a link; `rx_ring` is the number of receive descriptors (`ethtool -G`)."""
+
+    link: str
+    model: str = "e1000e"
+    rx_ring: Count | None = Field(default=None, ge=1, le=4096)
+
+
+class DiskTable(Value):
+    """An empty disk; in the guest `/dev/testbed/NAME`."""
+
+    name: DiskName
+    size: Bytes
+
+
+class MachineTable(Value):
+    """A guest. `memory_prebuilt` is its memory where the kernel is a distribution's, which needs more."""
+
+    memory: Bytes
+    memory_prebuilt: Bytes | None = None
+    vcpus: Count = Field(default=1, ge=1, le=16)
+    kernel: Literal["under-test", "support"] = "support"
+    nics: tuple[NicTable, ...] = Field(min_length=1)
+    disks: tuple[DiskTable, ...] = ()
+    sysctl: dict[str, Scalar] = {}
+
+    @field_validator("sysctl")
+    @classmethod
+    def _words(cls, value: dict[str, Scalar]) -> dict[str, Scalar]:
+        for key, setting in value.items():
+            if not f"{key}{setting}".isprintable() or not key or " " in key or "/" in key:
+                raise ValueError(f"{key!r} = {setting!r} is no sysctl: write \"net.core.rmem_max\" = 16777216")
+        return value
+
+
+class Topology(Configuration):
+    """Machines, their NICs and disks, and the links between them. The management link is implicit."""
+
+    title: str = ""
+    links: dict[LinkName, LinkTable] = Field(min_length=1)
+    machines: dict[MachineName, MachineTable] = Field(min_length=1)
+
+
+# --- playbook ------------------------------------------------------------------------------------
+
+
+class Parameter(Value):
+    """A value that forms, variants and `--set` may change; `"$name"` stands for it elsewhere."""
+
+    default: Scalar
+    min: Scalar | None = None
+    max: Scalar | None = None
+    help: str = ""
+
+
+class Variant(Value):
+    """The playbook with something left out. With `control` it must come out so on every kernel.
+
+    `without` names faults and loads that do not happen, `forever` faults that are not healed: the
+    judging point is then where the heal would have been.
+    """
+
+    description: str
+    without: tuple[str, ...] = ()
+    forever: tuple[str, ...] = ()
+    requires: tuple[Precondition, ...] | None = None
+    control: str | None = None
+    parameters: dict[ParameterName, Scalar] = {}
+
+
+class Opening(Configuration):
+    """The part of a playbook that says which values the rest is read with."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    parameters: dict[ParameterName, Parameter] = {}
+    forms: dict[Name, dict[ParameterName, Scalar]] = {}
+    variants: dict[Name, Variant] = {}
+
+
+class TransportTable(Value):
+    """How `client` reaches what `server` serves; the other keys are the transport's own."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    kind: str
+    client: str
+    server: str
+    allow_beyond_timers: Flag = False
+
+
+class LoadTable(Value):
+    """A process of ours `on` a machine; the other keys are the load's own."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    kind: str
+    on: str
+
+
+class Deed(Value):
+    """One entry of the timeline: exactly one of `fault`, `heal`, `start`, `stop`.
+
+    `at` counts from the steady state. With `for` a fault is healed, a load stopped, that much later.
+    `fault` is a kind, `name` what the rest of the playbook calls it; its other keys are the fault's own.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    at: Seconds
+    for_: Seconds | None = Field(default=None, alias="for")
+    fault: str | None = None
+    name: Name | None = None
+    heal: str | None = None
+    start: str | None = None
+    stop: str | None = None
+
+
+class Judge(Value):
+    """What the verdict rests on. What is not said follows from transport and loads.
+
+    `progress` and `in_flight` are series, as in `A/anonymous-1.work_units`; `heals` names the faults
+    whose heal is the judging point (else all that are healed); `finish` is the proof at the end: a
+    sweep over every page, or the job's exit; `finish_within` bounds that proof.
+    """
+
+    requires: tuple[Precondition, ...] = ("in-flight", "still", "exhausted")
+    finish: Literal["sweep", "exit"] = "sweep"
+    finish_loads: tuple[str, ...] | None = None
+    finish_within: Seconds = 120.0
+    progress: tuple[str, ...] | None = None
+    in_flight: str | None = None
+    heals: tuple[str, ...] | None = None
+    still: Seconds = 5.0
+    bound: Seconds = 300.0
+    rate_window: Seconds = 5.0
+    slow_share: float = Field(default=0.25, ge=0, le=1)
+
+
+class Playbook(Configuration):
+    """A question to a kernel, and the timeline that asks it."""
+
+    title: str
+    question: str
+    source: str
+    topology: str
+    steady: Seconds = 5.0
+    parameters: dict[ParameterName, Parameter] = {}
+    forms: dict[Name, dict[ParameterName, Scalar]] = {}
+    transport: TransportTable
+    loads: dict[Name, LoadTable] = {}
+    timeline: tuple[Deed, ...] = ()
+    judge: Judge
+    variants: dict[Name, Variant] = {}
+    expect: dict[str, Outcome | tuple[Outcome, ...]] = {}

@@ -1,0 +1,95 @@
+"""What goes wrong on purpose: from the host, read back, and reverted with the guest dead.
+
+A fault is one file: a frozen pydantic model with a `kind`; its fields are its keys in the TOML.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar, Protocol
+
+from testbed.errors import UsageError, nearest
+from testbed.machines.wire import Count, Flow
+
+
+class FaultNetwork(Protocol):
+    """The broker, as far as faults need it (machines/client.py)."""
+
+    def block(self, name: str, flows: Sequence[Flow]) -> None: ...
+
+    def unblock(self, name: str) -> None: ...
+
+    def blocked(self) -> dict[str, Count]: ...
+
+    def limit_rate(self, tap: str, bits_per_s: int) -> None: ...
+
+    def delay(self, tap: str, seconds: float) -> None: ...
+
+    def queues(self) -> dict[str, str]: ...
+
+
+class FaultDomain(Protocol):
+    """A guest, as far as faults need it (machines/hypervisor.py)."""
+
+    def state(self) -> str: ...
+
+    def pause(self) -> None: ...
+
+    def resume(self) -> None: ...
+
+    def set_link(self, tap: str, up: bool) -> None: ...
+
+    def link(self, tap: str) -> bool: ...
+
+
+@dataclass(frozen=True)
+class FaultTarget:
+    """What faults act on: `taps` by (machine, link), `flows` by name (`swap.requests`, ...)."""
+
+    network: FaultNetwork
+    domains: Mapping[str, FaultDomain]
+    taps: Mapping[tuple[str, str], str]
+    flows: Mapping[str, Flow] = field(default_factory=dict)
+
+    def tap(self, machine: str, link: str) -> str:
+        """The host's end of a machine's cable. Raises UsageError."""
+        if (machine, link) not in self.taps:
+            known = [f"{machine} on {link}" for machine, link in self.taps]
+            raise UsageError(
+                f"no NIC of machine '{machine}' on link '{link}'", hint=nearest(f"{machine} on {link}", known)
+            )
+        return self.taps[machine, link]
+
+    def domain(self, machine: str) -> FaultDomain:
+        """A machine's guest. Raises UsageError."""
+        if machine not in self.domains:
+            raise UsageError(f"no machine '{machine}'", hint=nearest(machine, self.domains))
+        return self.domains[machine]
+
+    def named_flows(self, name: str) -> tuple[Flow, ...]:
+        """The flow of that name, or all whose names begin with it and a dot. Raises UsageError."""
+        found = tuple(
+            flow for known, flow in self.flows.items() if known == name or known.startswith(f"{name}.")
+        )
+        if not found:
+            raise UsageError(f"no flow '{name}'", hint=nearest(name, self.flows))
+        return found
+
+
+class Fault(Protocol):
+    """A fault. All three may be called at any time; none waits for a guest; errors are TestbedFault.
+
+    `machines` names the machines it concerns, for the plan to check.
+    """
+
+    kind: ClassVar[str]
+
+    @property
+    def machines(self) -> tuple[str, ...]: ...
+
+    def apply(self, target: FaultTarget) -> None: ...
+
+    def in_force(self, target: FaultTarget) -> bool: ...
+
+    def revert(self, target: FaultTarget) -> None: ...

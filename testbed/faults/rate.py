@@ -1,0 +1,38 @@
+"""Owns the slow link: what goes to a machine is limited to a bit rate, the excess is dropped."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar
+
+from pydantic import BeforeValidator, Field
+
+from testbed.faults import FaultTarget
+from testbed.model import Value
+from testbed.units import parse_bps
+
+
+def _bps(value: Any) -> Any:
+    return parse_bps(value) if isinstance(value, str) else value
+
+
+class Rate(Value):
+    """`machine = "A"`, `rate = "10Mbit/s"`: what A receives on `link`. Stored in bit/s."""
+
+    kind: ClassVar[str] = "rate"
+
+    machine: str
+    rate: Annotated[int, BeforeValidator(_bps), Field(gt=0)]
+    link: str = "data"
+
+    @property
+    def machines(self) -> tuple[str, ...]:
+        return (self.machine,)
+
+    def apply(self, target: FaultTarget) -> None:
+        target.network.limit_rate(target.tap(self.machine, self.link), self.rate)
+
+    def in_force(self, target: FaultTarget) -> bool:
+        return target.network.queues().get(target.tap(self.machine, self.link)) == "tbf"
+
+    def revert(self, target: FaultTarget) -> None:
+        target.network.limit_rate(target.tap(self.machine, self.link), 0)

@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * The sampler that may block: reading these files can allocate, or wait for a lock that somebody
+ * without memory holds. That it has stopped is evidence too; `beat_ns` shows since when.
+ */
+#include <string.h>
+#include <time.h>
+
+#include "agent.h"
+
+#define TEXT_BYTES (16 * 1024)
+
+enum file { VMSTAT, MEMINFO, NETSTAT, SNMP, SOCKSTAT, MOUNTSTATS, FILES };
+
+static const char *const paths[FILES] = {
+	[VMSTAT] = "/proc/vmstat",	  [MEMINFO] = "/proc/meminfo",
+	[NETSTAT] = "/proc/net/netstat",  [SNMP] = "/proc/net/snmp",
+	[SOCKSTAT] = "/proc/net/sockstat", [MOUNTSTATS] = "/proc/self/mountstats",
+};
+
+static struct source sources[FILES];
+
+/* `group` names the pair of lines in netstat and snmp; without it the name begins its line. */
+static const struct counter {
+	unsigned int field;
+	enum file file;
+	const char *group;
+	const char *name;
+} counters[] = {
+	{ VMSAMPLER_PSWPIN, VMSTAT, NULL, "pswpin" },
+	{ VMSAMPLER_PSWPOUT, VMSTAT, NULL, "pswpout" },
+	{ VMSAMPLER_PGSCAN_KSWAPD, VMSTAT, NULL, "pgscan_kswapd" },
+	{ VMSAMPLER_PGSCAN_DIRECT, VMSTAT, NULL, "pgscan_direct" },
+	{ VMSAMPLER_PGSTEAL_KSWAPD, VMSTAT, NULL, "pgsteal_kswapd" },
+	{ VMSAMPLER_PGSTEAL_DIRECT, VMSTAT, NULL, "pgsteal_direct" },
+	{ VMSAMPLER_OOM_KILL, VMSTAT, NULL, "oom_kill" },
+	{ VMSAMPLER_PGMAJFAULT, VMSTAT, NULL, "pgmajfault" },
+	{ VMSAMPLER_DIRECT_THROTTLE, VMSTAT, NULL, "pgscan_direct_throttle" },
+	{ VMSAMPLER_SWAP_TOTAL_KIB, MEMINFO, NULL, "SwapTotal" },
+	{ VMSAMPLER_SWAP_FREE_KIB, MEMINFO, NULL, "SwapFree" },
+	{ VMSAMPLER_MEM_AVAILABLE_KIB, MEMINFO, NULL, "MemAvailable" },
+	{ VMSAMPLER_DIRTY_KIB, MEMINFO, NULL, "Dirty" },
+	{ VMSAMPLER_WRITEBACK_KIB, MEMINFO, NULL, "Writeback" },
+	{ VMSAMPLER_PFMEMALLOC_DROP, NETSTAT, "TcpExt", "PFMemallocDrop" },
+	{ VMSAMPLER_TCP_RETRANS, SNMP, "Tcp", "RetransSegs" },
+	{ VMSAMPLER_TCP_TIMEOUTS, NETSTAT, "TcpExt", "TCPTimeouts" },
+	{ VMSAMPLER_UDP_IN_DATAGRAMS, SNMP, "Udp", "InDatagrams" },
+	{ VMSAMPLER_UDP_RCVBUF_ERRORS, SNMP, "Udp", "RcvbufErrors" },
+	{ VMSAMPLER_UDP_MEM_ERRORS, SNMP, "Udp", "MemErrors" },
+	{ VMSAMPLER_IP_REASM_FAILS, SNMP, "Ip", "ReasmFails" },
+};
+
+static uint64_t value_of(const struct counter *counter)
+{
+	const char *text = sources[counter->file].text;
+
+	return counter->group ? number_under(text, counter->group, counter->name) :
+				number_after(text, counter->name);
+}
+
+/* "TCP: inuse 5 orphan 0 tw 0 alloc 7 mem 3": the number after `word` in that line. */
+static uint64_t sockstat(const char *protocol, const char *word)
+{
+	const char *at = strstr(sources[SOCKSTAT].text, protocol);
+	const char *end = at ? strchr(at, '\n') : NULL;
+
+	at = at ? strstr(at, word) : NULL;
+	if (!at || (end && at > end))
+		return 0;
+	at += strlen(word);
+	return take_number(&at);
+}
+
+/*
+ * net/sunrpc/xprtsock.c, xs_tcp_print_stats() and xs_udp_print_stats():
+ * "xprt: tcp port bind_count connect_count connect_time idle_time sends recvs bad_xids req_u bklog_u",
+ * "xprt: udp port bind_count sends recvs bad_xids req_u bklog_u".
+ */
+static void sample_rpc(struct slot slot)
+{
+	uint64_t sends = 0, receives = 0, backlog = 0;
+
+	for (const char *at = sources[MOUNTSTATS].text; (at = strstr(at, "xprt:\t"));) {
+		unsigned int first = strncmp(at, "xprt:\ttcp", 9) == 0 ? 5 : 2;
+		uint64_t number[10];
+
+		at += strlen("xprt:\ttcp");
+		for (unsigned int i = 0; i < first + 5; i++)
+			number[i] = take_number(&at);
+		sends += number[first];
+		receives += number[first + 1];
+		backlog += number[first + 4];
+	}
+	slot_store(slot, VMSAMPLER_RPC_SENDS, sends);
+	slot_store(slot, VMSAMPLER_RPC_RECEIVES, receives);
+	slot_store(slot, VMSAMPLER_RPC_BACKLOG, backlog);
+}
+
+static void sample(struct slot slot)
+{
+	for (unsigned int file = 0; file < FILES; file++)
+		source_read(&sources[file]);
+	for (unsigned int i = 0; i < ARRAY_LENGTH(counters); i++)
+		slot_store(slot, counters[i].field, value_of(&counters[i]));
+	slot_store(slot, VMSAMPLER_ALLOCSTALL, sum_after(sources[VMSTAT].text, "allocstall"));
+	slot_store(slot, VMSAMPLER_TCP_RCV_PRUNED, number_under(sources[NETSTAT].text, "TcpExt", "RcvPruned") +
+						   number_under(sources[NETSTAT].text, "TcpExt", "TCPRcvQDrop"));
+	slot_store(slot, VMSAMPLER_TCP_MEM_PAGES, sockstat("TCP:", " mem "));
+	slot_store(slot, VMSAMPLER_UDP_MEM_PAGES, sockstat("UDP:", " mem "));
+	slot_store(slot, VMSAMPLER_FRAG_MEMORY_BYTES, sockstat("FRAG:", " memory "));
+	sample_rpc(slot);
+	slot_store(slot, SLOT_BEAT_NS, clock_ns(CLOCK_MONOTONIC));
+	slot_store(slot, VMSAMPLER_SAMPLES, slot_read(slot, VMSAMPLER_SAMPLES) + 1);
+}
+
+int vmsampler_main(int argc, char **argv)
+{
+	uint64_t period_ms = 200;
+	const struct setting settings[] = { { "period-ms", SETTING_NUMBER, &period_ms } };
+	struct slot slot;
+
+	read_settings(argc, argv, settings, ARRAY_LENGTH(settings));
+	slot = slot_begin(KIND_VMSAMPLER);
+	for (unsigned int file = 0; file < FILES; file++)
+		source_open(&sources[file], paths[file], take_memory(slot, TEXT_BYTES), TEXT_BYTES);
+	if (sources[VMSTAT].fd < 0)
+		slot_fail(slot, paths[VMSTAT]);
+	if (!stay_in_memory())
+		slot_fail(slot, "mlockall");
+	sample(slot);
+	slot_state(slot, STATE_READY);
+	slot_store(slot, SLOT_STATE, STATE_RUNNING);
+	while (slot_control(slot) != CONTROL_STOP) {
+		uint64_t due_ns = clock_ns(CLOCK_MONOTONIC) + period_ms * NS_PER_MS;
+
+		sample(slot);
+		while (clock_ns(CLOCK_MONOTONIC) < due_ns && slot_control(slot) != CONTROL_STOP)
+			sleep_ns(LOOK_MS * NS_PER_MS);
+	}
+	slot_state(slot, STATE_DONE);
+	return 0;
+}

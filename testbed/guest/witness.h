@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The witness page: counters that programs in the guest store and the host reads.
+ *
+ * One source of truth: the agent includes this file, testbed/witnesses/page.py parses it. So an
+ * entry keeps to one line and to one form:
+ *
+ *	PREFIX_NAME = NUMBER, (comment) unit: meaning (end of comment)
+ *
+ * and a kind's fields stand in `enum KIND_field`, their names prefixed by the kind's.
+ *
+ * The page is an array of little-endian 64-bit words. Slot i begins at word i * SLOT_WORDS and
+ * belongs to one process. Every word has one writer: the guest, but for `control`, the host's.
+ * A word is stored whole; a slot is not: two words read together may be one step apart.
+ */
+#ifndef WITNESS_H
+#define WITNESS_H
+
+enum witness_size {
+	SLOT_WORDS = 64,	/* words: one slot, 512 bytes */
+	PAGE_SLOTS = 2048,	/* slots: the whole page, 1 MiB */
+};
+
+enum witness_kind {
+	KIND_MACHINE = 1,	/* kind: the heartbeat; slot 0 */
+	KIND_BLOCKSAMPLER = 2,	/* kind: free memory and block devices, never allocates; slot 1 */
+	KIND_VMSAMPLER = 3,	/* kind: vm, network and RPC counters, may block; slot 2 */
+	KIND_ANONYMOUS = 4,	/* kind: load of anonymous memory that proves its integrity */
+	KIND_SERVICE = 5,	/* kind: the network service whose consumers need swapped memory */
+	KIND_FLOOD = 6,		/* kind: the sender of packets */
+	KIND_JOB = 7,		/* kind: any command, run once */
+};
+
+enum witness_state {
+	STATE_ABSENT = 0,	/* state: nobody has this slot */
+	STATE_STARTING = 1,	/* state: setting up */
+	STATE_READY = 2,	/* state: set up, waits for `run` */
+	STATE_RUNNING = 3,	/* state: at work */
+	STATE_DONE = 4,		/* state: ended as asked */
+	STATE_FAILED = 5,	/* state: gave up, `error` says why */
+};
+
+enum witness_control {
+	CONTROL_NONE = 0,	/* control: nothing asked yet */
+	CONTROL_RUN = 1,	/* control: begin to work */
+	CONTROL_SWEEP = 2,	/* control: verify every page once, then go on (anonymous) */
+	CONTROL_STOP = 3,	/* control: end (flood: pause, and wait for `run` or `quit`) */
+	CONTROL_QUIT = 4,	/* control: end, also where `stop` only pauses */
+};
+
+/* The words that every slot begins with. */
+enum slot_field {
+	SLOT_KIND = 0,		/* kind: which of enum witness_kind; decides the words from 8 on */
+	SLOT_PID = 1,		/* pid: the process in the guest */
+	SLOT_STATE = 2,		/* state: which of enum witness_state */
+	SLOT_CONTROL = 3,	/* control: WRITTEN BY THE HOST, which of enum witness_control */
+	SLOT_CONTROL_SEEN = 4,	/* control: the last one that the process has noticed */
+	SLOT_BEAT_NS = 5,	/* ns: guest's CLOCK_MONOTONIC when the process last came by */
+	SLOT_ERROR = 6,		/* errno: why the state is `failed`, else 0 */
+	SLOT_ERROR_LINE = 7,	/* line: of the source, where it failed */
+};
+
+enum machine_field {
+	MACHINE_BEATS = 8,			/* count: heartbeats */
+	MACHINE_REALTIME_NS = 9,		/* ns: guest's CLOCK_REALTIME at the last beat */
+	MACHINE_LATEST_NS = 10,			/* ns: the most that a beat came too late */
+	MACHINE_BOOT_ID = 11,			/* id: first 64 bits of the kernel's boot_id */
+	MACHINE_READY_NS = 12,			/* ns: CLOCK_MONOTONIC when init had set everything up */
+	MACHINE_MEM_TOTAL_KIB = 13,		/* KiB: MemTotal when ready */
+	MACHINE_MEM_FREE_KIB = 14,		/* KiB: MemFree when ready */
+	MACHINE_MEM_AVAILABLE_KIB = 15,		/* KiB: MemAvailable when ready */
+	MACHINE_FAILED_LINES = 16,		/* count: lines of machine.conf that could not be obeyed */
+	MACHINE_NO_CARRIER = 17,		/* count: NICs whose link was still down when ready */
+};
+
+/* Zones are summed. Devices in the order of --block; sectors are of 512 bytes. */
+enum blocksampler_field {
+	BLOCKSAMPLER_SAMPLES = 8,		/* count: samples taken */
+	BLOCKSAMPLER_FREE_PAGES = 9,		/* pages: free, without those on per-cpu lists */
+	BLOCKSAMPLER_MIN_PAGES = 10,		/* pages: the min watermark */
+	BLOCKSAMPLER_LOW_PAGES = 11,		/* pages: the low watermark */
+	BLOCKSAMPLER_HIGH_PAGES = 12,		/* pages: the high watermark */
+	BLOCKSAMPLER_CACHED_CPU_PAGES = 13,	/* pages: free, on per-cpu lists */
+	BLOCKSAMPLER_DEVICES = 14,		/* count: devices watched */
+	BLOCKSAMPLER_READS_COMPLETED_0 = 16,	/* count: first device */
+	BLOCKSAMPLER_WRITES_COMPLETED_0 = 17,	/* count: first device */
+	BLOCKSAMPLER_IN_FLIGHT_0 = 18,		/* requests: first device, submitted but not completed */
+	BLOCKSAMPLER_SECTORS_READ_0 = 19,	/* sectors: first device */
+	BLOCKSAMPLER_SECTORS_WRITTEN_0 = 20,	/* sectors: first device */
+	BLOCKSAMPLER_READS_COMPLETED_1 = 21,	/* count: second device */
+	BLOCKSAMPLER_WRITES_COMPLETED_1 = 22,	/* count: second device */
+	BLOCKSAMPLER_IN_FLIGHT_1 = 23,		/* requests: second device, submitted but not completed */
+	BLOCKSAMPLER_SECTORS_READ_1 = 24,	/* sectors: second device */
+	BLOCKSAMPLER_SECTORS_WRITTEN_1 = 25,	/* sectors: second device */
+	BLOCKSAMPLER_READS_COMPLETED_2 = 26,	/* count: third device */
+	BLOCKSAMPLER_WRITES_COMPLETED_2 = 27,	/* count: third device */
+	BLOCKSAMPLER_IN_FLIGHT_2 = 28,		/* requests: third device, submitted but not completed */
+	BLOCKSAMPLER_SECTORS_READ_2 = 29,	/* sectors: third device */
+	BLOCKSAMPLER_SECTORS_WRITTEN_2 = 30,	/* sectors: third device */
+	BLOCKSAMPLER_READS_COMPLETED_3 = 31,	/* count: fourth device */
+	BLOCKSAMPLER_WRITES_COMPLETED_3 = 32,	/* count: fourth device */
+	BLOCKSAMPLER_IN_FLIGHT_3 = 33,		/* requests: fourth device, submitted but not completed */
+	BLOCKSAMPLER_SECTORS_READ_3 = 34,	/* sectors: fourth device */
+	BLOCKSAMPLER_SECTORS_WRITTEN_3 = 35,	/* sectors: fourth device */
+};
+
+/* What this kernel does not count stays 0. */
+enum vmsampler_field {
+	VMSAMPLER_SAMPLES = 8,			/* count: samples taken */
+	VMSAMPLER_PSWPIN = 9,			/* pages: swapped in (counted before submission) */
+	VMSAMPLER_PSWPOUT = 10,			/* pages: swapped out (counted before submission) */
+	VMSAMPLER_PGSCAN_KSWAPD = 11,		/* pages: scanned by kswapd */
+	VMSAMPLER_PGSCAN_DIRECT = 12,		/* pages: scanned by direct reclaim */
+	VMSAMPLER_PGSTEAL_KSWAPD = 13,		/* pages: reclaimed by kswapd */
+	VMSAMPLER_PGSTEAL_DIRECT = 14,		/* pages: reclaimed by direct reclaim */
+	VMSAMPLER_ALLOCSTALL = 15,		/* count: entries into direct reclaim, all zones */
+	VMSAMPLER_OOM_KILL = 16,		/* count: processes killed for lack of memory */
+	VMSAMPLER_PGMAJFAULT = 17,		/* count: major faults */
+	VMSAMPLER_DIRECT_THROTTLE = 18,		/* count: pgscan_direct_throttle, waits in throttle_direct_reclaim */
+	VMSAMPLER_SWAP_TOTAL_KIB = 19,		/* KiB: SwapTotal */
+	VMSAMPLER_SWAP_FREE_KIB = 20,		/* KiB: SwapFree */
+	VMSAMPLER_MEM_AVAILABLE_KIB = 21,	/* KiB: MemAvailable */
+	VMSAMPLER_DIRTY_KIB = 22,		/* KiB: Dirty */
+	VMSAMPLER_WRITEBACK_KIB = 23,		/* KiB: Writeback */
+	VMSAMPLER_PFMEMALLOC_DROP = 24,		/* packets: TcpExt PFMemallocDrop, tossed by sk_filter */
+	VMSAMPLER_TCP_RETRANS = 25,		/* segments: Tcp RetransSegs */
+	VMSAMPLER_TCP_TIMEOUTS = 26,		/* count: TcpExt TCPTimeouts */
+	VMSAMPLER_TCP_RCV_PRUNED = 27,		/* count: TcpExt RcvPruned plus TCPRcvQDrop */
+	VMSAMPLER_UDP_IN_DATAGRAMS = 28,	/* packets: Udp InDatagrams */
+	VMSAMPLER_UDP_RCVBUF_ERRORS = 29,	/* packets: Udp RcvbufErrors */
+	VMSAMPLER_UDP_MEM_ERRORS = 30,		/* packets: Udp MemErrors */
+	VMSAMPLER_IP_REASM_FAILS = 31,		/* count: Ip ReasmFails */
+	VMSAMPLER_TCP_MEM_PAGES = 32,		/* pages: held by TCP sockets */
+	VMSAMPLER_UDP_MEM_PAGES = 33,		/* pages: held by UDP sockets */
+	VMSAMPLER_FRAG_MEMORY_BYTES = 34,	/* bytes: fragments waiting for the rest */
+	VMSAMPLER_RPC_SENDS = 35,		/* requests: sent by all NFS transports */
+	VMSAMPLER_RPC_RECEIVES = 36,		/* replies: received by all NFS transports */
+	VMSAMPLER_RPC_BACKLOG = 37,		/* requests: cumulative length of the backlog queues */
+};
+
+enum anonymous_field {
+	ANONYMOUS_WORK_UNITS = 8,		/* count: pages verified and written anew */
+	ANONYMOUS_PAGES_TOTAL = 9,		/* pages: size of the area */
+	ANONYMOUS_PAGES_FILLED = 10,		/* pages: written for the first time */
+	ANONYMOUS_BAD_PAGES = 11,		/* pages: found wrong, whenever and however */
+	ANONYMOUS_STALE_PAGES = 12,		/* pages: of the bad, those that held an older generation whole */
+	ANONYMOUS_LOST_PAGES = 13,		/* pages: of the bad, those that could not be read (SIGBUS) */
+	ANONYMOUS_FIRST_BAD_PAGE = 14,		/* index: of the first bad page, plus 1; 0 is none */
+	ANONYMOUS_SWEEPS_DONE = 15,		/* count: sweeps over all pages, finished */
+	ANONYMOUS_SWEEP_PAGES = 16,		/* pages: verified in the sweep under way, or the last one */
+	ANONYMOUS_SWEEP_BAD_PAGES = 17,		/* pages: found wrong in that sweep */
+};
+
+enum service_field {
+	SERVICE_PACKETS = 8,			/* packets: UDP datagrams read, all consumers */
+	SERVICE_BYTES = 9,			/* bytes: read, UDP and TCP */
+	SERVICE_CONSUMERS = 10,			/* count: threads that read */
+	SERVICE_CONSUMERS_WAITING = 11,		/* count: threads inside the touch of their own memory */
+	SERVICE_SOCKETS = 12,			/* count: UDP sockets bound */
+	SERVICE_RCVBUF_BYTES = 13,		/* bytes: receive buffers of the UDP sockets, sum as granted */
+	SERVICE_TOUCHES = 14,			/* count: touches of memory finished, one before each batch */
+	SERVICE_MEMORY_PAGES = 15,		/* pages: the consumers' own memory */
+	SERVICE_TCP_CONNECTIONS = 16,		/* count: TCP connections open */
+	SERVICE_TCP_ACCEPTED = 17,		/* count: TCP connections accepted so far */
+	SERVICE_TCP_READS = 18,			/* count: reads from TCP connections that brought bytes */
+};
+
+enum flood_field {
+	FLOOD_PACKETS_SENT = 8,			/* packets: UDP datagrams that the kernel took */
+	FLOOD_BYTES_SENT = 9,			/* bytes: payload of those, and of the TCP connections */
+	FLOOD_SEND_ERRORS = 10,			/* count: sends refused, not those that would have blocked */
+	FLOOD_RATE_PPS = 11,			/* packets/s: sent in the last full second */
+	FLOOD_RUNS = 12,			/* count: times that `run` was obeyed */
+	FLOOD_TCP_CONNECTIONS = 13,		/* count: TCP connections open */
+	FLOOD_WOULD_BLOCK = 14,			/* count: sends put off, the own queue being full */
+};
+
+enum job_field {
+	JOB_EXIT_STATUS_PLUS_1 = 8,		/* status: 0 while not ended; killed by signal n: 128 + n + 1 */
+	JOB_RUN_MS = 9,				/* ms: since its start, or from start to end */
+	JOB_CPU_MS = 10,			/* ms: user and system time, known at its end */
+};
+
+#endif

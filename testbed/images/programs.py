@@ -1,0 +1,47 @@
+"""Owns our programs in the guest: the static agent, compiled from testbed/guest, and the scripts."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from testbed import proc
+from testbed.errors import BuildError, MissingCapability, TestbedFault
+
+SOURCES = Path(__file__).parent.parent / "guest"
+SCRIPTS = ("init", "nfs-serve")
+COMPILE_TIMEOUT_S = 120
+FLAGS = ("-std=gnu11", "-O2", "-static", "-s", "-Wall", "-Wextra", "-Werror", "-Wl,--build-id=none")
+PROGRAMS = ("heartbeat", "blocksampler", "vmsampler", "anonymous", "service", "flood", "job")
+"""Names that the agent also answers to, each a link to it."""
+
+
+def digest() -> str:
+    """A hash of the sources and of the toolchain: the same digest is the same programs."""
+    state = hashlib.sha256()
+    for source in sorted((*SOURCES.glob("*.[ch]"), *(SOURCES / name for name in SCRIPTS))):
+        state.update(f"{source.name}\n".encode() + source.read_bytes())
+    state.update(repr((FLAGS, PROGRAMS, _toolchain())).encode())
+    return state.hexdigest()
+
+
+def compile_agent(output: Path) -> None:
+    """Writes the static binary. Raises BuildError with the compiler's words, or MissingCapability."""
+    sources = [str(source) for source in sorted(SOURCES.glob("*.c"))]
+    argv = ["gcc", *FLAGS, "-o", str(output), *sources]
+    done = proc.run(argv, timeout_s=COMPILE_TIMEOUT_S, env={"LC_ALL": "C"}, check=False)
+    if done.status != 0 and "cannot find -lc" in done.stderr:
+        raise MissingCapability("no static C library on this host", hint="install the package libc6-dev")
+    if done.status != 0:
+        raise BuildError(f"the guest's agent does not compile: {done.stderr.strip()[:2000]}")
+
+
+def _toolchain() -> str:
+    try:
+        version = proc.run(["gcc", "--version"], timeout_s=30).stdout.splitlines()[0]
+        library = proc.run(["gcc", "-print-file-name=libc.a"], timeout_s=30).stdout.strip()
+    except TestbedFault as error:
+        raise MissingCapability(f"no C compiler: {error.message}", hint="install the package gcc") from error
+    if not Path(library).is_absolute():
+        raise MissingCapability("no static C library on this host", hint="install the package libc6-dev")
+    return f"{version} {hashlib.sha256(Path(library).read_bytes()).hexdigest()}"

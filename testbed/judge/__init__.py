@@ -1,0 +1,6 @@
+"""The judge: evidence in, verdict out. Pure; it never learns a kernel's name or what is expected."""
+
+from testbed.judge.rules import judge
+from testbed.judge.values import OUTCOMES, ConsoleLine, Finding, Outcome, Precondition, Verdict
+
+__all__ = ["OUTCOMES", "ConsoleLine", "Finding", "Outcome", "Precondition", "Verdict", "judge"]

@@ -1,0 +1,185 @@
+"""Owns the judge's view of a cell: the moments that matter, and how series are read between them."""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+
+from testbed.clock import NS
+from testbed.history import Event, History
+from testbed.judge.console import KernelLine, telling, written_ns
+from testbed.judge.values import ConsoleLine
+from testbed.model import Judging
+from testbed.store import Evidence
+
+
+@dataclass(frozen=True)
+class Case:
+    """The evidence with its moments (host monotonic ns).
+
+    `origin_ns`: zero of all times shown. `deed_ns`: the timeline's first deed, the end of the
+    undisturbed time. `applied_ns`: the first fault in force, None without faults. `before_ns`:
+    the first heal, up to which preconditions hold. `heal_ns`: the last heal, from which the time
+    to recover runs. `begin_ns`..`end_ns`: the judging window. `came_to_end`: whether it was closed.
+    """
+
+    evidence: Evidence
+    origin_ns: int
+    deed_ns: int
+    applied_ns: int | None
+    before_ns: int
+    heal_ns: int
+    begin_ns: int
+    end_ns: int
+    came_to_end: bool
+
+    @property
+    def rules(self) -> Judging:
+        return self.evidence.judging
+
+    @property
+    def history(self) -> History:
+        return self.evidence.history
+
+    @property
+    def subject(self) -> str:
+        return self.rules.subject
+
+    @property
+    def still_ns(self) -> int:
+        return round(self.rules.still_s * NS)
+
+    @property
+    def observed_s(self) -> float:
+        return max(0, self.end_ns - self.begin_ns) / NS
+
+    def at(self, t_ns: int) -> float:
+        """Seconds since the timeline began."""
+        return (t_ns - self.origin_ns) / NS
+
+    def own(self, source_field: str) -> str:
+        """The series of the subject: `machine.beats` -> `A/machine.beats`."""
+        return f"{self.subject}/{source_field}"
+
+    def growth(self, name: str, from_ns: int, to_ns: int) -> int | None:
+        """By how much a counter rose in the span; None if it was not seen by its end."""
+        after = self.history.value_at(name, to_ns)
+        if after is None:
+            return None
+        before = self.history.value_at(name, from_ns)
+        if before is None:
+            before = self.history.series(name)[0][1]
+        return max(0, after - before)
+
+    def rate(self, name: str, from_ns: int, to_ns: int) -> float | None:
+        """Growth a second; None where the span is under a second or the series unseen."""
+        grown = self.growth(name, from_ns, to_ns)
+        if grown is None or to_ns - from_ns < NS:
+            return None
+        return grown * NS / (to_ns - from_ns)
+
+    def least(self, name: str, from_ns: int, to_ns: int) -> tuple[int, int] | None:
+        """(time, value) of the least value in the span, that in force at its start included."""
+        points = list(self.within(name, from_ns, to_ns))
+        in_force = self.history.value_at(name, from_ns)
+        if in_force is not None:
+            points.insert(0, (from_ns, in_force))
+        return min(points, key=lambda point: point[1], default=None)
+
+    def within(self, name: str, from_ns: int, to_ns: int) -> tuple[tuple[int, int], ...]:
+        """The points of a series after `from_ns`, up to and with `to_ns`."""
+        points = self.history.series(name)
+        start = bisect.bisect_right(points, from_ns, key=lambda point: point[0])
+        end = bisect.bisect_right(points, to_ns, key=lambda point: point[0])
+        return points[start:end]
+
+    def rises(self, names: Iterable[str], from_ns: int, to_ns: int) -> tuple[int, ...]:
+        """The times in the span at which any of the counters rose, in order."""
+        times = set()
+        for name in names:
+            last = self.history.value_at(name, from_ns)
+            for t_ns, value in self.within(name, from_ns, to_ns):
+                if last is not None and value > last:
+                    times.add(t_ns)
+                last = value
+        return tuple(sorted(times))
+
+    def last_seen(self, name: str, to_ns: int) -> int | None:
+        """When the process that samples this series is last known to have been at work.
+
+        A sampler counts its own rounds in `SOURCE.samples` (or `beats`); a series whose source
+        has no such counter is read by the host, and always current.
+        """
+        source = name.rpartition(".")[0]
+        for counter in ("samples", "beats"):
+            points = self.history.series(f"{source}.{counter}")
+            index = bisect.bisect_right(points, to_ns, key=lambda point: point[0])
+            if points:
+                return points[index - 1][0] if index else None
+        return to_ns if self.history.value_at(name, to_ns) is not None else None
+
+    @cached_property
+    def telling_lines(self) -> tuple[tuple[str, KernelLine, int | None], ...]:
+        """Machine, line and time (ns) of every kernel line that matters, over all consoles."""
+        found = []
+        for machine, console in self.evidence.consoles.items():
+            sizes = self.history.series(f"{machine}/console.bytes")
+            found += [(machine, line, written_ns(sizes, line.offset)) for line in telling(console)]
+        return tuple(found)
+
+    def shown(self, machine: str, line: KernelLine, t_ns: int | None) -> ConsoleLine:
+        at_s = None if t_ns is None else self.at(t_ns)
+        return ConsoleLine(
+            machine=machine, number=line.number, kind=line.sign.kind, text=line.text, at_s=at_s
+        )
+
+
+def case_of(evidence: Evidence) -> Case:
+    """Finds the moments in the history; a moment that is missing falls back on the next one known."""
+    history, rules = evidence.history, evidence.judging
+    end = history.first("judging.end")
+    begin = history.first("judging.begin")
+    stop = end or history.first("testbed.fault") or history.first("interrupted")
+    end_ns = stop.t_ns if stop else history.last_ns
+    begin_ns = min(begin.t_ns, end_ns) if begin else end_ns
+    reverts = [
+        e.t_ns for e in history.events_of("fault.reverted") if e.name in rules.heals and e.t_ns <= end_ns
+    ]
+    applied = [e.t_ns for e in history.events_of("fault.applied") if e.t_ns <= end_ns]
+    origin_ns = _origin(history)
+    return Case(
+        evidence=evidence,
+        origin_ns=origin_ns,
+        deed_ns=_first_deed(history, origin_ns, begin_ns),
+        applied_ns=min(applied, default=None),
+        before_ns=min(reverts, default=begin_ns),
+        heal_ns=max(reverts, default=begin_ns),
+        begin_ns=begin_ns,
+        end_ns=end_ns,
+        came_to_end=begin is not None and end is not None,
+    )
+
+
+def _origin(history: History) -> int:
+    begin = history.first("timeline.begin") or (history.events[0] if history.events else None)
+    if begin:
+        return begin.t_ns
+    return min((points[0][0] for points in history.values.values() if points), default=0)
+
+
+def _first_deed(history: History, origin_ns: int, begin_ns: int) -> int:
+    deeds = ("fault.applied", "load.started")
+    times = [e.t_ns for e in history.events if e.what in deeds and origin_ns <= e.t_ns < begin_ns]
+    return min(times, default=begin_ns)
+
+
+def in_force(case: Case, event: Event) -> tuple[int, int]:
+    """From when to when an applied fault was in force, at the longest up to the end of judging."""
+    ends = [
+        e.t_ns
+        for e in case.history.events_of("fault.reverted")
+        if e.name == event.name and e.t_ns >= event.t_ns
+    ]
+    return event.t_ns, min(min(ends, default=case.end_ns), case.end_ns)

@@ -1,0 +1,38 @@
+"""Owns the question whether the host was too busy: a vCPU that waits for a core fakes a slow kernel."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from testbed.clock import NS
+from testbed.judge.case import Case
+from testbed.judge.values import Finding
+
+MOST_DELAYED_SHARE = 0.20
+
+
+def detect(case: Case) -> Iterator[Finding]:
+    window_ns = case.end_ns - case.heal_ns
+    if window_ns < NS or not case.came_to_end:
+        return
+    machines = dict.fromkeys(name for name in (case.subject, case.rules.server) if name)
+    for machine in machines:
+        delay_ns = case.growth(f"{machine}/vcpu.delay_ns", case.heal_ns, case.end_ns)
+        if delay_ns is None:
+            yield Finding(
+                detector="contention",
+                says="doubt",
+                statement=f"How long the vCPU of {machine} waited for a core of the host was not recorded.",
+            )
+            continue
+        share = delay_ns / window_ns
+        if share > MOST_DELAYED_SHARE:
+            yield Finding(
+                detector="contention",
+                says="doubt",
+                statement=f"The host was too busy: the vCPU of {machine} waited for a core"
+                f" {share:.0%} of the time after the heal (at most {MOST_DELAYED_SHARE:.0%} counts).",
+                from_s=case.at(case.heal_ns),
+                to_s=case.at(case.end_ns),
+                numbers={"delayed_share": share},
+            )

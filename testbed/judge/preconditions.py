@@ -1,0 +1,105 @@
+"""Owns what must have been so before the heal for a cell to count at all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from testbed.judge.case import Case
+from testbed.judge.values import Precondition
+
+
+def atomic_floor(min_pages: int) -> int:
+    """Free pages at which GFP_ATOMIC allocations fail: min less a half, less a quarter of the rest.
+
+    Linux 6.1, mm/page_alloc.c `__zone_watermark_ok`: ALLOC_HIGH takes min/2, ALLOC_HARDER a
+    quarter of what remains; an allocation fails when free pages are not above the result.
+    """
+    high = min_pages - min_pages // 2
+    return high - high // 4
+
+
+def preconditions(case: Case) -> tuple[Precondition, ...]:
+    """Those that the playbook requires, each with its numbers."""
+    return tuple(CHECKS[name](case) for name in case.rules.requires)
+
+
+def _in_flight(case: Case) -> Precondition:
+    name = case.rules.in_flight
+    value = case.history.value_at(name, case.before_ns) if name else None
+    if name is None or value is None:
+        return Precondition(name="in-flight", met=False, statement="Requests in flight were not recorded.")
+    seen_ns = case.last_seen(name, case.before_ns)
+    # What was in flight after the cut stays so up to the heal, even if the sampler has stopped since.
+    since_ns = case.applied_ns if case.applied_ns is not None else case.before_ns - case.still_ns
+    if seen_ns is None or seen_ns < since_ns:
+        return Precondition(
+            name="in-flight",
+            met=False,
+            statement="The sampler of requests in flight had stopped before the fault.",
+            numbers={"in_flight": value},
+        )
+    words = f"{value} swap requests were in flight" if value > 0 else "No request was in flight"
+    return Precondition(
+        name="in-flight", met=value > 0, statement=f"{words} at the heal.", numbers={"in_flight": value}
+    )
+
+
+def _still(case: Case) -> Precondition:
+    seen = [
+        name
+        for name in case.rules.progress
+        if (last := case.last_seen(name, case.before_ns)) is not None
+        and last >= case.before_ns - case.still_ns
+    ]
+    if not seen:
+        return Precondition(
+            name="still", met=False, statement="No witness of progress was being read at the heal."
+        )
+    times = case.rises(case.rules.progress, 0, case.before_ns)
+    if not times:
+        return Precondition(
+            name="still",
+            met=False,
+            statement="There was no progress at all before the heal: the load never worked.",
+        )
+    still_s = (case.before_ns - times[-1]) / 1e9
+    met = still_s >= case.rules.still_s
+    return Precondition(
+        name="still",
+        met=met,
+        statement=f"Progress had stood still for {still_s:.1f} s at the heal"
+        f" (needed: {case.rules.still_s:g} s).",
+        numbers={"still_s": still_s, "needed_s": case.rules.still_s},
+    )
+
+
+def _exhausted(case: Case) -> Precondition:
+    from_ns = case.applied_ns if case.applied_ns is not None else case.deed_ns
+    numbers: dict[str, float] = {}
+    words = []
+    min_pages = case.history.value_at(case.own("blocksampler.min_pages"), case.before_ns)
+    lows = [low for name in case.rules.free_pages if (low := case.least(name, from_ns, case.before_ns))]
+    met = False
+    if min_pages is not None and lows:
+        free, floor = min(value for _, value in lows), atomic_floor(min_pages)
+        met = free <= floor
+        numbers |= {"free_pages": free, "floor_pages": floor, "min_pages": min_pages}
+        words.append(f"free pages fell to {free} ({'at or below' if met else 'above'} the floor of {floor})")
+    dropped = case.growth(case.own("vmsampler.pfmemalloc_drop"), from_ns, case.before_ns)
+    if dropped is not None:
+        met = met or dropped > 0
+        numbers["pfmemalloc_drop"] = dropped
+        words.append(f"{dropped} packets were dropped for the reserve's sake")
+    if not words:
+        return Precondition(
+            name="exhausted", met=False, statement="Neither free pages nor reserve drops were recorded."
+        )
+    text = " and ".join(words)
+    return Precondition(name="exhausted", met=met, statement=f"Before the heal {text}.", numbers=numbers)
+
+
+CHECKS: dict[str, Callable[[Case], Precondition]] = {
+    "in-flight": _in_flight,
+    "still": _still,
+    "exhausted": _exhausted,
+}

@@ -1,0 +1,88 @@
+"""Owns when progress stood still and when it went on: what the verdict rests on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from testbed.judge.case import Case
+
+Span = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """How the proof at the end went: when it was asked for and done (None: not within the window)."""
+
+    asked_ns: int | None
+    done_ns: int | None
+    late: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Resumption:
+    """`resumed_ns`: the first progress after the heal that never stood still again; None without one.
+
+    `sign_ns` is the first progress of all, be it a single request. `finish` closes the watch on
+    progress: what has finished may stand still.
+    """
+
+    resumed_ns: int | None
+    sign_ns: int | None
+    finish: Finish
+
+
+def counters(case: Case) -> tuple[str, ...]:
+    """The progress counters: those of the playbook, and the pages that a sweep has checked."""
+    swept = tuple(case.own(f"{load}.sweep_pages") for load in case.rules.finish_loads)
+    return case.rules.progress + swept
+
+
+def resumption(case: Case) -> Resumption:
+    """When progress resumed after the heal, for good."""
+    finish = finish_of(case)
+    until_ns = finish.done_ns if finish.done_ns is not None else case.end_ns
+    times = case.rises(counters(case), case.heal_ns, until_ns)
+    resumed = None
+    next_ns = until_ns
+    for t_ns in reversed(times):
+        if next_ns - t_ns > case.still_ns:
+            break
+        resumed = next_ns = t_ns
+    return Resumption(resumed, times[0] if times else None, finish)
+
+
+def finish_of(case: Case) -> Finish:
+    """When the sweep of every load, or the job's end, was seen in the loads' own counters."""
+    late = case.history.first("sweep.late") is not None
+    asked = case.history.first("sweep.asked")
+    if case.rules.finish == "sweep":
+        if asked is None or asked.t_ns < case.heal_ns:
+            return Finish(None, None, late)
+        field, from_ns = "sweeps_done", asked.t_ns
+    else:
+        field, from_ns = "exit_status_plus_1", case.origin_ns
+    done = []
+    for load in case.rules.finish_loads:
+        times = case.rises([case.own(f"{load}.{field}")], from_ns, case.end_ns)
+        if not times:
+            return Finish(asked.t_ns if asked else None, None, late)
+        done.append(times[0])
+    return Finish(asked.t_ns if asked else None, max(done, default=None), late)
+
+
+def rate_before(case: Case) -> float | None:
+    """Rate of the first progress counter in the undisturbed time before the timeline's first deed."""
+    if not case.rules.progress:
+        return None
+    window_ns = round(case.rules.rate_window_s * 1e9)
+    return case.rate(case.rules.progress[0], case.deed_ns - window_ns, case.deed_ns)
+
+
+def rate_after(case: Case, seen: Resumption) -> float | None:
+    """The same rate once progress had resumed, up to the sweep (which takes turns with the work)."""
+    if not case.rules.progress or seen.resumed_ns is None:
+        return None
+    window_ns = round(case.rules.rate_window_s * 1e9)
+    stops = (seen.finish.asked_ns, seen.finish.done_ns, case.end_ns)
+    to_ns = next(stop for stop in stops if stop is not None)
+    return case.rate(case.rules.progress[0], max(seen.resumed_ns, to_ns - window_ns), to_ns)

@@ -1,0 +1,185 @@
+"""Owns compiling: a base's tree from its tarball, patched trees from the base's, and what is kept of each."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from testbed import proc
+from testbed.errors import BuildError, TestbedFault
+from testbed.kernels import config, patchfile, source, voiding
+from testbed.kernels.patchset import PatchSet
+from testbed.kernels.workspace import Workspace
+
+Progress = Callable[[str, float | None], None]
+CCACHE_LIMIT = "5G"
+PATH = "/usr/lib/ccache:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
+"""Debian's ccache stands in for gcc, where it is installed."""
+EXTRACT_S, CONFIGURE_S, MAKE_S = 900.0, 300.0, 4 * 3600.0
+FULL_BUILD_OBJECTS = 2300
+_STEP = re.compile(rb"^  (?:CC|AS|AR|LD|OBJCOPY|HOSTCC)\b", re.MULTILINE)
+_ERROR = re.compile(r"^(?P<where>[^\s:]+:\d+)(?::\d+)?: (?:fatal )?error: (?P<text>.*)$", re.MULTILINE)
+_OTHER_ERROR = re.compile(r"^.*(?:undefined reference|error:|\*\*\* ).*$", re.MULTILINE)
+_WARNING = re.compile(r"^[^\s:]+:\d+(?::\d+)?: warning: .*$", re.MULTILINE)
+_KEPT = {
+    "arch/x86/boot/bzImage": "bzImage",
+    "vmlinux": "vmlinux",
+    "System.map": "System.map",
+    ".config": "config",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What a build of a tree came to."""
+
+    release: str
+    warnings: tuple[str, ...]
+    objects: int
+    seconds: float
+
+
+def _environment(ccache: Path) -> list[str]:
+    """`env` with only what a build may see: the same build on every day, for every user."""
+    return [
+        "env", "-i", f"PATH={PATH}", "LC_ALL=C", "HOME=/",
+        f"CCACHE_DIR={ccache}", f"CCACHE_MAXSIZE={CCACHE_LIMIT}",
+        "KBUILD_BUILD_TIMESTAMP=Thu Jan  1 00:00:00 UTC 1970", "KBUILD_BUILD_USER=testbed",
+        "KBUILD_BUILD_HOST=testbed", "KBUILD_BUILD_VERSION=1",
+    ]  # fmt: skip
+
+
+def _make(ccache: Path, *goals: str) -> list[str]:
+    return ["nice", *_environment(ccache), "make", f"-j{source.cpus()}", *goals]
+
+
+def first_error(log: str) -> str:
+    """The first error of a build log, in words."""
+    if found := _ERROR.search(log):
+        return f"{found['where']}: {found['text']}"
+    if other := _OTHER_ERROR.search(log):
+        return other.group().strip()
+    return log.strip()[-500:]
+
+
+@contextmanager
+def _counting(log: Path, stage: str, expected: int, progress: Progress) -> Iterator[None]:
+    """Reports the share of compiled objects while a build writes its log."""
+    ended = threading.Event()
+
+    def count() -> None:
+        steps, offset = 0, 0
+        while not ended.wait(0.5):
+            with log.open("rb") as file:
+                file.seek(offset)
+                text = file.read()
+            whole = text.rfind(b"\n") + 1
+            offset += whole
+            steps += len(_STEP.findall(text[:whole]))
+            progress(stage, min(steps / max(expected, 1), 0.99))
+
+    thread = threading.Thread(target=count, daemon=True)
+    log.touch()
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def extract(origin: source.Source, tree: Path, progress: Progress) -> None:
+    """Unpacks the tarball of a base into `tree`."""
+    progress(f"unpacking {origin.package} {origin.version}", None)
+    tree.mkdir(exist_ok=True)
+    proc.run(
+        ["tar", "-x", "-I", "xz -d -T0", "-f", str(origin.tarball), "-C", str(tree), "--strip-components=1"],
+        timeout_s=EXTRACT_S,
+    )
+
+
+def configure(
+    space: Workspace, fragments: Sequence[Path], ccache: Path, *, allow_voiding: bool
+) -> tuple[str, ...]:
+    """tinyconfig plus the fragments, verified; returns the deviations that were asked for."""
+    space.run(_make(ccache, "-s", "tinyconfig"), timeout_s=CONFIGURE_S)
+    dot_config = space.built(".config")
+    wishes = [config.parse_fragment(path.read_text(), path) for path in fragments]
+    with dot_config.open("a") as file:
+        file.writelines(map(config.config_text, wishes))
+    space.run(_make(ccache, "-s", "olddefconfig"), timeout_s=CONFIGURE_S)
+    return check(dot_config, fragments, allow_voiding=allow_voiding)
+
+
+def check(dot_config: Path, fragments: Sequence[Path], *, allow_voiding: bool) -> tuple[str, ...]:
+    """Refuses a `.config` that is not what the fragments say (the last one wins) or that voids results."""
+    came_out = config.parse_config(dot_config.read_text())
+    settled: set[str] = set()
+    for path in reversed(fragments):
+        wishes = config.parse_fragment(path.read_text(), path)
+        config.verify(tuple(wish for wish in wishes if wish.option not in settled), came_out, path)
+        settled |= {wish.option for wish in wishes}
+    return voiding.refuse_voiding(came_out, allow=allow_voiding)
+
+
+def compile_tree(
+    space: Workspace, log: Path, ccache: Path, stage: str, expected: int, progress: Progress
+) -> float:
+    """`make bzImage`; returns the seconds it took. Raises BuildError with the compiler's first error."""
+    started = time.monotonic()
+    log.parent.mkdir(parents=True, exist_ok=True)
+    log.write_bytes(b"")
+    with _counting(log, stage, expected, progress):
+        done = space.run(_make(ccache, "bzImage"), timeout_s=MAKE_S, log=log, check=False)
+    if done.status != 0:
+        text = log.read_text(errors="replace")
+        if "No space left on device" in text:
+            raise TestbedFault("the disk is full", hint=f"free space, or set TESTBED_CACHE; log: {log}")
+        error = first_error(text)
+        raise BuildError(f"the kernel does not compile: {error}", hint=f"the whole log: {log}")
+    return round(time.monotonic() - started, 1)
+
+
+def reconfigure(space: Workspace, ccache: Path) -> None:
+    """Settles options that a patch added; an unchanged configuration stays untouched."""
+    space.run(_make(ccache, "-s", "olddefconfig"), timeout_s=CONFIGURE_S)
+
+
+def made_by(log: Path, release: str, seconds: float) -> Made:
+    """What a build's log tells of it."""
+    text = log.read_bytes()
+    warnings = tuple(_WARNING.findall(text.decode(errors="replace")))
+    return Made(release, warnings, len(_STEP.findall(text)), seconds)
+
+
+def apply_sets(space: Workspace, sets: Sequence[PatchSet], progress: Progress) -> None:
+    """Applies all patches in order, inside the workspace."""
+    for patch_set in sets:
+        for patch in patch_set.patches:
+            progress(f"applying {patch_set.name}/{patch.path.name}", None)
+            done = space.run(patchfile.patch_argv(patch.path, Path()), timeout_s=120, check=False)
+            patchfile.judge(done, patch.path)
+
+
+def keep(space: Workspace, lower: Path | None, folder: Path) -> None:
+    """Copies what is kept of a tree; a file that a patched build left alone comes from its base."""
+    for name, kept in _KEPT.items():
+        built = space.built(name)
+        if not built.is_file() and lower is not None:
+            built = lower / name
+        if not built.is_file():
+            raise TestbedFault(f"the build left no {name}")
+        shutil.copyfile(built, folder / kept)
+
+
+def release(space: Workspace, lower: Path | None) -> str:
+    """What `uname -r` will say."""
+    name = "include/config/kernel.release"
+    built = space.built(name)
+    return (built if built.is_file() or lower is None else lower / name).read_text().strip()

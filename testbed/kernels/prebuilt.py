@@ -1,0 +1,133 @@
+"""Owns prebuilt kernels: Debian's own package as it is, with a first root that loads its modules."""
+
+from __future__ import annotations
+
+import hashlib
+import lzma
+import re
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from testbed import proc
+from testbed.errors import MissingCapability, TestbedFault
+from testbed.kernels import config, cpio, modules, record, voiding
+from testbed.kernels.compile import Progress
+from testbed.model import KernelSpec
+
+META = "linux-image-amd64"
+BUSYBOX = "busybox-static"
+STAGE1 = Path(__file__).with_name("stage1.sh")
+MODULES = (
+    "crc32c_generic", "virtio_pci", "virtio_blk", "8139cp", "virtio_net", "e1000", "e1000e", "virtio_console",
+    "virtio_rng", "ext4", "overlay", "nbd", "nfs", "nfsv3", "nfsd", "raid1", "loop",
+)  # fmt: skip
+OPTIONS = {"nbd": "nbds_max=4"}
+BUILDER = "1"
+APT_S = 600.0
+_NO_LISTS = "run 'apt-get update' as root: Debian's package lists are needed"
+
+
+@dataclass(frozen=True, slots=True)
+class Package:
+    """The concrete packages that a prebuilt kernel is made of."""
+
+    image: str
+    version: str
+    busybox_version: str
+
+    def inputs(self) -> dict[str, str]:
+        """The words that decide what comes out."""
+        return {
+            "builder": BUILDER,
+            "image": f"{self.image} {self.version}",
+            "busybox": f"{BUSYBOX} {self.busybox_version}",
+            "stage1": hashlib.sha256(STAGE1.read_bytes()).hexdigest(),
+            "modules": " ".join(MODULES),
+            "options": " ".join(f"{name}:{text}" for name, text in sorted(OPTIONS.items())),
+        }
+
+
+def _shown(package: str) -> dict[str, str]:
+    """The newest candidate's control fields. Raises MissingCapability if apt knows no such package."""
+    done = proc.run(["apt-cache", "show", "--no-all-versions", package], timeout_s=60, check=False)
+    fields = dict(re.findall(r"^(\w[\w-]*): (.*)$", done.stdout, re.MULTILINE))
+    if done.status != 0 or "Version" not in fields:
+        raise MissingCapability(f"apt knows no package {package}", hint=_NO_LISTS)
+    return fields
+
+
+def find() -> Package:
+    """What Debian's `linux-image-amd64` stands for today."""
+    depends = _shown(META).get("Depends", "")
+    image = re.search(r"linux-image-[0-9][^\s,]*", depends)
+    if image is None:
+        raise MissingCapability(f"{META} depends on no kernel: {depends!r}", hint=_NO_LISTS)
+    return Package(image.group(), _shown(image.group())["Version"], _shown(BUSYBOX)["Version"])
+
+
+def _unpack(package: str, version: str, folder: Path) -> Path:
+    """Downloads one package with apt and unpacks it; nothing is installed, no root needed."""
+    home, tree = folder / f"{package}.deb", folder / package
+    home.mkdir()
+    try:
+        # apt's sandbox user cannot write to a folder of ours.
+        argv = ["apt-get", "-q", "-o", "APT::Sandbox::User=", "download", f"{package}={version}"]
+        proc.run(argv, timeout_s=APT_S, cwd=home)
+    except proc.ProcessFailed as error:
+        raise MissingCapability(
+            f"{package} {version} cannot be downloaded: {error}", hint=_NO_LISTS
+        ) from error
+    deb = next(home.glob("*.deb"))
+    proc.run(["dpkg-deb", "-x", str(deb), str(tree)], timeout_s=300)
+    return tree
+
+
+def _module(path: Path) -> bytes:
+    content = path.read_bytes()
+    return lzma.decompress(content) if path.suffix == ".xz" else content
+
+
+def stage1(files: tuple[Path, ...], busybox: bytes) -> bytes:
+    """The first root: busybox, the modules in order, and our init."""
+    names = [path.name.removesuffix(".xz") for path in files]
+    listing = "".join(f"{name} {OPTIONS.get(name.removesuffix('.ko'), '')}".rstrip() + "\n" for name in names)
+    return cpio.archive([
+        *(cpio.directory(name) for name in ("bin", "dev", "modules", "proc", "root", "sys")),
+        cpio.device("dev/console", 5, 1),
+        cpio.program("bin/busybox", busybox),
+        cpio.program("init", STAGE1.read_bytes()),
+        cpio.file("modules.list", listing.encode()),
+        *(cpio.file(f"modules/{name}", _module(path)) for name, path in zip(names, files, strict=True)),
+    ])  # fmt: skip
+
+
+def make(package: Package, spec: KernelSpec, name: str, folder: Path, progress: Progress) -> None:
+    """Fills `folder` with bzImage, config, stage1.cpio.gz and kernel.json."""
+    with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
+        progress(f"downloading {package.image}", None)
+        tree = _unpack(package.image, package.version, Path(temporary))
+        busybox = _unpack(BUSYBOX, package.busybox_version, Path(temporary)) / "bin/busybox"
+        progress("assembling the first root", None)
+        image = next(tree.glob("boot/vmlinuz-*"), None)
+        if image is None:
+            raise TestbedFault(f"{package.image} holds no kernel")
+        release = image.name.removeprefix("vmlinuz-")
+        shutil.copyfile(image, folder / "bzImage")
+        shutil.copyfile(tree / f"boot/config-{release}", folder / "config")
+        library = next(path for path in (tree / "lib/modules", tree / "usr/lib/modules") if path.is_dir())
+        files = modules.load_order(library / release, MODULES)
+        (folder / "stage1.cpio.gz").write_bytes(stage1(files, busybox.read_bytes()))
+    record.write(
+        folder,
+        record.KernelRecord(
+            spec=spec,
+            digest=name,
+            inputs=package.inputs(),
+            compiler="Debian's",
+            release=release,
+            confounders=voiding.confounders(config.parse_config((folder / "config").read_text())),
+            modules=True,
+        ),
+    )

@@ -1,0 +1,67 @@
+"""Owns what is known of a kernel in the cache: its kernel.json and the value handed to those who boot it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from testbed.model import KernelSpec, Value
+
+DIGEST_LENGTH = 24
+
+
+class KernelRecord(Value):
+    """kernel.json. `inputs` are the words whose hash is the digest; `modules`: needs its stage 1."""
+
+    spec: KernelSpec
+    digest: str
+    inputs: dict[str, str]
+    compiler: str
+    release: str
+    confounders: tuple[str, ...]
+    modules: bool
+    warnings: tuple[str, ...] = ()
+    objects: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltKernel:
+    """A kernel to boot. `vmlinux` (DWARF) of built ones only, `initrd` of prebuilt ones only."""
+
+    digest: str
+    folder: Path
+    release: str
+    confounders: tuple[str, ...]
+    initrd: Path | None
+    vmlinux: Path | None
+
+    @property
+    def bzimage(self) -> Path:
+        return self.folder / "bzImage"
+
+
+def digest_of(inputs: dict[str, str]) -> str:
+    """The name of what these inputs make."""
+    text = json.dumps(inputs, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:DIGEST_LENGTH]
+
+
+def write(folder: Path, record: KernelRecord) -> None:
+    (folder / "kernel.json").write_text(record.model_dump_json(indent=2) + "\n")
+
+
+def read(folder: Path) -> BuiltKernel:
+    """The kernel in a folder of the cache."""
+    record = KernelRecord.model_validate_json((folder / "kernel.json").read_text())
+    vmlinux, initrd = folder / "vmlinux", folder / "stage1.cpio.gz"
+    return BuiltKernel(
+        digest=record.digest,
+        folder=folder,
+        release=record.release,
+        confounders=record.confounders,
+        initrd=initrd if initrd.is_file() else None,
+        vmlinux=vmlinux if vmlinux.is_file() else None,
+    )

@@ -1,0 +1,33 @@
+#!/bin/busybox sh
+# First root of a prebuilt kernel: loads the modules, mounts the real root read-only, hands over.
+/bin/busybox mount -t proc proc /proc
+/bin/busybox mount -t sysfs sysfs /sys
+/bin/busybox mount -t devtmpfs devtmpfs /dev
+
+while read -r module options; do
+    # shellcheck disable=SC2086  # options are words
+    /bin/busybox insmod "/modules/$module" $options || echo "stage1: cannot load $module"
+done </modules.list
+
+root= rootfstype=ext4 init=/sbin/init
+for word in $(/bin/busybox cat /proc/cmdline); do
+    case $word in
+        root=*) root=${word#root=} ;;
+        rootfstype=*) rootfstype=${word#rootfstype=} ;;
+        init=*) init=${word#init=} ;;
+    esac
+done
+
+waited=0
+until [ -b "$root" ] || [ $waited -ge 300 ]; do
+    /bin/busybox usleep 100000
+    waited=$((waited + 1))
+done
+if ! /bin/busybox mount -t "$rootfstype" -o ro "$root" /root; then
+    echo "stage1: cannot mount the root '$root'"
+    /bin/busybox poweroff -f
+fi
+/bin/busybox umount /sys
+/bin/busybox umount -l /dev
+/bin/busybox umount /proc
+exec /bin/busybox switch_root /root "$init"

@@ -1,0 +1,45 @@
+"""Owns reading the TOML that people write: into frozen models, errors with file, line, key and remedy."""
+
+from testbed.load.quantities import (
+    Bps,
+    Bytes,
+    Count,
+    Flag,
+    Memory,
+    Pps,
+    Seconds,
+    Share,
+    measure,
+)
+from testbed.load.toml import (
+    PLAYBOOKS,
+    TOPOLOGIES,
+    Configuration,
+    Source,
+    find_file,
+    load_toml,
+    names,
+    read_toml,
+    validate,
+)
+
+__all__ = [
+    "PLAYBOOKS",
+    "TOPOLOGIES",
+    "Bps",
+    "Bytes",
+    "Configuration",
+    "Count",
+    "Flag",
+    "Memory",
+    "Pps",
+    "Seconds",
+    "Share",
+    "Source",
+    "find_file",
+    "load_toml",
+    "measure",
+    "names",
+    "read_toml",
+    "validate",
+]

@@ -1,0 +1,64 @@
+"""Owns the flood: packets to a service, at a stated rate and mix of sizes."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal, Self
+
+from pydantic import Field
+
+from testbed.errors import TestbedFault
+from testbed.load import Bytes, Count, Pps
+from testbed.loads import LoadContext, Needed, agent
+from testbed.loads.service import Service
+from testbed.model import PlannedMachine, Value
+from testbed.transports import Guest
+
+
+class Size(Value):
+    """A payload, and how often it comes in the mix."""
+
+    size: Bytes = Field(ge=1, le=65507)
+    weight: Count = Field(default=1, ge=1, le=100)
+
+
+class Flood(Value):
+    """UDP to every port of `service` on machine `to`, in turn, and `tcp_connections` that never pause.
+
+    `rate` is of datagrams; 0pps is as fast as the sender can. The fragments that a payload beyond
+    the link's MTU makes count as one.
+    """
+
+    kind: ClassVar[str] = "flood"
+    page_kind: ClassVar[str] = "flood"
+    finish: ClassVar[Literal["sweep", "exit"] | None] = None
+    progress: ClassVar[tuple[str, ...]] = ()
+
+    to: str
+    service: str
+    link: str = "data"
+    rate: Pps
+    sizes: tuple[Size, ...] = Field(default=(Size(size=1400),), min_length=1, max_length=16)
+    tcp_connections: Count = Field(default=0, ge=0, le=256)
+
+    def parts(self, *, prebuilt: bool) -> tuple[Self, ...]:
+        return (self,)
+
+    def needs(self) -> tuple[Needed, ...]:
+        return (("to", "machine", self.to), ("service", "load", self.service))
+
+    def devices(self, machine: PlannedMachine) -> tuple[str, ...]:
+        return ()
+
+    def prepare(self, guest: Guest, context: LoadContext) -> None:
+        pass
+
+    def argv(self, slot: int, context: LoadContext) -> list[str]:
+        service = context.other(self.service)
+        if not isinstance(service, Service):
+            raise TestbedFault(f"load '{self.service}' is no service that could be flooded")
+        mix = ",".join(f"{each.size}:{each.weight}" for each in self.sizes)
+        options: dict[str, object] = {"to": context.address(self.to, self.link)}
+        options |= {"port": service.port, "ports": service.sockets, "rate": self.rate, "sizes": mix}
+        if self.tcp_connections and service.tcp_port:
+            options |= {"tcp-port": service.tcp_port, "tcp-connections": self.tcp_connections}
+        return agent("flood", slot, options)

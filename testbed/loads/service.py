@@ -1,0 +1,52 @@
+"""Owns the network service: sockets whose consumers need their own, swapped memory before they read."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal, Self
+
+from pydantic import Field
+
+from testbed.load import Bytes, Count
+from testbed.loads import LoadContext, Needed, agent
+from testbed.model import PlannedMachine, Value
+from testbed.transports import Guest
+
+
+class Service(Value):
+    """UDP on `sockets` ports from `port` on, TCP on `tcp_port` (0: none); `consumers` threads read.
+
+    The receive buffers together must hold more than all memory: a full socket drops, the packet is
+    freed, and receive lives on. Each consumer touches its share of `memory` before it reads, so
+    with swap gone the queues fill.
+    """
+
+    kind: ClassVar[str] = "service"
+    page_kind: ClassVar[str] = "service"
+    finish: ClassVar[Literal["sweep", "exit"] | None] = None
+    progress: ClassVar[tuple[str, ...]] = ()
+
+    port: Count = Field(default=7000, ge=1, le=65535)
+    sockets: Count = Field(default=64, ge=1, le=1024)
+    rcvbuf: Bytes = Field(default=8 << 20, le=1 << 30)
+    memory: Bytes = 8 << 20
+    consumers: Count = Field(default=4, ge=1, le=64)
+    tcp_port: Count = Field(default=0, ge=0, le=65535)
+
+    def parts(self, *, prebuilt: bool) -> tuple[Self, ...]:
+        return (self,)
+
+    def needs(self) -> tuple[Needed, ...]:
+        return ()
+
+    def devices(self, machine: PlannedMachine) -> tuple[str, ...]:
+        return ()
+
+    def prepare(self, guest: Guest, context: LoadContext) -> None:
+        pass
+
+    def argv(self, slot: int, context: LoadContext) -> list[str]:
+        options: dict[str, object] = {"port": self.port, "sockets": self.sockets, "rcvbuf": self.rcvbuf}
+        options |= {"memory": self.memory, "consumers": self.consumers}
+        if self.tcp_port:
+            options["tcp-port"] = self.tcp_port
+        return agent("service", slot, options)

@@ -1,0 +1,308 @@
+"""Owns bridges, taps, packet rules and queues of a lab's network namespace (pyroute2, libnftables).
+
+Runs inside the broker. Rules live in one table of family bridge, hooked to forward: a frame that
+goes from guest to guest passes `offered` (counts), one chain for each block (drops), `delivered`
+(counts). Every change is one atomic transaction, and is read back.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from ipaddress import ip_interface
+from pathlib import Path
+from typing import Any
+
+from pyroute2 import IPRoute
+from pyroute2.netlink.exceptions import NetlinkError
+
+from testbed.errors import MissingCapability, TestbedFault
+from testbed.machines.wire import INTERFACE, LABEL, Count, Flow
+
+TABLE = {"family": "bridge", "table": "testbed"}
+TAP_QUEUE_FRAMES = 32
+"""A tap's default of 1000 frames would hold what the guest does not read, and replay it after a heal."""
+TBF_LATENCY_S = 0.05
+TBF_BURST_S = 0.01
+OFFERED_PRIORITY, BLOCK_PRIORITY, DELIVERED_PRIORITY = -300, 0, 300
+SWITCHES = {
+    "/proc/sys/net/ipv6/conf/all/disable_ipv6": "1",
+    "/proc/sys/net/ipv6/conf/default/disable_ipv6": "1",
+    # on by default where br_netfilter is built in: it judges, defragments and drops IP of guests
+    "/proc/sys/net/bridge/bridge-nf-call-arptables": "0",
+    "/proc/sys/net/bridge/bridge-nf-call-iptables": "0",
+    "/proc/sys/net/bridge/bridge-nf-call-ip6tables": "0",
+}
+_JSON_IN_OUT = 1 << 4
+
+
+class Nft:
+    """libnftables by ctypes: there is no binding on PyPI."""
+
+    def __init__(self) -> None:
+        try:
+            library = ctypes.CDLL("libnftables.so.1")
+        except OSError as error:
+            raise MissingCapability("no libnftables.so.1", hint="apt-get install libnftables1") from error
+        library.nft_ctx_new.restype = ctypes.c_void_p
+        library.nft_ctx_new.argtypes = [ctypes.c_uint32]
+        for name in ("nft_ctx_get_output_buffer", "nft_ctx_get_error_buffer"):
+            getattr(library, name).restype = ctypes.c_char_p
+            getattr(library, name).argtypes = [ctypes.c_void_p]
+        for name in ("nft_ctx_buffer_output", "nft_ctx_buffer_error"):
+            getattr(library, name).argtypes = [ctypes.c_void_p]
+        library.nft_ctx_output_set_flags.argtypes = [ctypes.c_void_p, ctypes.c_uint]
+        library.nft_run_cmd_from_buffer.argtypes = [ctypes.c_void_p, ctypes.c_char_p]
+        self._library = library
+        self._context = library.nft_ctx_new(0)
+        library.nft_ctx_buffer_output(self._context)
+        library.nft_ctx_buffer_error(self._context)
+        library.nft_ctx_output_set_flags(self._context, _JSON_IN_OUT)
+
+    def run(self, commands: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Applies all the commands or none; returns what they list. Raises TestbedFault."""
+        text = json.dumps({"nftables": list(commands)})
+        status = self._library.nft_run_cmd_from_buffer(self._context, text.encode())
+        output = self._library.nft_ctx_get_output_buffer(self._context) or b""
+        complaint = self._library.nft_ctx_get_error_buffer(self._context) or b""
+        if status != 0:
+            raise TestbedFault(f"nftables refused {text[:300]}: {complaint.decode(errors='replace').strip()}")
+        return list(json.loads(output)["nftables"]) if output.strip() else []
+
+
+@dataclass
+class Network:
+    """The lab's network. Not thread-safe: the broker calls it under one lock."""
+
+    nft: Nft
+    _links: dict[str, list[str]] = field(default_factory=dict)
+    _flows: dict[str, Flow] = field(default_factory=dict)
+    _blocks: dict[str, tuple[Flow, ...]] = field(default_factory=dict)
+
+    def begin(self) -> None:
+        """Loopback, no IPv6 chatter on the lab's links, and the empty rule set."""
+        for switch, value in SWITCHES.items():
+            if Path(switch).exists():
+                Path(switch).write_text(value)
+        with IPRoute() as route:
+            route.link("set", index=_index(route, "lo"), state="up")
+        self.nft.run(
+            [
+                {"add": {"table": {"family": "bridge", "name": "testbed"}}},
+                {"add": {"chain": _hooked("offered", OFFERED_PRIORITY)}},
+                {"add": {"chain": _hooked("delivered", DELIVERED_PRIORITY)}},
+            ]
+        )
+
+    def make_link(self, bridge: str, address: str | None, mac: str) -> None:
+        """A bridge without spanning tree or multicast snooping; `address` (with prefix) is the host's on it.
+
+        Its MAC is fixed: else it changes with every tap that joins, and permanent neighbours go stale.
+        """
+        _check(INTERFACE, bridge)
+        with IPRoute() as route:
+            options = {"br_stp_state": 0, "br_forward_delay": 0, "br_mcast_snooping": 0}
+            route.link("add", ifname=bridge, kind="bridge", address=mac, **options)
+            index = _index(route, bridge)
+            if address is not None:
+                place = ip_interface(address)
+                route.addr("add", index=index, address=str(place.ip), prefixlen=place.network.prefixlen)
+            route.link("set", index=index, state="up")
+        self._links[bridge] = []
+
+    def make_tap(self, tap: str, bridge: str) -> None:
+        """A persistent tap on the bridge, with a short queue. A guest opens it by name."""
+        _check(INTERFACE, tap)
+        if bridge not in self._links:
+            raise TestbedFault(f"no bridge '{bridge}' in this lab")
+        with IPRoute() as route:
+            route.link("add", ifname=tap, kind="tuntap", mode="tap")
+            index = _index(route, tap)
+            route.link("set", index=index, txqlen=TAP_QUEUE_FRAMES, master=_index(route, bridge))
+            route.link("set", index=index, state="up")
+            attributes = route.get_links(index)[0]
+            if attributes.get("txqlen") != TAP_QUEUE_FRAMES or attributes.get("state") != "up":
+                raise TestbedFault(f"tap '{tap}' did not take its queue length or state")
+        self._links[bridge].append(tap)
+
+    def count(self, name: str, flow: Flow) -> None:
+        """Counts a flow before and after all blocks, from now on."""
+        _check(LABEL, name)
+        if name in self._flows:
+            raise TestbedFault(f"flow '{name}' is counted already")
+        commands: list[dict[str, Any]] = []
+        for chain in ("offered", "delivered"):
+            commands.append({"add": {"counter": {**TABLE, "name": _counter(chain, name)}}})
+            commands.append(_rule(chain, flow, {"counter": _counter(chain, name)}))
+        self.nft.run(commands)
+        self._flows[name] = flow
+
+    def counted(self) -> dict[str, dict[str, Count]]:
+        """By flow: `offered` before any block, `delivered` after them."""
+        listed = self.nft.run([{"list": {"counters": {"family": "bridge", "table": "testbed"}}}])
+        values = {
+            entry["counter"]["name"]: Count(entry["counter"]["packets"], entry["counter"]["bytes"])
+            for entry in listed
+            if "counter" in entry
+        }
+        return {
+            name: {chain: values[_counter(chain, name)] for chain in ("offered", "delivered")}
+            for name in self._flows
+        }
+
+    def block(self, name: str, flows: Sequence[Flow]) -> None:
+        """Drops the flows, silently, from now on. Raises TestbedFault if it reads back otherwise."""
+        _check(LABEL, name)
+        if name in self._blocks:
+            raise TestbedFault(f"block '{name}' is in force already")
+        if not flows:
+            raise TestbedFault(f"block '{name}' names no flow")
+        chain = _chain(name)
+        drop: list[dict[str, Any]] = [{"counter": {"packets": 0, "bytes": 0}}, {"drop": None}]
+        rules = [_rule(chain, flow, *drop) for flow in flows]
+        self.nft.run([{"add": {"chain": _hooked(chain, BLOCK_PRIORITY)}}, *rules])
+        self._blocks[name] = tuple(flows)
+        if name not in self.blocked():
+            raise TestbedFault(f"block '{name}' is not in force after it was set")
+
+    def unblock(self, name: str) -> None:
+        """Ends a block; one that is not in force stays so. Raises TestbedFault if it reads back otherwise."""
+        if self._blocks.pop(name, None) is None:
+            return
+        chain = {**TABLE, "name": _chain(name)}
+        self.nft.run([{"flush": {"chain": chain}}, {"delete": {"chain": chain}}])
+        if _chain(name) in self._drops():
+            raise TestbedFault(f"block '{name}' is still in force after it was ended")
+
+    def blocked(self) -> dict[str, Count]:
+        """What the kernel has in force, by name, with what each has dropped so far."""
+        drops = self._drops()
+        found: dict[str, Count] = {}
+        for name, flows in self._blocks.items():
+            counts = drops.get(_chain(name), [])
+            if len(counts) == len(flows):
+                found[name] = Count(sum(c.packets for c in counts), sum(c.bytes for c in counts))
+        return found
+
+    def limit_rate(self, tap: str, bits_per_s: int) -> None:
+        """Slows what goes to the machine behind the tap; 0 lifts the limit. Read back."""
+        with IPRoute() as route:
+            index = _index(route, tap)
+            _clear_queue(route, index)
+            if bits_per_s:
+                rate = max(1, bits_per_s // 8)
+                burst = max(2048, round(rate * TBF_BURST_S))
+                limit = burst + round(rate * TBF_LATENCY_S)
+                route.tc("add", "tbf", index, 0x10000, rate=rate, burst=burst, limit=limit)
+            if (self._queue(route, index) == "tbf") != bool(bits_per_s):
+                raise TestbedFault(f"the rate limit of '{tap}' reads back otherwise than it was set")
+
+    def delay(self, tap: str, seconds: float) -> None:
+        """Holds back what goes to the machine behind the tap; 0 ends it. Read back.
+
+        Raises MissingCapability where the host's kernel has no sch_netem.
+        """
+        with IPRoute() as route:
+            index = _index(route, tap)
+            _clear_queue(route, index)
+            if seconds:
+                try:
+                    route.tc("add", "netem", index, 0x10000, delay=round(seconds * 1e6))
+                except NetlinkError as error:
+                    raise MissingCapability(
+                        f"this host's kernel cannot delay packets (sch_netem): {error}",
+                        hint="load sch_netem, or use a drop or a rate instead",
+                    ) from error
+            if (self._queue(route, index) == "netem") != bool(seconds):
+                raise TestbedFault(f"the delay of '{tap}' reads back otherwise than it was set")
+
+    def queues(self) -> dict[str, str]:
+        """The kind of queue in force by tap, as the kernel says: `tbf`, `netem`, or the kernel's own."""
+        with IPRoute() as route:
+            return {
+                tap: self._queue(route, _index(route, tap)) for taps in self._links.values() for tap in taps
+            }
+
+    def _queue(self, route: IPRoute, index: int) -> str:
+        roots = [entry for entry in route.get_qdiscs(index) if entry.get("parent") == 0xFFFFFFFF]
+        return str(roots[0].get("kind")) if roots else "none"
+
+    def _drops(self) -> dict[str, list[Count]]:
+        listed = self.nft.run([{"list": {"table": {"family": "bridge", "name": "testbed"}}}])
+        drops: dict[str, list[Count]] = {}
+        for entry in listed:
+            expressions = entry.get("rule", {}).get("expr", [])
+            if {"drop": None} in expressions:
+                counter = next(e["counter"] for e in expressions if "counter" in e)
+                counts = drops.setdefault(entry["rule"]["chain"], [])
+                counts.append(Count(counter["packets"], counter["bytes"]))
+            elif entry.get("chain", {}).get("name", "").startswith("block:"):
+                drops.setdefault(entry["chain"]["name"], [])
+        return drops
+
+
+def tap_counters() -> dict[str, dict[str, int]]:
+    """By interface of this namespace: frames as the *guest* sees them (a tap receives what it sends)."""
+    counters = {}
+    for line in Path("/proc/net/dev").read_text().splitlines()[2:]:
+        name, _, rest = line.partition(":")
+        numbers = [int(word) for word in rest.split()]
+        counters[name.strip()] = {
+            "tx_bytes": numbers[0],
+            "tx_packets": numbers[1],
+            "rx_bytes": numbers[8],
+            "rx_packets": numbers[9],
+            "rx_dropped": numbers[11],
+        }
+    return counters
+
+
+def _check(shape: Any, name: str) -> None:
+    if not shape.fullmatch(name):
+        raise TestbedFault(f"'{name}' can not be a name here")
+
+
+def _index(route: IPRoute, name: str) -> int:
+    found = route.link_lookup(ifname=name)
+    if not found:
+        raise TestbedFault(f"no interface '{name}' in this lab")
+    return int(found[0])
+
+
+def _clear_queue(route: IPRoute, index: int) -> None:
+    try:
+        route.tc("del", index=index, parent=0xFFFFFFFF)
+    except NetlinkError:
+        pass  # there was only the kernel's default, which can not be deleted
+
+
+def _hooked(name: str, priority: int) -> dict[str, Any]:
+    hook = {"type": "filter", "hook": "forward", "prio": priority, "policy": "accept"}
+    return {**TABLE, "name": name, **hook}
+
+
+def _chain(name: str) -> str:
+    return f"block:{name}"
+
+
+def _counter(chain: str, name: str) -> str:
+    return f"{chain}:{name}"
+
+
+def _rule(chain: str, flow: Flow, *deeds: dict[str, Any]) -> dict[str, Any]:
+    conditions = [
+        _equal({"meta": {"key": "iifname"}}, flow.source),
+        _equal({"meta": {"key": "oifname"}}, flow.destination),
+    ]
+    if flow.protocol:
+        conditions.append(_equal({"payload": {"protocol": "ip", "field": "protocol"}}, flow.protocol))
+    for side, port in (("sport", flow.source_port), ("dport", flow.destination_port)):
+        if port:
+            conditions.append(_equal({"payload": {"protocol": flow.protocol, "field": side}}, port))
+    return {"add": {"rule": {**TABLE, "chain": chain, "expr": [*conditions, *deeds]}}}
+
+
+def _equal(left: dict[str, Any], right: str | int) -> dict[str, Any]:
+    return {"match": {"op": "==", "left": left, "right": right}}

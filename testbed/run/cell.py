@@ -1,0 +1,84 @@
+"""Owns one cell from plan to saved result folder: every resource on one stack, every fault reverted."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from testbed import history, store
+from testbed.clock import now_ns, wall_clock
+from testbed.errors import TestbedError
+from testbed.images import BuiltImage
+from testbed.kernels import BuiltKernel
+from testbed.model import Plan
+from testbed.run import environment, provision
+from testbed.run.lab import Lab
+from testbed.run.observe import Listener, Observer
+from testbed.run.timeline import Timeline
+
+log = logging.getLogger(__name__)
+
+Keeper = Callable[[Lab], None]
+"""Takes a lab over when the cell is done (`--keep`), so that leaving the stack does not end it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """What the build stage made for a plan: kernels by the plan's keys, and the image."""
+
+    kernels: dict[str, BuiltKernel]
+    image: BuiltImage
+
+
+def run(plan: Plan, inputs: Inputs, folder: Path, listener: Listener, *, keep: Keeper | None = None) -> None:
+    """Plays `plan` and leaves plan, history, consoles and environment in `folder`, which it makes.
+
+    Whatever happens, faults are reverted, the history is saved and the lab is torn down; then the
+    error goes on: TestbedFault for a failure of ours, KeyboardInterrupt when told to stop. None of
+    them is a verdict.
+    """
+    store.write_plan(folder, plan)
+    begun_ns = now_ns()
+    writer = history.Writer(folder / store.HISTORY)
+    with ExitStack() as stack:
+        stack.callback(writer.close)
+        writer.event("cell.begin", wall_clock=wall_clock())
+        try:
+            _play(plan, inputs, folder, writer, listener, stack, keep)
+        except KeyboardInterrupt:
+            writer.event("interrupted")
+            raise
+        except TestbedError as error:
+            log.error("%s", error)
+            writer.event("testbed.fault", message=str(error)[:2000])
+            raise
+        finally:
+            stack.callback(lambda: environment.write_times(folder, begun_ns))
+
+
+def _play(
+    plan: Plan,
+    inputs: Inputs,
+    folder: Path,
+    writer: history.Writer,
+    listener: Listener,
+    stack: ExitStack,
+    keep: Keeper | None,
+) -> None:
+    lab = stack.enter_context(Lab(plan, inputs.kernels, inputs.image, folder))
+    writer.event("lab.ready", accelerator=lab.accelerator.kind, why=lab.accelerator.why)
+    store.write_json(folder / store.ENVIRONMENT, environment.describe(plan, inputs.kernels, inputs.image, lab))
+    observer = Observer(writer, lab.witnesses(), listener)
+    observer.enter("attaching the transport")
+    provision.attach(plan, lab, writer)
+    timeline = Timeline(plan, lab.pages, lab.faults, lab.target, observer, writer, lab.cpu_scale, lab.console_tail)
+    # Pushed after the lab, so that faults go first; ours is the last word even when the lab is broken.
+    stack.callback(timeline.revert_all)
+    timeline.play()
+    observer.enter("saving")
+    writer.flush()
+    if keep is not None:
+        keep(lab)

@@ -1,0 +1,221 @@
+"""Owns a running lab: from a plan and what was built to three guests that are ready, and back to nothing.
+
+Everything of a lab lives in its sandbox: guests, bridges, taps, rules, and in the sandbox's own
+memory file system the guests' RAM, witness pages, seeds and disks. So all of it goes with it.
+"""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from testbed import store
+from testbed.clock import Deadline, poll
+from testbed.errors import TestbedFault
+from testbed.faults import FaultTarget
+from testbed.images import BuiltImage
+from testbed.kernels import BuiltKernel
+from testbed.machines import accelerator, keys, seed
+from testbed.machines.console import Console
+from testbed.machines.domain import WITNESS_BYTES, Disk, GuestSpec, Nic
+from testbed.machines.guest import PORT, Guest
+from testbed.machines.hypervisor import Domain, Hypervisor
+from testbed.machines.sandbox import Sandbox
+from testbed.model import Plan, PlannedMachine
+from testbed.run.wiring import flows, taps
+from testbed.witnesses import Witness
+from testbed.witnesses.host import ConsoleSize, DiskTraffic, DomainState, VcpuTime, Wire
+from testbed.witnesses.memory import FREE_PAGES_SYMBOL, FreePages, GuestMemory, symbol_address
+from testbed.witnesses.page import State, WitnessPage
+from testbed.witnesses.slots import SlotWitness
+
+READY_S = 40.0
+SSH_S = 30.0
+SLACK_BYTES = 64 << 20
+TCG_SCALE = 10.0
+"""How much longer a CPU-bound wait may take without KVM; kernel timers are never scaled."""
+
+CMDLINE = (
+    "console=ttyS0,115200 loglevel=8 root=/dev/vda ro rootfstype=ext4 rootwait init=/usr/lib/testbed/init "
+    "nokaslr net.ifnames=0 panic=0 cgroup_disable=memory transparent_hugepage=never sysrq_always_enabled"
+)
+
+
+class Lab:
+    """A context manager. Inside, `domains`, `pages`, `guests` and `consoles` are keyed by machine."""
+
+    def __init__(self, plan: Plan, kernels: dict[str, BuiltKernel], image: BuiltImage, folder: Path) -> None:
+        self.plan = plan
+        self.kernels = kernels
+        self.image = image
+        self.folder = folder
+        self.pages: dict[str, WitnessPage] = {}
+        self.guests: dict[str, Guest] = {}
+        self.domains: dict[str, Domain] = {}
+        self.consoles = {m.name: Console(folder / store.console_name(m.name)) for m in plan.machines}
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            self.accelerator = accelerator.choose(self.plan.accelerator, self._kernel(self.plan.machines[0]).bzimage)
+            self.cpu_scale = TCG_SCALE if self.accelerator.kind == "tcg" else 1.0
+            self.sandbox = stack.enter_context(Sandbox(shm_bytes=self._shm_bytes(), what=self.plan.cell))
+            self.broker = self.sandbox.broker
+            self.keys = keys.make_keys()
+            self._make_network()
+            specs = [self._make_machine(machine, stack) for machine in self.plan.machines]
+            self.hypervisor = stack.enter_context(Hypervisor(self.sandbox.libvirt_uri))
+            self.domains = self.hypervisor.start_all(specs)
+            self._await_ready()
+            self._log_in(stack)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    def keep(self) -> str:
+        """Leaves the lab running in the care of a keeper; returns its id, for `testbed inspect` and `down`."""
+        (self.sandbox.folder / "login").write_text(self.keys.login_private)
+        (self.sandbox.folder / "login").chmod(0o600)
+        (self.sandbox.folder / "host").write_text(self.keys.host_public)
+        store.write_json(self.sandbox.folder / store.PLAN, self.plan.model_dump(mode="json"))
+        self.sandbox.keep()
+        return self.sandbox.id
+
+    @property
+    def target(self) -> FaultTarget:
+        """What faults act on: the host side of links, and the hypervisor."""
+        return FaultTarget(self.broker, self.domains, taps(self.plan), flows(self.plan))
+
+    def witnesses(self) -> list[Witness]:
+        """All that is watched: shared memory, the broker's counters, QEMU. None asks a guest."""
+        found: list[Witness] = [Wire(self.broker, self._tap_sources())]
+        for machine in self.plan.machines:
+            name, domain = machine.name, self.domains[machine.name]
+            found += [
+                SlotWitness(name, self.pages[name], self._slots(name)),
+                VcpuTime(name, domain.vcpu_threads(), self.broker),
+                DomainState(name, domain),
+                ConsoleSize(name, self.consoles[name]),
+                *(DiskTraffic(name, disk.name, domain.block_stats) for disk in machine.disks),
+            ]
+        return [*found, self._free_pages(self.plan.judging.subject)]
+
+    def console_tail(self) -> bytes:
+        """The end of the subject's console."""
+        return self.consoles[self.plan.judging.subject].tail(64 << 10).encode()
+
+    def _slots(self, machine: str) -> dict[str, tuple[int, str]]:
+        own = {"machine": (0, "machine"), "blocksampler": (1, "blocksampler"), "vmsampler": (2, "vmsampler")}
+        return own | {load.name: (load.slot, load.page_kind) for load in self.plan.loads if load.machine == machine}
+
+    def _tap_sources(self) -> dict[str, str]:
+        return {f"{machine}/tap.{link}": tap for (machine, link), tap in taps(self.plan).items()}
+
+    def _free_pages(self, machine: str) -> Witness:
+        """Read from the guest's RAM; the symbol's address is asked of the running kernel, once."""
+        symbols = self.guests[machine].run(["grep", FREE_PAGES_SYMBOL, "/proc/kallsyms"], timeout_s=30).stdout
+        address = symbol_address(symbols.splitlines(), FREE_PAGES_SYMBOL)
+        fd = self.broker.guest_memory(machine)
+        self._stack.callback(os.close, fd)
+        return FreePages(machine, GuestMemory(fd), address)
+
+    # --- what is made before boot
+
+    def _kernel(self, machine: PlannedMachine) -> BuiltKernel:
+        return self.kernels[machine.kernel]
+
+    def _shm_bytes(self) -> int:
+        own = sum(
+            machine.memory_bytes + WITNESS_BYTES + sum(disk.size_bytes for disk in machine.disks)
+            for machine in self.plan.machines
+        )
+        return own + SLACK_BYTES
+
+    def _make_network(self) -> None:
+        for link in self.plan.links:
+            self.broker.make_link(link.bridge, address=link.host_address)
+        for machine in self.plan.machines:
+            for nic in machine.nics:
+                bridge = next(link.bridge for link in self.plan.links if link.name == nic.link)
+                self.broker.make_tap(nic.tap, bridge)
+        for name, flow in flows(self.plan).items():
+            self.broker.count(name, flow)
+
+    def _make_machine(self, machine: PlannedMachine, stack: ExitStack) -> GuestSpec:
+        page_fd = self.broker.make_shared(f"witness-{machine.name}", WITNESS_BYTES)
+        try:
+            self.pages[machine.name] = stack.enter_context(WitnessPage(page_fd))
+        finally:
+            os.close(page_fd)
+        conf = seed.machine_conf(machine, self.plan.machines, self.plan.links)
+        tar = seed.build(conf, self.keys)
+        self._fill_shared(f"seed-{machine.name}", tar)
+        for disk in machine.disks:
+            os.close(self.broker.make_shared(f"{machine.name}-{disk.name}", disk.size_bytes))
+        kernel = self._kernel(machine)
+        return GuestSpec(
+            name=machine.name,
+            memory_bytes=machine.memory_bytes,
+            vcpus=machine.vcpus,
+            kernel=kernel.bzimage,
+            initrd=kernel.initrd,
+            cmdline=f"{CMDLINE} testbed.machine={machine.name}",
+            console=self.consoles[machine.name].path.absolute(),
+            accelerator=self.accelerator.domain_type,
+            disks=self._disks(machine),
+            nics=tuple(Nic(nic.tap, nic.mac, nic.model) for nic in machine.nics),
+            witness=f"witness-{machine.name}",
+        )
+
+    def _fill_shared(self, name: str, data: bytes) -> None:
+        with os.fdopen(self.broker.make_shared(name, len(data)), "wb") as file:
+            file.write(data)
+
+    def _disks(self, machine: PlannedMachine) -> tuple[Disk, ...]:
+        shared = Path("/dev/shm")  # the sandbox's own
+        return (
+            Disk(self.image.root.resolve(), "root", readonly=True),
+            Disk(shared / f"seed-{machine.name}", "seed", readonly=True),
+            *(Disk(shared / f"{machine.name}-{disk.name}", disk.name) for disk in machine.disks),
+        )
+
+    # --- from power-on to ready
+
+    def _await_ready(self) -> None:
+        deadline = Deadline.after(READY_S * max(1.0, self.cpu_scale / 4), "boot of all guests")
+        for name, page in self.pages.items():
+            try:
+                poll(lambda name=name, page=page: self._ready(name, page), deadline)  # type: ignore[misc]
+            except TestbedFault as error:
+                said = self.consoles[name].tail(1500)
+                raise TestbedFault(
+                    f"guest '{name}' does not get ready: {error.message}; its console ends with:\n{said}",
+                    where=str(self.consoles[name].path),
+                    hint="does this kernel boot, and has it the drivers of kernels/guest.config?",
+                ) from error
+
+    def _ready(self, name: str, page: WitnessPage) -> bool:
+        if self.domains[name].state() not in ("running", "unknown"):
+            raise TestbedFault(f"its domain is {self.domains[name].state()}")
+        if "Kernel panic - not syncing" in self.consoles[name].tail():
+            raise TestbedFault("its kernel panicked")
+        return page.state(0) == State.READY
+
+    def _log_in(self, stack: ExitStack) -> None:
+        management = {link.name for link in self.plan.links if link.management}
+        for machine in self.plan.machines:
+            address = next(nic.address for nic in machine.nics if nic.link in management)
+            guest = Guest(machine.name, lambda address=address: self.broker.connect(address, PORT), self.keys)  # type: ignore[misc]
+            stack.callback(guest.close)
+            self.guests[machine.name] = guest
+        deadline = Deadline.after(SSH_S * max(1.0, self.cpu_scale / 4), "SSH of all guests")
+        with ThreadPoolExecutor(len(self.guests)) as pool:
+            for connected in [pool.submit(guest.connect, deadline) for guest in self.guests.values()]:
+                connected.result()

@@ -1,0 +1,195 @@
+"""Owns the playing of a plan on a ready lab: steady state, faults and floods in time, the judging window.
+
+Every deed goes through shared memory or the host side of a link, so that none can hang on a guest.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from testbed.clock import NS, now_ns
+from testbed.errors import TestbedFault
+from testbed.faults import Fault, FaultTarget
+from testbed.history import Writer
+from testbed.model import Plan, PlannedEvent, PlannedLoad
+from testbed.run.endings import ended_for_good
+from testbed.run.observe import Observer
+from testbed.witnesses.page import Control, State, WitnessPage
+
+log = logging.getLogger(__name__)
+
+FILL_BOUND_S = 180.0
+SWAPPING_BOUND_S = 60.0
+RESUMED_MOVES_S = 2.0
+"""Progress must be seen in two samples this far apart before the sweep is asked for."""
+
+
+@dataclass
+class Timeline:
+    """Plays one plan. `pages` are the witness pages by machine, `faults` the plan's, by name."""
+
+    plan: Plan
+    pages: dict[str, WitnessPage]
+    faults: dict[str, Fault]
+    target: FaultTarget
+    observer: Observer
+    history: Writer
+    cpu_scale: float = 1.0
+    consoles: Callable[[], bytes] = lambda: b""
+    _in_force: list[str] = field(default_factory=list)
+
+    def play(self) -> None:
+        """From attached transport to the end of the judging window; faults are reverted by `revert_all`."""
+        self._reach_steady_state()
+        begin_ns = self.history.event("timeline.begin")
+        for event in self.plan.events:
+            self.observer.until(begin_ns + round(event.at_s * NS))
+            self._do(event)
+        judge_ns = begin_ns + round(self.plan.judging.begin_at_s * NS)
+        self.observer.enter("waiting for the judging point")
+        self.observer.until(judge_ns)
+        self._judging_window()
+
+    def revert_all(self) -> None:
+        """Reverts what is still in force, newest first; goes on after a failure, raises the first."""
+        first: Exception | None = None
+        while self._in_force:
+            try:
+                self._revert(self._in_force[-1])
+            except (OSError, TestbedFault) as error:
+                log.warning("revert of %s: %s", self._in_force[-1], error)
+                first = first or error
+                self._in_force.pop()
+        if first is not None:
+            raise first
+
+    # --- before the faults
+
+    def _reach_steady_state(self) -> None:
+        self.observer.enter("filling memory")
+        early = [load for load in self.plan.loads if load.start == "early"]
+        for load in early:
+            self._control(load, Control.RUN)
+            self.history.event("load.started", name=load.name)
+        fillers = [load for load in early if load.kind == "anonymous"]
+        if fillers:
+            self._require(
+                FILL_BOUND_S * self.cpu_scale,
+                lambda: all(self._field(load, "pages_filled") >= self._field(load, "pages_total") > 0 for load in fillers),
+                "the loads did not fill their memory before any fault",
+            )
+            self._require(
+                SWAPPING_BOUND_S * self.cpu_scale,
+                lambda: self.observer.value(f"{self.plan.judging.subject}/vmsampler.swap_used_kib") > 0,
+                "no swap was used before any fault",
+            )
+        self.observer.enter("steady state")
+        self.observer.until(now_ns() + round(self.plan.steady_s * NS))
+        self.history.event("steady")
+
+    def _require(self, seconds: float, met: Callable[[], bool], otherwise: str) -> None:
+        if not self.observer.until(now_ns() + round(seconds * NS), met):
+            raise TestbedFault(f"{otherwise}: waited {seconds:.0f} s", hint="see the consoles in the result folder")
+
+    # --- the timeline's deeds
+
+    def _do(self, event: PlannedEvent) -> None:
+        if event.do == "apply":
+            self._apply(event.name)
+        elif event.do == "revert":
+            self._revert(event.name)
+        elif event.do == "start":
+            self._control(self._load(event.name), Control.RUN)
+            self.history.event("load.started", name=event.name)
+        else:
+            self._control(self._load(event.name), Control.STOP)
+            self.history.event("load.stopped", name=event.name)
+        self.observer.enter(f"{event.do} {event.name}")
+
+    def _apply(self, name: str) -> None:
+        fault = self.faults[name]
+        self._in_force.append(name)
+        fault.apply(self.target)
+        if not fault.in_force(self.target):
+            raise TestbedFault(f"fault '{name}' was applied but is not in force")
+        self.history.event("fault.applied", name=name, fault=fault.kind, read_back=True)
+        self.observer.faults = tuple(self._in_force)
+
+    def _revert(self, name: str) -> None:
+        fault = self.faults[name]
+        fault.revert(self.target)
+        if fault.in_force(self.target):
+            raise TestbedFault(f"fault '{name}' was reverted but is still in force")
+        self._in_force.remove(name)
+        self.history.event("fault.reverted", name=name, fault=fault.kind, read_back=True)
+        self.observer.faults = tuple(self._in_force)
+
+    # --- after the heal
+
+    def _judging_window(self) -> None:
+        judging = self.plan.judging
+        begin_ns = self.history.event("judging.begin")
+        self.observer.enter("does progress resume?")
+        end_ns = begin_ns + round(judging.bound_s * NS)
+        before = self._progress()
+        if not self.observer.until(end_ns, lambda: self._over() or self._progress() != before):
+            self.history.event("judging.end", why="bound")
+            return
+        if self._over():
+            # What ended it may print a little more; it is evidence.
+            self.observer.until(now_ns() + NS)
+            self.history.event("judging.end", why="console")
+            return
+        self.history.event("progress.resumed")
+        if not self._moves_on(end_ns):
+            self.history.event("judging.end", why="bound")
+            return
+        self.observer.enter("measuring the rate")
+        self.observer.until(now_ns() + round(judging.rate_window_s * NS), self._over)
+        self._finish()
+        self.history.event("judging.end", why="finished")
+
+    def _moves_on(self, end_ns: int) -> bool:
+        """Whether progress is still seen after a while: a single completed request is no recovery."""
+        self.observer.until(now_ns() + round(RESUMED_MOVES_S * NS))
+        before = self._progress()
+        return self.observer.until(end_ns, lambda: self._over() or self._progress() != before)
+
+    def _finish(self) -> None:
+        judging = self.plan.judging
+        loads = [self._load(name) for name in judging.finish_loads]
+        end_ns = now_ns() + round(judging.finish_s * self.cpu_scale * NS)
+        if judging.finish == "sweep":
+            done_before = {load.name: self._field(load, "sweeps_done") for load in loads}
+            self.history.event("sweep.asked")
+            self.observer.enter("sweeping every page")
+            for load in loads:
+                self._control(load, Control.SWEEP)
+            met = lambda: all(self._field(load, "sweeps_done") > done_before[load.name] for load in loads)  # noqa: E731
+        else:
+            self.observer.enter("waiting for the job to end")
+            met = lambda: all(self._field(load, "exit_status") > 0 for load in loads)  # noqa: E731
+        finished = self.observer.until(end_ns, lambda: met() or self._over())
+        self.history.event("sweep.done" if finished else "sweep.late")
+
+    def _over(self) -> bool:
+        return ended_for_good(self.consoles())
+
+    # --- the witness page
+
+    def _load(self, name: str) -> PlannedLoad:
+        return next(load for load in self.plan.loads if load.name == name)
+
+    def _field(self, load: PlannedLoad, name: str) -> int:
+        return self.observer.value(f"{load.machine}/{load.name}.{name}")
+
+    def _progress(self) -> tuple[int, ...]:
+        return tuple(self.observer.value(name) for name in self.plan.judging.progress)
+
+    def _control(self, load: PlannedLoad, control: Control) -> None:
+        self.pages[load.machine].control(load.slot, control)
+
+
+__all__ = ["State", "Timeline"]

@@ -1,0 +1,35 @@
+"""Owns the names of what crosses the wire: taps by machine and link, flows by what they carry."""
+
+from __future__ import annotations
+
+from itertools import permutations
+
+from testbed.machines.wire import Flow
+from testbed.model import Plan
+from testbed.transports import transport_of
+
+
+def taps(plan: Plan) -> dict[tuple[str, str], str]:
+    """The host's end of each cable, by (machine, link)."""
+    return {(machine.name, nic.link): nic.tap for machine in plan.machines for nic in machine.nics}
+
+
+def flows(plan: Plan) -> dict[str, Flow]:
+    """What is counted before and after any drop.
+
+    `swap.requests` and `swap.replies` are the transport's own conversation; `B-A` is all that B
+    sends to A on a data link.
+    """
+    by_name: dict[str, Flow] = {}
+    known = taps(plan)
+    for link in plan.links:
+        on_link = [machine.name for machine in plan.machines if (machine.name, link.name) in known]
+        for source, destination in permutations(on_link, 2):
+            if not link.management:
+                by_name[f"{source}-{destination}"] = Flow(known[source, link.name], known[destination, link.name])
+    if plan.transport is not None:
+        swap = transport_of(plan.transport).swap_flow
+        requests = by_name[f"{plan.transport.client}-{plan.transport.server}"]
+        requests = Flow(requests.source, requests.destination, swap.protocol, 0, swap.port)
+        by_name |= {"swap.requests": requests, "swap.replies": requests.back}
+    return by_name

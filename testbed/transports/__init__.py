@@ -1,0 +1,138 @@
+"""How A reaches the memory (or disk) that C lends it.
+
+A transport is one file: a frozen pydantic model with a `kind`; its fields are its keys in the TOML.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, Protocol
+
+from testbed import plugins
+from testbed.clock import Deadline, poll
+from testbed.errors import TestbedFault, UsageError
+from testbed.model import Plan, PlannedMachine, PlannedTransport
+from testbed.proc import Completed
+
+COMMAND_S = 20.0
+"""For one command in a guest that is idle; `Ends.cpu_scale` stretches it."""
+
+
+class Guest(Protocol):
+    """A guest to set things up in (machines/guest.py); never used once a fault is in force."""
+
+    def run(self, argv: Sequence[str], *, timeout_s: float, check: bool = True) -> Completed: ...
+
+    def put(self, path: str, data: bytes) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class SwapFlow:
+    """The packets of the transport: those to `port` of the server, and their answers."""
+
+    protocol: Literal["tcp", "udp"]
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ends:
+    """Where client and server are, on the data link."""
+
+    client: str
+    server: str
+    disk_bytes: Mapping[str, int]
+    cpu_scale: float = 1.0
+
+    @property
+    def command_s(self) -> float:
+        return COMMAND_S * self.cpu_scale
+
+    @classmethod
+    def of(cls, plan: Plan, cpu_scale: float = 1.0) -> Ends:
+        """The ends of the plan's transport, on the first data link that both are on."""
+        if plan.transport is None:
+            raise UsageError("this plan has no transport")
+        client, server = plan.machine(plan.transport.client), plan.machine(plan.transport.server)
+        link = data_link(plan, client, server)
+        disks = {disk.name: disk.size_bytes for disk in server.disks}
+        return cls(_address(client, link), _address(server, link), disks, cpu_scale)
+
+
+class Transport(Protocol):
+    """`serve` on the server, then `attach` on the client; both idle, so both may use SSH.
+
+    `block_devices` are the client's devices to watch, by their names in /sys/block: the first ones
+    that the blocksampler numbers. `in_flight_series` and `progress_series` are `SOURCE.FIELD` of the
+    client. `kernel_timers_s` says after what silence the kernel itself does what: an outage beyond
+    the shortest tests that instead. `server_disk` is the disk it serves.
+    """
+
+    kind: ClassVar[str]
+
+    @property
+    def swap_flow(self) -> SwapFlow: ...
+
+    @property
+    def block_devices(self) -> tuple[str, ...]: ...
+
+    @property
+    def in_flight_series(self) -> str: ...
+
+    @property
+    def progress_series(self) -> tuple[str, ...]: ...
+
+    @property
+    def kernel_timers_s(self) -> Mapping[str, float]: ...
+
+    @property
+    def server_disk(self) -> str: ...
+
+    def serve(self, server: Guest, ends: Ends) -> None: ...
+
+    def attach(self, client: Guest, ends: Ends) -> None: ...
+
+
+def transport_class(kind: str, *, where: str = "") -> type[Any]:
+    """The transport of that kind. Raises UsageError with the nearest one."""
+    return plugins.find(__name__, Transport, kind, where=where)  # type: ignore[type-abstract]
+
+
+def transport_of(planned: PlannedTransport) -> Transport:
+    """The transport of a plan, with its options."""
+    transport: Transport = transport_class(planned.kind).model_validate(planned.options)
+    return transport
+
+
+def data_link(plan: Plan, one: PlannedMachine, other: PlannedMachine) -> str:
+    """The first link, not the management's, that both are on."""
+    data = [link.name for link in plan.links if not link.management]
+    links = [nic.link for nic in one.nics if nic.link in {theirs.link for theirs in other.nics}]
+    return next(link for link in links if link in data)
+
+
+def _address(machine: PlannedMachine, link: str) -> str:
+    return next(nic.address for nic in machine.nics if nic.link == link)
+
+
+def await_listener(guest: Guest, port: int, ends: Ends) -> None:
+    """Waits until `guest` listens on TCP `port`: daemons detach before they listen.
+
+    Raises TestbedFault if it never does.
+    """
+    wanted = f":{port:04X}"
+
+    def listens() -> bool:
+        tables = guest.run(["cat", "/proc/net/tcp", "/proc/net/tcp6"], timeout_s=ends.command_s, check=False)
+        rows = (line.split() for line in tables.stdout.splitlines())
+        # Fields: number, local address, remote address, state; 0A is TCP_LISTEN.
+        return any(len(row) > 3 and row[1].endswith(wanted) and row[3] == "0A" for row in rows)
+
+    poll(listens, Deadline.after(ends.command_s, f"a listener on TCP port {port}"), every_s=0.1)
+
+
+def size_of(disk: str, ends: Ends) -> int:
+    """Size of the server's disk. Raises TestbedFault if it has none of that name."""
+    if disk not in ends.disk_bytes:
+        raise TestbedFault(f"the server has no disk '{disk}'")
+    return ends.disk_bytes[disk]

@@ -1,0 +1,80 @@
+"""Owns NBD: the real nbd-server on a disk of the server, the kernel's client on A."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from testbed.load import Count, Flag
+from testbed.model import Value
+from testbed.transports import Ends, Guest, SwapFlow, await_listener
+
+DEVICE = "nbd0"
+EXPORT = "swap"
+CONFIG = "/run/nbd-server.conf"
+
+
+class Nbd(Value):
+    """Swap (or, with `swap = false`, a bare block device) over one NBD connection.
+
+    No `-timeout`: with 0, its default, drivers/block/nbd.c (6.1, nbd_xmit_timeout) only reports a
+    stuck request and goes on waiting. `-swap` locks nbd-client in memory; today's client hands the
+    socket over by netlink and ends, so that nothing of it is left to lock. It is the kernel that marks the
+    socket (sk_set_memalloc, nbd.c). Options as in nbd-client(8) and nbd-server(5), version 3.24.
+    """
+
+    kind: ClassVar[str] = "nbd"
+
+    disk: str = "swap"
+    port: Count = Field(default=10809, ge=1, le=65535)
+    block_size: Literal["512B", "1KiB", "2KiB", "4KiB"] = "4KiB"
+    swap: Flag = True
+
+    @property
+    def swap_flow(self) -> SwapFlow:
+        return SwapFlow("tcp", self.port)
+
+    @property
+    def block_devices(self) -> tuple[str, ...]:
+        return (DEVICE,)
+
+    @property
+    def in_flight_series(self) -> str:
+        return "blocksampler.in_flight_0"
+
+    @property
+    def progress_series(self) -> tuple[str, ...]:
+        return ("blocksampler.writes_completed_0", "blocksampler.reads_completed_0")
+
+    @property
+    def kernel_timers_s(self) -> Mapping[str, float]:
+        # ip-sysctl: the default 15 of tcp_retries2 gives a hypothetical timeout of 924.6 s, a lower bound.
+        return {"TCP gives the connection up (tcp_retries2), swap ends with I/O errors": 924.6}
+
+    @property
+    def server_disk(self) -> str:
+        return self.disk
+
+    def serve(self, server: Guest, ends: Ends) -> None:
+        server.put(CONFIG, self._config(ends).encode())
+        server.run(["nbd-server", "-C", CONFIG, "-p", "/run/nbd-server.pid"], timeout_s=ends.command_s)
+        await_listener(server, self.port, ends)
+
+    def attach(self, client: Guest, ends: Ends) -> None:
+        client.run(self._connect(ends), timeout_s=ends.command_s)
+        if self.swap:
+            client.run(["mkswap", f"/dev/{DEVICE}"], timeout_s=ends.command_s)
+            client.run(["swapon", f"/dev/{DEVICE}"], timeout_s=ends.command_s)
+
+    def _config(self, ends: Ends) -> str:
+        return (
+            f"[generic]\nport = {self.port}\nlistenaddr = {ends.server}\n"
+            f"[{EXPORT}]\nexportname = /dev/testbed/{self.disk}\n"
+        )
+
+    def _connect(self, ends: Ends) -> list[str]:
+        size = {"512B": "512", "1KiB": "1024", "2KiB": "2048", "4KiB": "4096"}[self.block_size]
+        options = ["-N", EXPORT, "-b", size] + (["-swap"] if self.swap else [])
+        return ["nbd-client", ends.server, str(self.port), f"/dev/{DEVICE}", *options]

@@ -1,0 +1,30 @@
+"""Owns the sampling of a guest's witness page: the slots that the plan gave out, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from testbed.witnesses import Readings
+from testbed.witnesses.page import WitnessPage
+
+
+@dataclass(frozen=True)
+class SlotWitness:
+    """`A/anonymous`, ... for each slot of a machine; `slots` gives number and kind by name."""
+
+    machine: str
+    page: WitnessPage
+    slots: Mapping[str, tuple[int, str]]
+    every_ticks: int = 1
+
+    @property
+    def name(self) -> str:
+        return f"{self.machine}/page"
+
+    def read(self) -> Readings:
+        return {
+            f"{self.machine}/{name}": self.page.read(slot, kind)
+            for name, (slot, kind) in self.slots.items()
+            if self.page.state(slot) != 0
+        }

@@ -1,0 +1,105 @@
+"""Faults on a real bridge, with frames from fake guests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from testbed.errors import TestbedFault
+from testbed.faults import FaultTarget
+from testbed.faults.drop import Drop
+from testbed.faults.flow import FlowDrop
+from testbed.faults.rate import Rate
+from testbed.machines.sandbox import Sandbox
+from testbed.machines.wire import Flow
+from tests.namespace.conftest import Wish, send
+
+pytestmark = pytest.mark.namespace
+
+FORTH: Wish = ("dataA", "dataC", "tcp", 700, 10809, 5)
+BACK: Wish = ("dataC", "dataA", "tcp", 10809, 700, 5)
+FLOOD: Wish = ("dataB", "dataA", "udp", 9, 5000, 5)
+OTHER: Wish = ("dataC", "dataA", "udp", 9, 5000, 5)
+SWAP = Flow("dataA", "dataC", "tcp", destination_port=10809)
+
+
+def target(sandbox: Sandbox) -> FaultTarget:
+    taps = {(machine, "data"): f"data{machine}" for machine in "ABC"}
+    return FaultTarget(sandbox.broker, {}, taps, {"swap.requests": SWAP, "swap.replies": SWAP.back})
+
+
+@pytest.mark.parametrize(
+    ("fault", "arrive"),
+    [
+        (Drop(between=("A", "C")), [0, 0, 5, 0]),
+        (Drop(between=("A", "C"), direction="forth"), [0, 5, 5, 5]),
+        (Drop(between=("A", "C"), direction="back"), [5, 0, 5, 0]),
+        (Drop(between=("A", "B")), [5, 5, 0, 5]),
+        (FlowDrop(flow="swap"), [0, 0, 5, 5]),
+        (FlowDrop(flow="swap.replies"), [5, 0, 5, 5]),
+    ],
+    ids=lambda value: value.model_dump_json() if isinstance(value, Drop | FlowDrop) else None,
+)
+def test_a_drop_takes_what_it_says_and_heals(lab: Sandbox, fault: Drop | FlowDrop, arrive: list[int]) -> None:
+    wishes = (FORTH, BACK, FLOOD, OTHER)
+    where = target(lab)
+    assert not fault.in_force(where)
+    fault.apply(where)
+    assert fault.in_force(where)
+    assert send(lab, *wishes) == arrive
+    (dropped,) = lab.broker.blocked().values()
+    assert dropped.packets >= 20 - sum(arrive)
+    fault.revert(where)
+    assert not fault.in_force(where)
+    assert send(lab, *wishes) == [5, 5, 5, 5]
+    fault.revert(where)
+
+
+def test_the_wire_counts_what_is_offered_and_what_is_delivered(lab: Sandbox) -> None:
+    lab.broker.count("swap.requests", SWAP)
+    lab.broker.count("flood", Flow("dataB", "dataA", "udp"))
+    send(lab, FORTH)
+    lab.broker.block("cut", [SWAP, SWAP.back])
+    send(lab, FORTH, OTHER)
+    taps, flows = lab.broker.counters()
+    assert (flows["swap.requests"]["offered_packets"], flows["swap.requests"]["delivered_packets"]) == (10, 5)
+    assert flows["flood"]["offered_packets"] == 0
+    assert taps["dataA"]["tx_packets"] >= 10
+
+
+def test_two_labs_do_not_know_of_each_other(make_lab: Callable[[], Sandbox]) -> None:
+    one, two = make_lab(), make_lab()
+    fault = Drop(between=("A", "C"))
+    fault.apply(target(one))
+    assert send(one, FORTH) == [0]
+    assert send(two, FORTH) == [5]
+    assert not fault.in_force(target(two))
+
+
+def test_a_rate_is_read_back_and_lifted(lab: Sandbox) -> None:
+    fault = Rate.model_validate({"machine": "A", "rate": "10kbit/s"})
+    where = target(lab)
+    fault.apply(where)
+    assert fault.in_force(where)
+    (arrived,) = send(lab, ("dataC", "dataA", "udp", 1, 2, 200))
+    assert arrived < 200
+    fault.revert(where)
+    assert not fault.in_force(where)
+
+
+def test_blocks_of_two_faults_overlap(lab: Sandbox) -> None:
+    first, second = Drop(between=("A", "C")), FlowDrop(flow="swap")
+    where = target(lab)
+    first.apply(where)
+    second.apply(where)
+    first.revert(where)
+    assert send(lab, FORTH, OTHER) == [0, 5]
+    assert second.in_force(where)
+
+
+@pytest.mark.parametrize("name", ["", "a b", 'x"; drop', "a" * 81])
+def test_a_name_that_can_not_be_one_is_refused(lab: Sandbox, name: str) -> None:
+    with pytest.raises(TestbedFault, match="can not be a name"):
+        lab.broker.block(name, [SWAP])
+    assert lab.broker.blocked() == {}

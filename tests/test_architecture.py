@@ -1,0 +1,99 @@
+"""The layers: a module imports only what stands below it, and each library has one owner."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent / "testbed"
+
+# From the ground up; a module may import its own layer's package and whatever stands before it.
+LAYERS = (
+    ("errors", "units", "clock", "proc", "paths", "plugins"),
+    ("model", "history", "store"),
+    ("load", "configuration"),
+    ("kernels", "images", "machines"),
+    ("witnesses",),
+    ("transports", "loads", "faults"),
+    ("plan",),
+    ("run",),
+    ("judge",),
+    ("campaign", "reports"),
+    ("doctor",),
+    ("cli", "__main__"),
+)
+
+OWNERS = {
+    "libvirt": {"machines/hypervisor.py"},
+    "libvirt_qemu": {"machines/hypervisor.py"},
+    "pyroute2": {"machines/network.py"},
+    "fabric": {"machines/guest.py"},
+    "paramiko": {"machines/guest.py"},
+    "subprocess": {"proc.py"},
+    "typer": {"cli/"},
+    "rich": {"cli/"},
+}
+
+# The judge is pure: it may read nothing but the evidence that it is handed.
+JUDGE_MAY_NOT = {"run", "machines", "kernels", "images", "transports", "loads", "faults", "plan", "witnesses"}
+
+
+def modules() -> list[Path]:
+    return sorted(ROOT.rglob("*.py"))
+
+
+def imports(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            if node.module == "testbed":
+                yield from (f"testbed.{alias.name}" for alias in node.names)
+            else:
+                yield node.module
+
+
+def layer(name: str) -> int:
+    return next(index for index, names in enumerate(LAYERS) if name in names)
+
+
+def own_name(path: Path) -> str:
+    relative = path.relative_to(ROOT)
+    return relative.parts[0] if len(relative.parts) > 1 else relative.stem
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_only_what_stands_below(path: Path) -> None:
+    own = own_name(path)
+    if own == "__init__":
+        return
+    below = layer(own)
+    for name in imports(path):
+        if not name.startswith("testbed."):
+            continue
+        other = name.split(".")[1]
+        assert layer(other) <= below, f"{path.relative_to(ROOT)} may not import {name}"
+        if own == "judge":
+            assert other not in JUDGE_MAY_NOT, f"the judge is pure, but imports {name}"
+
+
+@pytest.mark.parametrize("library", sorted(OWNERS))
+def test_a_library_has_one_owner(library: str) -> None:
+    for path in modules():
+        relative = str(path.relative_to(ROOT))
+        if any(relative.startswith(owner) for owner in OWNERS[library]):
+            continue
+        taken = {name.split(".")[0] for name in imports(path)}
+        assert library not in taken, f"{relative} imports {library}, which belongs to {OWNERS[library]}"
+
+
+def test_only_the_cli_prints_and_exits() -> None:
+    for path in modules():
+        if own_name(path) in ("cli", "__main__"):
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+                assert node.func.id != "print", f"{path.relative_to(ROOT)}:{node.lineno} prints"

@@ -1,0 +1,302 @@
+"""The guest's agent, compiled and run on this host over an ordinary file for a page. Needs gcc only."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO
+
+import pytest
+
+from testbed.images import programs
+from testbed.witnesses.page import Control, State, WitnessPage, layout
+
+pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc: run 'make setup'")
+
+LIMIT_S = 5.0
+PAGE_BYTES = 4096
+
+
+@pytest.fixture(scope="module")
+def agent(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    binary = tmp_path_factory.mktemp("agent") / "agent"
+    programs.compile_agent(binary)
+    return binary
+
+
+class Guest:
+    """Starts the agent's programs over one page; the Python side of it is the reader under test."""
+
+    def __init__(self, agent: Path, file: Path, page: WitnessPage) -> None:
+        self.agent, self.file, self.page = agent, file, page
+        self.started: list[subprocess.Popen[bytes]] = []
+
+    def argv(self, program: str, slot: int, *options: str) -> list[str]:
+        return [str(self.agent), program, "--page", str(self.file), "--slot", str(slot), *options]
+
+    def start(self, program: str, slot: int, *options: str) -> subprocess.Popen[bytes]:
+        child = subprocess.Popen(self.argv(program, slot, *options))
+        self.started.append(child)
+        if program != "heartbeat":
+            self.until(lambda: self.page.state(slot) in (State.READY, State.RUNNING), f"{program} is ready")
+        return child
+
+    def until(self, holds: Callable[[], bool], what: str) -> None:
+        end = time.monotonic() + LIMIT_S
+        while not holds():
+            assert time.monotonic() < end, f"not within {LIMIT_S:g} s: {what}"
+            time.sleep(0.005)
+
+    def end(self) -> None:
+        for child in self.started:
+            child.kill()
+            child.wait()
+
+
+@pytest.fixture
+def guest(agent: Path, tmp_path: Path) -> Iterator[Guest]:
+    file = tmp_path / "page"
+    file.write_bytes(bytes(layout().page_bytes))
+    with file.open("r+b") as opened, WitnessPage(opened.fileno()) as page:
+        guest = Guest(agent, file, page)
+        yield guest
+        guest.end()
+
+
+def load_area(pid: int, pages: int) -> int:
+    """The address of the load's area: every page of it begins with its own index."""
+    with Path(f"/proc/{pid}/mem").open("rb", buffering=0) as memory:
+        for line in Path(f"/proc/{pid}/maps").read_text().splitlines():
+            start, end = (int(x, 16) for x in line.split()[0].split("-"))
+            for address in range(start, end - pages * PAGE_BYTES + 1, PAGE_BYTES):
+                if "rw-p" in line and has_indices(memory, address, pages):
+                    return address
+    raise AssertionError("no such mapping")
+
+
+def has_indices(memory: IO[bytes], address: int, pages: int) -> bool:
+    for index in range(pages):
+        memory.seek(address + index * PAGE_BYTES)
+        number, generation = struct.unpack("<QQ", memory.read(16))
+        if number != index or generation == 0:
+            return False
+    return True
+
+
+def test_the_heartbeat_beats_until_told_to_stop(guest: Guest) -> None:
+    child = guest.start("heartbeat", 0, "--period-ms", "5")
+    guest.until(lambda: guest.page.read(0, "machine")["beats"] > 10, "ten beats")
+    before = guest.page.read(0, "machine")
+    assert guest.page.kind(0) == "machine" and guest.page.state(0) is State.STARTING
+    assert before["pid"] == child.pid
+    assert abs(before["realtime_ns"] - time.time_ns()) < 1e9
+    assert abs(before["beat_ns"] - time.monotonic_ns()) < 1e9
+    guest.page.control(0, Control.STOP)
+    assert child.wait(LIMIT_S) == 0
+    assert guest.page.state(0) is State.DONE
+
+
+def test_init_declares_the_machine_ready(guest: Guest) -> None:
+    guest.start("heartbeat", 0)
+    subprocess.run(guest.argv("ready", 0, "--failed-lines", "2", "--nic", "lo"), check=True, timeout=20)
+    machine = guest.page.read(0, "machine")
+    assert guest.page.state(0) is State.READY
+    assert machine["failed_lines"] == 2 and machine["no_carrier"] == 0
+    assert 0 < machine["mem_free_kib"] <= machine["mem_total_kib"]
+
+
+def test_the_block_sampler_reads_what_the_kernel_says(guest: Guest) -> None:
+    disk = next(p for p in sorted(Path("/sys/class/block").iterdir()) if (p / "stat").exists()).name
+    guest.start("blocksampler", 1, "--block", disk, "--period-ms", "5")
+    guest.until(lambda: guest.page.read(1, "blocksampler")["samples"] > 3, "three samples")
+    sample = guest.page.read(1, "blocksampler")
+    stat = [int(x) for x in Path(f"/sys/class/block/{disk}/stat").read_text().split()]
+    zones = Path("/proc/zoneinfo").read_text()
+    assert sample["min_pages"] == sum(int(x) for x in re.findall(r"^ +min +(\d+)$", zones, re.MULTILINE))
+    assert sample["high_pages"] == sum(int(x) for x in re.findall(r"^ +high +(\d+)$", zones, re.MULTILINE))
+    assert sample["free_pages"] > 0 and sample["devices"] == 1
+    assert 0 <= stat[0] - sample["reads_completed_0"] < 10_000
+
+
+def test_the_vm_sampler_reads_what_the_kernel_says(guest: Guest) -> None:
+    guest.start("vmsampler", 2, "--period-ms", "10")
+    sample = guest.page.read(2, "vmsampler")
+    vmstat = dict(line.split() for line in Path("/proc/vmstat").read_text().splitlines())
+    assert sample["pswpin"] == int(vmstat["pswpin"])
+    assert 0 <= int(vmstat["pgmajfault"]) - sample["pgmajfault"] < 10_000
+    assert sample["mem_available_kib"] > 0
+
+
+def test_a_device_that_is_not_there_is_an_error_told_to_the_caller(guest: Guest) -> None:
+    argv = guest.argv("blocksampler", 1, "--block", "nosuch0", "--detach")
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=10)
+    assert done.returncode == 1
+    assert "nosuch0/stat: No such file or directory" in done.stderr
+    assert guest.page.state(1) is State.FAILED
+    assert guest.page.read(1, "blocksampler")["error"] == 2
+
+
+def test_the_load_fills_works_and_sweeps(guest: Guest) -> None:
+    guest.start("anonymous", 3, "--bytes", str(64 * PAGE_BYTES), "--seed", "5")
+    assert guest.page.read(3, "anonymous")["pages_filled"] == 0
+    guest.page.control(3, Control.RUN)
+    guest.until(lambda: guest.page.read(3, "anonymous")["work_units"] > 300_000 // 10, "work")
+    guest.page.control(3, Control.SWEEP)
+    guest.until(lambda: guest.page.read(3, "anonymous")["sweeps_done"] == 1, "a sweep")
+    load = guest.page.read(3, "anonymous")
+    assert load["pages_total"] == load["pages_filled"] == load["sweep_pages"] == 64
+    assert load["bad_pages"] == load["sweep_bad_pages"] == load["first_bad_page"] == 0
+    guest.page.control(3, Control.STOP)
+    guest.until(lambda: guest.page.state(3) is State.DONE, "the end")
+
+
+def resting_load(guest: Guest, pages: int) -> tuple[subprocess.Popen[bytes], int]:
+    """A load that has filled its pages, worked on page 0, and rests until told otherwise; its area."""
+    options = ("--bytes", str(pages * PAGE_BYTES), "--order", "linear", "--pause-us", "60000000")
+    child = guest.start("anonymous", 3, *options)
+    guest.page.control(3, Control.RUN)
+    guest.until(lambda: guest.page.read(3, "anonymous")["work_units"] == 1, "the first unit")
+    return child, load_area(child.pid, pages)
+
+
+@pytest.mark.parametrize("offset", [0, 8, 16, 2000, 4095], ids=lambda o: f"byte {o}")
+def test_one_wrong_byte_is_a_bad_page_counted_once(guest: Guest, offset: int) -> None:
+    """The byte is changed behind the load's back, through /proc/PID/mem, while it rests."""
+    pages, victim = 16, 11
+    child, area = resting_load(guest, pages)
+    with Path(f"/proc/{child.pid}/mem").open("r+b", buffering=0) as memory:
+        memory.seek(area + victim * PAGE_BYTES + offset)
+        byte = memory.read(1)[0]
+        memory.seek(area + victim * PAGE_BYTES + offset)
+        memory.write(bytes([byte ^ 0x10]))
+    for sweep, control in ((1, Control.SWEEP), (2, Control.SWEEP)):
+        guest.page.control(3, control)
+        guest.until(lambda sweep=sweep: guest.page.read(3, "anonymous")["sweeps_done"] == sweep, "a sweep")  # type: ignore[misc]
+        load = guest.page.read(3, "anonymous")
+        assert load["sweep_bad_pages"] == (1 if sweep == 1 else 0)
+        guest.page.control(3, Control.RUN)
+        guest.until(lambda: guest.page.read(3, "anonymous")["control_seen"] == Control.RUN, "a rest")
+    assert (load["bad_pages"], load["stale_pages"], load["lost_pages"]) == (1, 0, 0)
+    assert load["first_bad_page"] == victim + 1
+    assert child.poll() is None
+
+
+def test_a_page_that_fell_back_to_an_older_generation_is_stale(guest: Guest) -> None:
+    pages, victim = 4, 1
+    child, area = resting_load(guest, pages)
+    with Path(f"/proc/{child.pid}/mem").open("r+b", buffering=0) as memory:
+        memory.seek(area + victim * PAGE_BYTES)
+        old = memory.read(PAGE_BYTES)
+        guest.page.control(3, Control.NONE)  # any new word ends the rest: the second unit is page 1's
+        guest.until(lambda: guest.page.read(3, "anonymous")["work_units"] == 2, "the second unit")
+        memory.seek(area + victim * PAGE_BYTES)
+        assert memory.read(PAGE_BYTES) != old
+        memory.seek(area + victim * PAGE_BYTES)
+        memory.write(old)
+    guest.page.control(3, Control.SWEEP)
+    guest.until(lambda: guest.page.read(3, "anonymous")["sweeps_done"] == 1, "a sweep")
+    load = guest.page.read(3, "anonymous")
+    assert (load["bad_pages"], load["stale_pages"], load["first_bad_page"]) == (1, 1, victim + 1)
+
+
+def free_port(kind: socket.SocketKind) -> int:
+    with socket.socket(socket.AF_INET, kind) as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def test_the_service_reads_what_the_flood_sends(guest: Guest) -> None:
+    port, tcp_port = free_port(socket.SOCK_DGRAM), free_port(socket.SOCK_STREAM)
+    guest.start(
+        "service", 3, "--port", str(port), "--sockets", "1", "--rcvbuf", "200000", "--memory", "1000000",
+        "--consumers", "2", "--tcp-port", str(tcp_port),
+    )  # fmt: skip
+    service = guest.page.read(3, "service")
+    assert service["memory_pages"] == 244 and service["consumers"] == 2
+    assert service["rcvbuf_bytes"] >= 200000
+    guest.start(
+        "flood", 4, "--to", "127.0.0.1", "--port", str(port), "--ports", "1", "--rate", "2000",
+        "--sizes", "1400:3,64:1", "--tcp-port", str(tcp_port), "--tcp-connections", "2",
+    )  # fmt: skip
+    guest.page.control(4, Control.RUN)
+    guest.until(lambda: guest.page.read(3, "service")["packets"] >= 400, "400 packets")
+    guest.until(lambda: guest.page.read(3, "service")["tcp_reads"] > 0, "bytes over TCP")
+    assert guest.page.read(3, "service")["tcp_connections"] == 2
+    guest.page.control(4, Control.STOP)
+    guest.until(lambda: guest.page.state(4) is State.READY, "the flood's pause")
+    flood = guest.page.read(4, "flood")
+    assert flood["runs"] == 1 and flood["send_errors"] == 0
+    guest.until(lambda: guest.page.read(3, "service")["packets"] == flood["packets_sent"], "the last packet")
+    guest.until(lambda: guest.page.read(3, "service")["bytes"] == flood["bytes_sent"], "the last byte")
+    assert guest.page.read(3, "service")["consumers_waiting"] == 0
+    guest.page.control(4, Control.QUIT)
+    guest.until(lambda: guest.page.state(4) is State.DONE, "the flood's end")
+
+
+def test_the_flood_keeps_its_rate(guest: Guest) -> None:
+    port = free_port(socket.SOCK_DGRAM)
+    guest.start("service", 3, "--port", str(port), "--sockets", "1")
+    guest.start("flood", 4, "--to", "127.0.0.1", "--port", str(port), "--ports", "1", "--rate", "100")
+    guest.page.control(4, Control.RUN)
+    time.sleep(0.5)
+    guest.page.control(4, Control.STOP)
+    guest.until(lambda: guest.page.state(4) is State.READY, "the flood's pause")
+    assert 20 <= guest.page.read(4, "flood")["packets_sent"] <= 70
+
+
+def test_a_job_tells_its_exit_status(guest: Guest, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    guest.start("job", 3, "--log", str(log), "--", "/bin/sh", "-c", "echo out; exit 3")
+    assert guest.page.read(3, "job")["exit_status_plus_1"] == 0
+    guest.page.control(3, Control.RUN)
+    guest.until(lambda: guest.page.state(3) is State.DONE, "the job's end")
+    assert guest.page.read(3, "job")["exit_status_plus_1"] == 4
+    assert log.read_text() == "out\n"
+
+
+def test_a_job_is_stopped_with_its_children(guest: Guest) -> None:
+    guest.start("job", 3, "--", "/bin/sh", "-c", "sleep 60; true")
+    guest.page.control(3, Control.RUN)
+    guest.until(lambda: guest.page.state(3) is State.RUNNING, "a running job")
+    time.sleep(0.05)
+    guest.page.control(3, Control.STOP)
+    guest.until(lambda: guest.page.state(3) is State.DONE, "the job's end")
+    assert guest.page.read(3, "job")["exit_status_plus_1"] == 128 + signal.SIGTERM + 1
+
+
+def test_detach_returns_when_the_slot_is_ready(guest: Guest) -> None:
+    argv = guest.argv("anonymous", 6, "--bytes", "40960", "--detach")
+    done = subprocess.run(argv, capture_output=True, timeout=LIMIT_S)
+    assert done.returncode == 0
+    assert guest.page.state(6) is State.READY
+    pid = guest.page.read(6, "anonymous")["pid"]
+    assert os.getsid(pid) == pid
+    guest.page.control(6, Control.STOP)
+    guest.until(lambda: guest.page.state(6) is State.DONE, "the end")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["anonymous", "--bytes", "1"], "at least one page"),
+        (["anonymous", "--bites", "1"], "no option '--bites'"),
+        (["anonymous", "--bytes", "many"], "'many' is not a number"),
+        (["flood", "--to", "nowhere", "--port", "1"], "not an IPv4 address"),
+        (["flood", "--to", "127.0.0.1", "--port", "1", "--sizes", "0:1"], "--sizes"),
+        (["service", "--port", "65535"], "beyond"),
+        (["dance"], "usage: agent"),
+    ],
+)
+def test_wrong_options_are_refused(agent: Path, arguments: list[str], complaint: str) -> None:
+    done = subprocess.run([str(agent), *arguments], capture_output=True, text=True, timeout=LIMIT_S)
+    assert done.returncode == 2
+    assert complaint in done.stderr
