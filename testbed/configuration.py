@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import re
+from typing import Annotated, Literal, get_args
 
 from pydantic import ConfigDict, Field, StringConstraints, field_validator
 
@@ -18,7 +19,15 @@ Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,31}$")]
 ParameterName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
 
 Outcome = Literal[
-    "recovered", "slow", "stalled", "livelocked", "oom-killed", "io-error", "crashed", "corrupt", "inconclusive"
+    "recovered",
+    "slow",
+    "stalled",
+    "livelocked",
+    "oom-killed",
+    "io-error",
+    "crashed",
+    "corrupt",
+    "inconclusive",
 ]
 """The judge's outcomes (testbed/judge/values.py, which stands above this; a test compares the two)."""
 
@@ -59,14 +68,14 @@ class MachineTable(Value):
     kernel: Literal["under-test", "support"] = "support"
     nics: tuple[NicTable, ...] = Field(min_length=1)
     disks: tuple[DiskTable, ...] = ()
-    sysctl: dict[str, Scalar] = {}
+    sysctl: dict[str, Scalar] = Field(default_factory=dict)
 
     @field_validator("sysctl")
     @classmethod
     def _words(cls, value: dict[str, Scalar]) -> dict[str, Scalar]:
         for key, setting in value.items():
             if not f"{key}{setting}".isprintable() or not key or " " in key or "/" in key:
-                raise ValueError(f"{key!r} = {setting!r} is no sysctl: write \"net.core.rmem_max\" = 16777216")
+                raise ValueError(f'{key!r} = {setting!r} is no sysctl: write "vm.dirty_ratio" = 60')
         return value
 
 
@@ -102,7 +111,17 @@ class Variant(Value):
     forever: tuple[str, ...] = ()
     requires: tuple[Precondition, ...] | None = None
     control: str | None = None
-    parameters: dict[ParameterName, Scalar] = {}
+    parameters: dict[ParameterName, Scalar] = Field(default_factory=dict)
+
+    @field_validator("control")
+    @classmethod
+    def _outcomes(cls, value: str | None) -> str | None:
+        for name in re.split(r"\s*\|\s*", (value or "recovered").strip().removeprefix("not ").strip()):
+            if name not in get_args(Outcome):
+                raise ValueError(
+                    f'no outcome \'{name}\': write as in "not recovered", "stalled | livelocked"'
+                )
+        return value
 
 
 class Opening(Configuration):
@@ -110,9 +129,9 @@ class Opening(Configuration):
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    parameters: dict[ParameterName, Parameter] = {}
-    forms: dict[Name, dict[ParameterName, Scalar]] = {}
-    variants: dict[Name, Variant] = {}
+    parameters: dict[ParameterName, Parameter] = Field(default_factory=dict)
+    forms: dict[Name, dict[ParameterName, Scalar]] = Field(default_factory=dict)
+    variants: dict[Name, Variant] = Field(default_factory=dict)
 
 
 class TransportTable(Value):
@@ -182,11 +201,11 @@ class Playbook(Configuration):
     source: str
     topology: str
     steady: Seconds = 5.0
-    parameters: dict[ParameterName, Parameter] = {}
-    forms: dict[Name, dict[ParameterName, Scalar]] = {}
+    parameters: dict[ParameterName, Parameter] = Field(default_factory=dict)
+    forms: dict[Name, dict[ParameterName, Scalar]] = Field(default_factory=dict)
     transport: TransportTable
-    loads: dict[Name, LoadTable] = {}
+    loads: dict[Name, LoadTable] = Field(default_factory=dict)
     timeline: tuple[Deed, ...] = ()
     judge: Judge
-    variants: dict[Name, Variant] = {}
-    expect: dict[str, Outcome | tuple[Outcome, ...]] = {}
+    variants: dict[Name, Variant] = Field(default_factory=dict)
+    expect: dict[str, Outcome | tuple[Outcome, ...]] = Field(default_factory=dict)

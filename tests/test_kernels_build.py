@@ -134,7 +134,7 @@ def test_a_digest_changes_with_every_input(
     changed()
     (sets / "one/series").write_text("b.patch\na.patch\n")
     changed()
-    fragment.write_text("CONFIG_SLUB=y # another reason\n")
+    fragment.write_text("CONFIG_SLUB=y # why\n# CONFIG_SLOB is not set # why\n")
     changed()
     monkeypatch.setattr(source, "toolchain", lambda: "gcc 13; ld 2.40")
     changed()
@@ -146,7 +146,13 @@ def test_a_digest_changes_with_every_input(
         changed()
 
 
-def test_a_digest_ignores_words_about_a_set(sets: Path) -> None:
+def test_a_digest_ignores_mere_words(sets: Path, tmp_path: Path) -> None:
+    one, other = tmp_path / "one.config", tmp_path / "other.config"
+    one.write_text("CONFIG_SLUB=y # why\n")
+    other.write_text("# a head\nCONFIG_SLUB=y   # another reason\n")
+    assert builder.digest(ONE, root=sets, fragments=(one,)) == builder.digest(
+        ONE, root=sets, fragments=(other,)
+    )
     first = builder.digest(ONE, root=sets)
     (sets / "one/set.toml").write_text(GOOD.replace("A set", "Another title"))
     assert builder.digest(ONE, root=sets) == first

@@ -17,8 +17,8 @@ from pathlib import Path
 from testbed import store
 from testbed.campaign.expectation import Cell
 from testbed.errors import TestbedError, TestbedFault
-from testbed.judge import judge
-from testbed.judge.values import Verdict, read_verdict, write_verdict
+from testbed.judge import Verdict, judge
+from testbed.judge.values import read_verdict, write_verdict
 from testbed.model import Plan
 from testbed.run import cell as run_stage
 from testbed.run.observe import Listener

@@ -9,7 +9,6 @@ from typing import Annotated, Any
 
 import typer
 from rich.logging import RichHandler
-from rich.table import Table
 
 from testbed import doctor as examination
 from testbed import kernels, store
@@ -314,5 +313,3 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda _number, _frame: signal.raise_signal(signal.SIGINT))
     app()
 
-
-__all__ = ["Table", "app", "main"]

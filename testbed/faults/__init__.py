@@ -76,17 +76,37 @@ class FaultTarget:
             raise UsageError(f"no flow '{name}'", hint=nearest(name, self.flows))
         return found
 
+    def covered(self, blocks: Sequence[Flow]) -> tuple[str, ...]:
+        """The counted flows of which such blocks let nothing pass, by name."""
+        return tuple(name for name, flow in self.flows.items() if any(_covers(block, flow) for block in blocks))
+
+
+def _covers(block: Flow, flow: Flow) -> bool:
+    """Whether every frame of `flow` is one of `block`."""
+    if (block.source, block.destination) != (flow.source, flow.destination):
+        return False
+    return block.protocol in ("", flow.protocol) and all(
+        theirs in (0, ours)
+        for theirs, ours in (
+            (block.source_port, flow.source_port),
+            (block.destination_port, flow.destination_port),
+        )
+    )
+
 
 class Fault(Protocol):
-    """A fault. All three may be called at any time; none waits for a guest; errors are TestbedFault.
+    """A fault. All may be called at any time; none waits for a guest; errors are TestbedFault.
 
-    `machines` names the machines it concerns, for the plan to check.
+    `machines` names the machines it concerns, for the plan to check. `cuts` names the counted flows
+    of which nothing passes while it is in force: the judge holds the wire's counters against it.
     """
 
     kind: ClassVar[str]
 
     @property
     def machines(self) -> tuple[str, ...]: ...
+
+    def cuts(self, target: FaultTarget) -> tuple[str, ...]: ...
 
     def apply(self, target: FaultTarget) -> None: ...
 

@@ -20,6 +20,9 @@ class Carrier(Value):
     def machines(self) -> tuple[str, ...]:
         return (self.machine,)
 
+    def cuts(self, target: FaultTarget) -> tuple[str, ...]:
+        return ()
+
     def apply(self, target: FaultTarget) -> None:
         target.domain(self.machine).set_link(target.tap(self.machine, self.link), False)
 

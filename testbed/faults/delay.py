@@ -28,6 +28,9 @@ class Delay(Value):
     def machines(self) -> tuple[str, ...]:
         return (self.machine,)
 
+    def cuts(self, target: FaultTarget) -> tuple[str, ...]:
+        return ()
+
     def apply(self, target: FaultTarget) -> None:
         target.network.delay(target.tap(self.machine, self.link), self.delay)
 

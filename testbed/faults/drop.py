@@ -25,16 +25,21 @@ class Drop(Value):
     def machines(self) -> tuple[str, ...]:
         return self.between
 
+    def cuts(self, target: FaultTarget) -> tuple[str, ...]:
+        return target.covered(self._flows(target))
+
     def apply(self, target: FaultTarget) -> None:
-        forth = Flow(target.tap(self.between[0], self.link), target.tap(self.between[1], self.link))
-        flows = {"both": (forth, forth.back), "forth": (forth,), "back": (forth.back,)}
-        target.network.block(self._name, flows[self.direction])
+        target.network.block(self._name, self._flows(target))
 
     def in_force(self, target: FaultTarget) -> bool:
         return self._name in target.network.blocked()
 
     def revert(self, target: FaultTarget) -> None:
         target.network.unblock(self._name)
+
+    def _flows(self, target: FaultTarget) -> tuple[Flow, ...]:
+        forth = Flow(target.tap(self.between[0], self.link), target.tap(self.between[1], self.link))
+        return {"both": (forth, forth.back), "forth": (forth,), "back": (forth.back,)}[self.direction]
 
     @property
     def _name(self) -> str:

@@ -19,6 +19,9 @@ class FlowDrop(Value):
     def machines(self) -> tuple[str, ...]:
         return ()
 
+    def cuts(self, target: FaultTarget) -> tuple[str, ...]:
+        return target.covered(target.named_flows(self.flow))
+
     def apply(self, target: FaultTarget) -> None:
         target.network.block(self._name, target.named_flows(self.flow))
 

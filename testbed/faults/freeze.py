@@ -19,6 +19,9 @@ class Freeze(Value):
     def machines(self) -> tuple[str, ...]:
         return (self.machine,)
 
+    def cuts(self, target: FaultTarget) -> tuple[str, ...]:
+        return ()
+
     def apply(self, target: FaultTarget) -> None:
         target.domain(self.machine).pause()
 

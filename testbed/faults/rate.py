@@ -28,6 +28,9 @@ class Rate(Value):
     def machines(self) -> tuple[str, ...]:
         return (self.machine,)
 
+    def cuts(self, target: FaultTarget) -> tuple[str, ...]:
+        return ()
+
     def apply(self, target: FaultTarget) -> None:
         target.network.limit_rate(target.tap(self.machine, self.link), self.rate)
 

@@ -47,14 +47,22 @@ static uint64_t cached_pages(void)
 	return sum;
 }
 
+/*
+ * The file adds the boost to each mark; order-0 GFP_ATOMIC does not heed it (6.1, mm/page_alloc.c,
+ * zone_watermark_fast), so the floor that matters is the mark without.
+ */
 static void sample_zones(struct slot slot)
 {
+	uint64_t boost;
+
 	if (!source_read(&zones))
 		return;
+	boost = zone_sum("boost");
+	slot_store(slot, BLOCKSAMPLER_BOOST_PAGES, boost);
 	slot_store(slot, BLOCKSAMPLER_FREE_PAGES, zone_sum("pages free"));
-	slot_store(slot, BLOCKSAMPLER_MIN_PAGES, zone_sum("min"));
-	slot_store(slot, BLOCKSAMPLER_LOW_PAGES, zone_sum("low"));
-	slot_store(slot, BLOCKSAMPLER_HIGH_PAGES, zone_sum("high"));
+	slot_store(slot, BLOCKSAMPLER_MIN_PAGES, zone_sum("min") - boost);
+	slot_store(slot, BLOCKSAMPLER_LOW_PAGES, zone_sum("low") - boost);
+	slot_store(slot, BLOCKSAMPLER_HIGH_PAGES, zone_sum("high") - boost);
 	slot_store(slot, BLOCKSAMPLER_CACHED_CPU_PAGES, cached_pages());
 }
 

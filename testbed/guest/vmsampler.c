@@ -94,6 +94,7 @@ static void sample_rpc(struct slot slot)
 	slot_store(slot, VMSAMPLER_RPC_SENDS, sends);
 	slot_store(slot, VMSAMPLER_RPC_RECEIVES, receives);
 	slot_store(slot, VMSAMPLER_RPC_BACKLOG, backlog);
+	slot_store(slot, VMSAMPLER_RPC_IN_FLIGHT, sends > receives ? sends - receives : 0);
 }
 
 static void sample(struct slot slot)

@@ -77,11 +77,12 @@ enum machine_field {
 enum blocksampler_field {
 	BLOCKSAMPLER_SAMPLES = 8,		/* count: samples taken */
 	BLOCKSAMPLER_FREE_PAGES = 9,		/* pages: free, without those on per-cpu lists */
-	BLOCKSAMPLER_MIN_PAGES = 10,		/* pages: the min watermark */
-	BLOCKSAMPLER_LOW_PAGES = 11,		/* pages: the low watermark */
-	BLOCKSAMPLER_HIGH_PAGES = 12,		/* pages: the high watermark */
+	BLOCKSAMPLER_MIN_PAGES = 10,		/* pages: the min watermark, without its boost */
+	BLOCKSAMPLER_LOW_PAGES = 11,		/* pages: the low watermark, without its boost */
+	BLOCKSAMPLER_HIGH_PAGES = 12,		/* pages: the high watermark, without its boost */
 	BLOCKSAMPLER_CACHED_CPU_PAGES = 13,	/* pages: free, on per-cpu lists */
 	BLOCKSAMPLER_DEVICES = 14,		/* count: devices watched */
+	BLOCKSAMPLER_BOOST_PAGES = 15,		/* pages: what reclaim adds to all three for a while */
 	BLOCKSAMPLER_READS_COMPLETED_0 = 16,	/* count: first device */
 	BLOCKSAMPLER_WRITES_COMPLETED_0 = 17,	/* count: first device */
 	BLOCKSAMPLER_IN_FLIGHT_0 = 18,		/* requests: first device, submitted but not completed */
@@ -136,6 +137,7 @@ enum vmsampler_field {
 	VMSAMPLER_RPC_SENDS = 35,		/* requests: sent by all NFS transports */
 	VMSAMPLER_RPC_RECEIVES = 36,		/* replies: received by all NFS transports */
 	VMSAMPLER_RPC_BACKLOG = 37,		/* requests: cumulative length of the backlog queues */
+	VMSAMPLER_RPC_IN_FLIGHT = 38,		/* requests: sent by all NFS transports, not yet answered */
 };
 
 enum anonymous_field {

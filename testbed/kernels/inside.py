@@ -1,6 +1,6 @@
 """Owns the inside of a workspace: mounts the tree at its fixed path and runs one command there.
 
-Run as `python -m testbed.kernels.inside JSON -- ARGV...` as PID 1 of fresh user, mount and PID
+Run as `python -P inside.py JSON -- ARGV...` as PID 1 of fresh user, mount and PID
 namespaces; everything in them ends when the lifeline (a pipe's read end) reaches its end.
 """
 
@@ -50,7 +50,7 @@ def main() -> None:
     try:
         tree = _mount_tree(order)
     except (TestbedError, OSError) as error:
-        print(f"cannot mount the tree: {error}", file=sys.stderr)
+        sys.stderr.write(f"cannot mount the tree: {error}\n")
         sys.exit(CANNOT_MOUNT)
     child = os.posix_spawnp("env", ["env", "-C", str(tree), *argv], os.environ)
     while True:

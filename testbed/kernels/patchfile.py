@@ -13,6 +13,7 @@ _HEADER = re.compile(r"(?:---|\+\+\+|rename from|rename to|copy from|copy to) ([
 _GIT = re.compile(r"diff --git (\S+) (\S+)")
 _FILE = re.compile(r"(?:patching|checking) (?:file|symbolic link) (.+?)(?: \(.*\))?$")
 _HUNK = re.compile(r"Hunk #(\d+) (?:FAILED|ignored) at (\d+)")
+_APPLIED = re.compile(r"^Reversed \(or previously applied\) patch detected")
 _MISSING = re.compile(r"can't find file to patch|No file to patch")
 
 
@@ -61,6 +62,12 @@ def explain(output: str, path: Path) -> BuildError:
     for line in output.splitlines():
         if found := _FILE.match(line):
             file = found.group(1).strip("'")
+        if _APPLIED.search(line):
+            return BuildError(
+                f"does not apply: {file} has its first hunk already",
+                hint="another set of this kernel, or the base, brings the same change",
+                where=str(path),
+            )
         if found := _HUNK.search(line):
             return BuildError(
                 f"does not apply: hunk #{found.group(1)} of {file} (at line {found.group(2)})",

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from testbed.errors import UsageError, at, nearest
 from testbed.kernels.patchfile import MAX_PATCH_BYTES, targets
-from testbed.kernels.setfile import load_toml
+from testbed.load import load_toml
 from testbed.model import Value
 
 MAX_SERIES_BYTES = 64 << 10

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from testbed import proc
 from testbed.errors import MissingCapability, TestbedFault
-from testbed.kernels.inside import CANNOT_MOUNT
+from testbed.kernels import inside
 
 _PLACES = ("/mnt", "/media", "/srv", "/opt")
 _UNSHARE = (
@@ -29,6 +29,7 @@ _UNSHARE = (
     "--kill-child",
     "--mount-proc",
 )
+INSIDE = Path(inside.__file__).resolve()
 PACKAGE_ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -64,14 +65,14 @@ class Workspace:
                 if (path := getattr(self, name)) is not None
             }
             done = proc.run(
-                [*_UNSHARE, sys.executable, "-m", "testbed.kernels.inside", json.dumps(order), "--", *argv],
+                [*_UNSHARE, sys.executable, "-P", str(INSIDE), json.dumps(order), "--", *argv],
                 timeout_s=timeout_s,
                 log=log,
                 check=False,
                 pass_fds=(read,),
                 env={"PYTHONPATH": str(PACKAGE_ROOT), "LC_ALL": "C"},
             )
-        if done.status == CANNOT_MOUNT or "unshare failed" in done.stderr:
+        if done.status == inside.CANNOT_MOUNT or "unshare failed" in done.stderr:
             text = done.stderr or (log.read_text(errors="replace")[-500:] if log else "")
             raise MissingCapability(
                 f"no workspace for a kernel build: {text.strip()}",

@@ -92,7 +92,8 @@ def find_file(name: str, folder: Path, *, where: str = "", only_names: bool = Fa
         return Path(name)
     path = folder / f"{name}.toml"
     if not _NAME.fullmatch(name) or not path.is_file():
-        kind = folder.name.removesuffix("ies") + "y" if folder.name.endswith("ies") else folder.name.rstrip("s")
+        plural = folder.name
+        kind = f"{plural[:-3]}y" if plural.endswith("ies") else plural.removesuffix("s")
         raise UsageError(f"no {kind} '{name}'", hint=nearest(name, names(folder)), where=where)
     if folder.resolve() not in path.resolve().parents:
         raise UsageError(f"'{path.name}' leads out of {shown(folder)}", where=where)

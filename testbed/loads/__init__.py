@@ -16,8 +16,11 @@ from testbed.transports import Guest, transport_of
 
 AGENT = "/usr/lib/testbed/agent"
 
-Needed = tuple[str, Literal["machine", "load", "disk"], str]
-"""A key of the load, what it names, and the name: ("service", "load", "service")."""
+Needed = tuple[str, Literal["machine", "load", "disk", "device"], str]
+"""A key of the load, what it names, and the name: ("service", "load", "service").
+
+A `device` is any block device of the transport.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +80,7 @@ class Load(Protocol):
 
 def load_class(kind: str, *, where: str = "") -> type[Any]:
     """The load of that kind. Raises UsageError with the nearest one."""
-    return plugins.find(__name__, Load, kind, where=where)  # type: ignore[type-abstract]
+    return plugins.find(__name__, Load, kind, where=where)
 
 
 def load_of(planned: PlannedLoad) -> Load:

@@ -21,6 +21,9 @@ class Size(Value):
     weight: Count = Field(default=1, ge=1, le=100)
 
 
+ONE_SIZE = Size.model_validate({"size": "1400B"})
+
+
 class Flood(Value):
     """UDP to every port of `service` on machine `to`, in turn, and `tcp_connections` that never pause.
 
@@ -37,7 +40,7 @@ class Flood(Value):
     service: str
     link: str = "data"
     rate: Pps
-    sizes: tuple[Size, ...] = Field(default=(Size(size=1400),), min_length=1, max_length=16)
+    sizes: tuple[Size, ...] = Field(default=(ONE_SIZE,), min_length=1, max_length=16)
     tcp_connections: Count = Field(default=0, ge=0, le=256)
 
     def parts(self, *, prebuilt: bool) -> tuple[Self, ...]:

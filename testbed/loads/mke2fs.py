@@ -35,7 +35,7 @@ class Mke2fs(Value):
         return (self,)
 
     def needs(self) -> tuple[Needed, ...]:
-        return (("disk", "disk", self.disk),)
+        return (("disk", "disk", self.disk), ("kind", "device", ""))
 
     def devices(self, machine: PlannedMachine) -> tuple[str, ...]:
         return (disk_device(machine, self.disk),)

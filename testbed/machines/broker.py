@@ -25,6 +25,7 @@ from typing import Any
 from testbed.errors import TestbedError, TestbedFault
 from testbed.machines import messages
 from testbed.machines.layout import BROKER_SOCKET, LIBVIRT_SOCKET
+from testbed.machines.nft import Nft
 from testbed.machines.wire import Flow
 
 LIFELINE_FD, READY_FD = 3, 4
@@ -48,7 +49,7 @@ class Broker:
         self._folder = folder
         self._lock = threading.Lock()
         self._module = network
-        self._network = network.Network(network.Nft())
+        self._network = network.Network(Nft())
         self.libvirtd_pid = 0
         self.ended: dict[int, int] = {}
         self.shutdown = socket.socketpair()

@@ -100,9 +100,10 @@ def end(record: Record, broker: Broker | None) -> None:
         else:
             _await_end(record.sandbox, END_TIMEOUT_S / 2)
     if _alive(record.sandbox):
-        # unshare --kill-child takes the namespace's PID 1 with it, and that everything else.
+        # unshare --kill-child takes the namespace's PID 1 with it, and that, the last to go, all else.
+        everything = (*_children(record.sandbox), record.sandbox)
         os.kill(_pid(record.sandbox), signal.SIGKILL)
-        if not _await_end(record.sandbox, END_TIMEOUT_S):
+        if not all(_await_end(run_id, END_TIMEOUT_S) for run_id in everything):
             raise TestbedFault(f"lab '{record.id}' does not end", where=record.sandbox)
     shutil.rmtree(record.folder, ignore_errors=True)
 
@@ -120,6 +121,15 @@ def _await_end(run_id: str, timeout_s: float) -> bool:
         return bool(poll.poll(timeout_s * 1000))
     finally:
         os.close(process)
+
+
+def _children(run_id: str) -> tuple[str, ...]:
+    pid = _pid(run_id)
+    try:
+        words = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except OSError:
+        return ()
+    return tuple(child for word in words if (child := proc.run_id(int(word))))
 
 
 def _load(folder: Path) -> Record | None:

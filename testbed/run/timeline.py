@@ -16,7 +16,7 @@ from testbed.history import Writer
 from testbed.model import Plan, PlannedEvent, PlannedLoad
 from testbed.run.endings import ended_for_good
 from testbed.run.observe import Observer
-from testbed.witnesses.page import Control, State, WitnessPage
+from testbed.witnesses.page import Control, WitnessPage
 
 log = logging.getLogger(__name__)
 
@@ -82,12 +82,16 @@ class Timeline:
             )
             self._require(
                 SWAPPING_BOUND_S * self.cpu_scale,
-                lambda: self.observer.value(f"{self.plan.judging.subject}/vmsampler.swap_used_kib") > 0,
+                self._swapping,
                 "no swap was used before any fault",
             )
         self.observer.enter("steady state")
         self.observer.until(now_ns() + round(self.plan.steady_s * NS))
         self.history.event("steady")
+
+    def _swapping(self) -> bool:
+        total, free = (self.observer.value(f"{self.plan.judging.subject}/vmsampler.swap_{what}_kib") for what in ("total", "free"))
+        return total > free > 0
 
     def _require(self, seconds: float, met: Callable[[], bool], otherwise: str) -> None:
         if not self.observer.until(now_ns() + round(seconds * NS), met):
@@ -114,7 +118,8 @@ class Timeline:
         fault.apply(self.target)
         if not fault.in_force(self.target):
             raise TestbedFault(f"fault '{name}' was applied but is not in force")
-        self.history.event("fault.applied", name=name, fault=fault.kind, read_back=True)
+        cuts = fault.cuts(self.target)
+        self.history.event("fault.applied", name=name, fault=fault.kind, read_back=True, flows=cuts)
         self.observer.faults = tuple(self._in_force)
 
     def _revert(self, name: str) -> None:
@@ -170,7 +175,7 @@ class Timeline:
             met = lambda: all(self._field(load, "sweeps_done") > done_before[load.name] for load in loads)  # noqa: E731
         else:
             self.observer.enter("waiting for the job to end")
-            met = lambda: all(self._field(load, "exit_status") > 0 for load in loads)  # noqa: E731
+            met = lambda: all(self._field(load, "exit_status_plus_1") > 0 for load in loads)  # noqa: E731
         finished = self.observer.until(end_ns, lambda: met() or self._over())
         self.history.event("sweep.done" if finished else "sweep.late")
 
@@ -191,5 +196,3 @@ class Timeline:
     def _control(self, load: PlannedLoad, control: Control) -> None:
         self.pages[load.machine].control(load.slot, control)
 
-
-__all__ = ["State", "Timeline"]

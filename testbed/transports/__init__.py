@@ -95,7 +95,7 @@ class Transport(Protocol):
 
 def transport_class(kind: str, *, where: str = "") -> type[Any]:
     """The transport of that kind. Raises UsageError with the nearest one."""
-    return plugins.find(__name__, Transport, kind, where=where)  # type: ignore[type-abstract]
+    return plugins.find(__name__, Transport, kind, where=where)
 
 
 def transport_of(planned: PlannedTransport) -> Transport:

@@ -62,7 +62,8 @@ class Nfs3(Value):
         disk = f"/dev/testbed/{self.disk}"
         size = size_of(self.disk, ends) - SPARE_BYTES
         # No journal: every swap write is stable, and a journal would write it twice.
-        make = ["mke2fs", "-q", "-F", "-t", "ext4", "-O", "^has_journal", "-N", "64", "-m", "0", "-E", "nodiscard"]
+        make = ["mke2fs", "-q", "-F", "-t", "ext4", "-O", "^has_journal", "-N", "64", "-m", "0"]
+        make += ["-E", "nodiscard"]
         for argv in (
             [*make, disk],
             ["mkdir", "-p", EXPORT],

@@ -1,0 +1,228 @@
+"""Owns the way from a user's words to plans and back to files: names looked up, builds shown, reports written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, cast
+
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from testbed import images, kernels, paths, store
+from testbed import plan as planning
+from testbed.campaign.expectation import Cell
+from testbed.campaign.play import Builder, Played, cells_of
+from testbed.cli.exits import err
+from testbed.configuration import Topology
+from testbed.errors import UsageError, nearest
+from testbed.images import BuiltImage
+from testbed.kernels import BuiltKernel
+from testbed.load import PLAYBOOKS, TOPOLOGIES, find_file, load_toml
+from testbed.model import KernelSpec, Plan, PlannedKernel
+from testbed.reports import html, junit, ktap
+from testbed.run.cell import Inputs
+
+PROJECT = Path(__file__).parent.parent.parent
+RESULTS = PROJECT / "results"
+
+Told = Callable[[str, float | None], None]
+AcceleratorName = Literal["auto", "kvm", "tcg"]
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What the user asked `run` or `plan` for."""
+
+    playbook: str
+    kernels: tuple[str, ...]
+    form: str = "short"
+    nic: str | None = None
+    transport: str | None = None
+    settings: tuple[str, ...] = ()
+    accelerator: str = "auto"
+
+
+# --- plans
+
+
+def plans(wish: Wish, *, variants: Sequence[str], repeat: int = 1) -> list[Plan]:
+    """Every cell of a wish: repeats outermost, so that a campaign cut short has some of each kernel.
+
+    Controls (the variants after the first) run once for each kernel, after the question itself.
+    """
+    file = planning.read_playbook(find_file(wish.playbook, PLAYBOOKS))
+    topology = planning.topology_of(file)
+    image = build_image(quiet=True)
+    specs = [kernels.resolve(name) for name in wish.kernels]
+    main, *controls = variants
+    order = [(main, spec, number) for number in range(1, repeat + 1) for spec in specs]
+    order += [(variant, spec, 1) for variant in controls for spec in specs]
+    made = []
+    for variant, spec, number in order:
+        choices = planning.Choices(
+            form=wish.form,
+            variant=variant,
+            repeat=number,
+            nic=wish.nic,
+            transport=wish.transport,
+            settings=_settings(wish.settings),
+            accelerator=_accelerator(wish.accelerator),
+        )
+        made.append(planning.plan(topology, file, _planned(spec), image.digest, choices))
+    return made
+
+
+def control_variants(wish: Wish) -> tuple[str, ...]:
+    """The playbook's controls."""
+    return planning.read_playbook(find_file(wish.playbook, PLAYBOOKS)).controls
+
+
+def idle_plan(topology: str, kernel: str, nic: str | None, accelerator: str) -> Plan:
+    """A lab to play with."""
+    loaded = load_toml(find_file(topology, TOPOLOGIES), Topology)
+    digest = build_image(quiet=True).digest
+    chosen = _accelerator(accelerator)
+    return planning.idle(loaded, _planned(kernels.resolve(kernel)), digest, nic=nic, accelerator=chosen)
+
+
+def campaign_name(wish: Wish) -> str:
+    """The folder under results/ where cells of this wish are kept: `flood-short`, `flood-short-nfs3`."""
+    parts = (Path(wish.playbook).stem, wish.form, wish.transport or "", wish.nic or "")
+    return "-".join(part for part in parts if part)
+
+
+def _planned(spec: KernelSpec) -> planning.Kernels:
+    support = planning.support_spec(spec)
+    return planning.Kernels(
+        PlannedKernel(spec=spec, digest=kernels.digest(spec)),
+        PlannedKernel(spec=support, digest=kernels.digest(support)),
+    )
+
+
+def _settings(words: Sequence[str]) -> dict[str, str]:
+    found = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not equals or not name:
+            raise UsageError(f"'{word}' is not name=value", hint="as in --set outage=50s", where="--set")
+        found[name] = value
+    return found
+
+
+def _accelerator(name: str) -> AcceleratorName:
+    known = ("auto", "kvm", "tcg")
+    if name not in known:
+        raise UsageError(f"no accelerator '{name}'", hint=nearest(name, known), where="--accelerator")
+    return cast(AcceleratorName, name)
+
+
+def check_all(files: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Checks the named files, or all of the project; yields what each was found to hold."""
+    named = [Path(name) for name in files] or [
+        *sorted(TOPOLOGIES.glob("*.toml")),
+        *sorted(PLAYBOOKS.glob("*.toml")),
+        *sorted(PROJECT.glob("kernel-patches/*/set.toml")),
+    ]
+    for path in named:
+        yield str(path), _check(path)
+
+
+def _check(path: Path) -> str:
+    if path.name == "set.toml":
+        spec = kernels.resolve(path.parent.name)
+        return f"patch set, digest {kernels.digest(spec)}"
+    if path.parent.name == "topologies":
+        planning.check_topology(load_toml(path, Topology))
+        return "topology"
+    file = planning.read_playbook(find_file(str(path), PLAYBOOKS))
+    count = planning.check_playbook(file, planning.topology_of(file))
+    return f"playbook, {count} forms and variants"
+
+
+def schema(kind: str) -> dict[str, Any]:
+    return planning.schema(kind)
+
+
+# --- builds
+
+
+def build_image(*, quiet: bool) -> BuiltImage:
+    with _progress("guest image", quiet=quiet):
+        return images.build()
+
+
+def build_kernel(spec: KernelSpec, *, quiet: bool, allow_voiding: bool = False) -> BuiltKernel:
+    """From the cache, or built with a progress bar."""
+    with _progress(f"kernel {spec.label}", quiet=quiet) as told:
+        return kernels.build(spec, progress=told, allow_voiding=allow_voiding)
+
+
+def builder(*, quiet: bool) -> Builder:
+    """The build stage for `campaign.play`."""
+
+    def build(plan: Plan) -> Inputs:
+        made = {key: build_kernel(kernel.spec, quiet=quiet) for key, kernel in plan.kernels.items()}
+        return Inputs(made, build_image(quiet=quiet))
+
+    return build
+
+
+@contextmanager
+def _progress(what: str, *, quiet: bool) -> Iterator[Told]:
+    """A bar on a terminal, a line a stage elsewhere; nothing for what takes no time."""
+    if quiet or not err.is_terminal:
+        stage = ""
+
+        def say(text: str, _fraction: float | None) -> None:
+            nonlocal stage
+            if not quiet and text != stage:
+                stage = text
+                err.print(f"{what}: {text}")
+
+        yield say
+        return
+    columns = (TextColumn(f"{what}: {{task.description}}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=err, transient=True) as bar:
+        task = bar.add_task("looking", total=None)
+        yield lambda text, fraction: bar.update(
+            task, description=text, total=None if fraction is None else 1.0, completed=fraction or 0.0
+        )
+
+
+def any_kernel() -> Path | None:
+    """Some kernel of the cache, as the accelerator's canary."""
+    return next(paths.cache_dir().glob("kernels/*/bzImage"), None)
+
+
+# --- results
+
+
+def cell_folders(folder: Path) -> list[Path]:
+    """The result folders at or below `folder`. Raises UsageError if there is none."""
+    if (folder / store.PLAN).exists():
+        return [folder]
+    found = [path.parent for path in sorted(folder.glob(f"*/{store.PLAN}")) if ".unfinished-" not in str(path)]
+    if not found:
+        raise UsageError("holds no result", where=str(folder), hint=f"look below {RESULTS}")
+    return found
+
+
+def write_report(played: Played) -> None:
+    html.write_cell(played.folder)
+
+
+def write_index(folder: Path, cells: Sequence[Cell]) -> Path:
+    """The campaign's page, and its tables for machines."""
+    store.write_atomically(folder / "junit.xml", junit.render(cells))
+    store.write_atomically(folder / "results.ktap", ktap.render(cells).encode())
+    return html.write_index(folder, cells)
+
+
+def write_reports(folder: Path) -> list[Path]:
+    """Reports of one cell, or of a campaign and its cells, anew."""
+    written = [html.write_cell(one) for one in cell_folders(folder)]
+    if not (folder / store.PLAN).exists():
+        written.append(write_index(folder, cells_of(folder)))
+    return written

@@ -1,0 +1,22 @@
+"""The plan stage: pure. Topology, playbook and kernels become one cell, absolute, before anything boots."""
+
+from testbed.plan.cell import Kernels, idle, plan, support_spec
+from testbed.plan.check import check_playbook, check_topology
+from testbed.plan.labels import Choices
+from testbed.plan.playbook import PlaybookFile, read_playbook, topology_of
+from testbed.plan.schema import KINDS, schema
+
+__all__ = [
+    "KINDS",
+    "Choices",
+    "Kernels",
+    "PlaybookFile",
+    "check_playbook",
+    "check_topology",
+    "idle",
+    "plan",
+    "read_playbook",
+    "schema",
+    "support_spec",
+    "topology_of",
+]

@@ -1,0 +1,87 @@
+"""Owns what a cell is called: its labels, which the judge never sees, and its id."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from testbed.configuration import Playbook, Variant
+from testbed.model import KernelSpec, Labels, PlannedLink, PlannedMachine, PlannedTransport
+from testbed.plan.playbook import PlaybookFile
+
+DEFAULT_BASE = "6.1"
+"""Left out of a kernel's label; that of testbed/kernels, where a test compares the two."""
+
+_UNSAFE = re.compile(r"[^A-Za-z0-9._=+,@-]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """What the user may choose: `nic` and `transport` override the playbook, `settings` its parameters."""
+
+    form: str = "short"
+    variant: str = ""
+    seed: int = 1
+    repeat: int = 1
+    nic: str | None = None
+    transport: str | None = None
+    settings: Mapping[str, str] = field(default_factory=dict)
+    accelerator: Literal["auto", "kvm", "tcg"] = "auto"
+
+
+def labels_of(
+    file: PlaybookFile,
+    playbook: Playbook,
+    variant: Variant | None,
+    spec: KernelSpec,
+    subject: PlannedMachine,
+    links: tuple[PlannedLink, ...],
+    transport: PlannedTransport,
+    choices: Choices,
+) -> Labels:
+    settings = [f"{name}={value}" for name, value in sorted(choices.settings.items())]
+    wanted = playbook.expect.get(_kernel_label(spec), playbook.expect.get(spec.label))
+    expect = " | ".join(wanted) if isinstance(wanted, tuple) else wanted
+    return Labels(
+        playbook=file.name,
+        form=",".join(part for part in (file.form(choices.form), *settings) if part),
+        variant=choices.variant if variant else "",
+        kernel=_kernel_label(spec),
+        nic=_nic(subject, links),
+        transport=transport.kind,
+        repeat=choices.repeat,
+        expect=variant.control if variant else expect,
+    )
+
+
+def _kernel_label(spec: KernelSpec) -> str:
+    return spec.label if spec.prebuilt or spec.base == DEFAULT_BASE else f"{spec.label}@{spec.base}"
+
+
+def _nic(machine: PlannedMachine, links: tuple[PlannedLink, ...]) -> str:
+    """The model on the first data link: an override changes all of them alike."""
+    data = [link.name for link in links if not link.management]
+    return next(nic.model for nic in machine.nics if nic.link in data)
+
+
+def idle_labels(spec: KernelSpec, subject: PlannedMachine, links: tuple[PlannedLink, ...]) -> Labels:
+    """Of a lab in which nothing is played."""
+    return Labels(
+        playbook="",
+        form="",
+        variant="",
+        kernel=_kernel_label(spec),
+        nic=_nic(subject, links),
+        transport="",
+        repeat=1,
+        expect=None,
+    )
+
+
+def cell_name(labels: Labels) -> str:
+    """`flood-short/vanilla-2007/e1000e/nbd/r1`; a variant follows the form. Safe as a path."""
+    played = "-".join(part for part in (labels.playbook, labels.form, labels.variant) if part)
+    parts = (played, labels.kernel, labels.nic, labels.transport, f"r{labels.repeat}")
+    return "/".join(_UNSAFE.sub("_", part) for part in parts)

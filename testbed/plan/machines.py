@@ -1,0 +1,189 @@
+"""Owns what the topology becomes: bridges, taps, addresses and MACs, all derived from its names."""
+
+from __future__ import annotations
+
+import hashlib
+from ipaddress import IPv4Network
+
+from testbed.configuration import MachineTable, NicTable, Topology
+from testbed.errors import UsageError, nearest
+from testbed.machines.domain import NIC_MODELS
+from testbed.model import PlannedDisk, PlannedLink, PlannedMachine, PlannedNic
+
+MANAGEMENT = "mgmt"
+MANAGEMENT_NIC = "rtl8139"
+MANAGEMENT_SUBNETS = tuple(f"10.{second}.0.0/24" for second in range(76, 90))
+MAX_HOSTS = 64
+MIN_MEMORY_BYTES = 64 << 20
+RING_MODELS = ("e1000", "e1000e", "igb")
+"""Whose drivers take `ethtool -G`: 8139cp does not, virtio-net only where the device can reset a ring."""
+
+
+def subject_of(topology: Topology) -> str:
+    """The one machine that runs the kernel under test. Raises UsageError."""
+    found = [name for name, machine in topology.machines.items() if machine.kernel == "under-test"]
+    if len(found) != 1:
+        raise UsageError(
+            f'{len(found)} machines have kernel = "under-test"',
+            hint="exactly one machine is the one that is judged",
+            where=topology.where("machines"),
+        )
+    return found[0]
+
+
+def planned_links(topology: Topology) -> tuple[PlannedLink, ...]:
+    """All links, that of the management first; it is made up if the topology has none."""
+    networks = {name: _network(topology, name) for name in topology.links}
+    for name, network in networks.items():
+        for other in networks:
+            if other < name and network.overlaps(networks[other]):
+                raise UsageError(
+                    f"{network} overlaps that of link '{other}'",
+                    where=topology.where("links", name, "subnet"),
+                )
+    managing = [name for name, link in topology.links.items() if link.management]
+    if len(managing) > 1:
+        raise UsageError("two links for management", where=topology.where("links", managing[1]))
+    if not managing:
+        if MANAGEMENT in networks:
+            raise UsageError(
+                f"'{MANAGEMENT}' is the management link", where=topology.where("links", MANAGEMENT)
+            )
+        networks = {MANAGEMENT: _free_network(networks)} | networks
+        managing = [MANAGEMENT]
+    return tuple(_link(name, network, name == managing[0]) for name, network in networks.items())
+
+
+def planned_machines(
+    topology: Topology, links: tuple[PlannedLink, ...], *, prebuilt: bool, nic: str | None = None
+) -> tuple[PlannedMachine, ...]:
+    """All machines in the file's order. `nic` is the model of the subject's NICs on data links."""
+    subject = subject_of(topology)
+    if nic is not None:
+        _check_model(nic, "--nic")
+    machines = []
+    for number, (name, table) in enumerate(topology.machines.items(), 1):
+        _check_machine(topology, name, table)
+        memory = table.memory_prebuilt if prebuilt and table.memory_prebuilt else table.memory
+        machines.append(
+            PlannedMachine(
+                name=name,
+                memory_bytes=memory,
+                vcpus=table.vcpus,
+                kernel=table.kernel,
+                nics=_nics(topology, links, name, number, nic if name == subject else None),
+                disks=tuple(PlannedDisk(name=disk.name, size_bytes=disk.size) for disk in table.disks),
+                sysctl={key: str(value) for key, value in table.sysctl.items()},
+            )
+        )
+    _check_taps(topology, machines)
+    return tuple(machines)
+
+
+def tap_name(machine: str, link: str) -> str:
+    """`A-data`; shortened with a hash beyond the 15 bytes of IFNAMSIZ."""
+    name = f"{machine}-{link}"
+    if len(name) <= 15:
+        return name
+    return f"{name[:8]}-{hashlib.sha256(name.encode()).hexdigest()[:6]}"
+
+
+def _network(topology: Topology, link: str) -> IPv4Network:
+    where = topology.where("links", link, "subnet")
+    try:
+        network = IPv4Network(topology.links[link].subnet)
+    except ValueError as error:
+        raise UsageError(f"is no subnet: {error}", hint='as in "10.77.1.0/24"', where=where) from error
+    if not network.is_private or not 16 <= network.prefixlen <= 25:
+        raise UsageError(
+            f"{network} is not a private subnet of 128 to 65536 addresses",
+            hint='as in "10.77.1.0/24"',
+            where=where,
+        )
+    return network
+
+
+def _free_network(taken: dict[str, IPv4Network]) -> IPv4Network:
+    networks = (IPv4Network(subnet) for subnet in MANAGEMENT_SUBNETS)
+    return next(free for free in networks if not any(free.overlaps(other) for other in taken.values()))
+
+
+def _link(name: str, network: IPv4Network, management: bool) -> PlannedLink:
+    host = f"{network.broadcast_address - 1}/{network.prefixlen}" if management else None
+    return PlannedLink(
+        name=name, bridge=f"br-{name}", subnet=str(network), management=management, host_address=host
+    )
+
+
+def _nics(
+    topology: Topology, links: tuple[PlannedLink, ...], machine: str, number: int, model: str | None
+) -> tuple[PlannedNic, ...]:
+    own = {nic.link: nic for nic in topology.machines[machine].nics}
+    found = []
+    for index, link in enumerate(links):
+        nic = own.get(link.name)
+        if nic is None and link.management:
+            nic = NicTable(link=link.name, model=MANAGEMENT_NIC)
+        if nic is None:
+            continue
+        chosen = nic.model if model is None or link.management else model
+        found.append(
+            PlannedNic(
+                link=link.name,
+                model=chosen,
+                mac=f"52:54:00:{index:02x}:{number >> 8:02x}:{number & 255:02x}",
+                address=str(IPv4Network(link.subnet)[number]),
+                tap=tap_name(machine, link.name),
+                ifname=link.name,
+                rx_ring=nic.rx_ring if chosen in RING_MODELS else None,
+            )
+        )
+    return tuple(found)
+
+
+def _check_machine(topology: Topology, name: str, table: MachineTable) -> None:
+    if table.memory < MIN_MEMORY_BYTES:
+        raise UsageError(
+            "no guest boots with so little",
+            hint="at least 64MiB",
+            where=topology.where("machines", name, "memory"),
+        )
+    seen: set[str] = set()
+    for number, nic in enumerate(table.nics):
+        key = ("machines", name, "nics", number)
+        if nic.link not in topology.links:
+            raise UsageError(
+                f"no link '{nic.link}'",
+                hint=nearest(nic.link, topology.links),
+                where=topology.where(*key, "link"),
+            )
+        if nic.link in seen:
+            raise UsageError(f"two NICs on link '{nic.link}'", where=topology.where(*key))
+        seen.add(nic.link)
+        _check_model(nic.model, topology.where(*key, "model"))
+        if nic.rx_ring is not None and nic.model not in RING_MODELS:
+            raise UsageError(
+                f"the driver of '{nic.model}' has a fixed ring",
+                hint=f"leave it out, or use one of {', '.join(RING_MODELS)}",
+                where=topology.where(*key, "rx_ring"),
+            )
+    disks = [disk.name for disk in table.disks]
+    for number, disk in enumerate(disks):
+        if disk in ("root", "seed") or disk in disks[:number]:
+            raise UsageError(
+                f"the name '{disk}' is taken", where=topology.where("machines", name, "disks", number, "name")
+            )
+
+
+def _check_model(model: str, where: str) -> None:
+    if model not in NIC_MODELS:
+        raise UsageError(f"no NIC model '{model}'", hint=nearest(model, NIC_MODELS), where=where)
+
+
+def _check_taps(topology: Topology, machines: list[PlannedMachine]) -> None:
+    if len(machines) > MAX_HOSTS:
+        raise UsageError(f"more than {MAX_HOSTS} machines", where=topology.where("machines"))
+    taps = [nic.tap for machine in machines for nic in machine.nics]
+    lower = [machine.name.lower() for machine in machines]
+    if len(set(taps)) != len(taps) or len(set(lower)) != len(lower):
+        raise UsageError("two machines have names that are too much alike", where=topology.where("machines"))

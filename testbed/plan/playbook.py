@@ -1,0 +1,171 @@
+"""Owns a playbook's parameters: forms, variants and the user change them, `"$name"` stands for them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from testbed.configuration import Opening, Parameter, Playbook, Scalar, Topology, Variant
+from testbed.errors import UsageError, nearest
+from testbed.load import TOPOLOGIES, Source, find_file, load_toml, measure, read_toml, validate
+
+MAIN = ""
+_NOT_SUBSTITUTED = ("parameters", "forms", "variants")
+
+
+@dataclass(frozen=True, slots=True)
+class PlaybookFile:
+    """A playbook as read: with a form, a variant and settings it becomes a Playbook."""
+
+    source: Source
+    opening: Opening
+
+    @property
+    def name(self) -> str:
+        return self.source.path.stem
+
+    @property
+    def forms(self) -> tuple[str, ...]:
+        return tuple(self.opening.forms)
+
+    @property
+    def controls(self) -> tuple[str, ...]:
+        """The variants that must come out one way on every kernel."""
+        return tuple(name for name, variant in self.opening.variants.items() if variant.control)
+
+    def variant(self, name: str) -> Variant | None:
+        """None for the main one, which is called '' (or `main`). Raises UsageError."""
+        if name in (MAIN, "main"):
+            return None
+        if name not in self.opening.variants:
+            known = ("main", *self.opening.variants)
+            raise UsageError(
+                f"no variant '{name}'", hint=nearest(name, known), where=self.source.where("variants")
+            )
+        return self.opening.variants[name]
+
+    def form(self, name: str) -> str:
+        """The form's name, '' if the playbook has no forms. Raises UsageError."""
+        if not self.opening.forms:
+            return ""
+        if name not in self.opening.forms:
+            raise UsageError(
+                f"no form '{name}'", hint=nearest(name, self.opening.forms), where=self.source.where("forms")
+            )
+        return name
+
+    def values(self, form: str, variant: str, settings: Mapping[str, str]) -> dict[str, Scalar]:
+        """Every parameter's value: default, then form, then variant, then the user's setting."""
+        values = {name: parameter.default for name, parameter in self.opening.parameters.items()}
+        if self.form(form):
+            values |= self.opening.forms[form]
+        chosen = self.variant(variant)
+        if chosen is not None:
+            values |= chosen.parameters
+        for name, text in settings.items():
+            where = f"--set {name}={text}"
+            parameter = self._parameter(name, where)
+            values[name] = _as_written(text, parameter)
+            _check_range(name, values[name], parameter, where)
+        return values
+
+    def playbook(self, form: str, variant: str = MAIN, settings: Mapping[str, str] | None = None) -> Playbook:
+        """The playbook with all parameters filled in. Raises UsageError with file, line and key."""
+        values = self.values(form, variant, settings or {})
+        used: set[str] = set()
+        tree = {
+            key: part if key in _NOT_SUBSTITUTED else _fill(part, values, used, self.source, (key,))
+            for key, part in self.source.tree.items()
+        }
+        for name in values:
+            if name not in used:
+                raise UsageError(f"'${name}' is used nowhere", where=self.source.where("parameters", name))
+        return validate(self.source, Playbook, tree)
+
+    def check_values(self) -> None:
+        """Refuses a form's or a variant's value that is unknown, of another kind, or out of range."""
+        for name, parameter in self.opening.parameters.items():
+            for key in ("min", "max", "default"):
+                value = getattr(parameter, key)
+                if value is not None:
+                    _check_range(name, value, parameter, self.source.where("parameters", name, key))
+        for form, values in self.opening.forms.items():
+            self._check_table(values, ("forms", form))
+        for variant, chosen in self.opening.variants.items():
+            self._check_table(chosen.parameters, ("variants", variant, "parameters"))
+
+    def _check_table(self, values: Mapping[str, Scalar], key: tuple[str, ...]) -> None:
+        for name, value in values.items():
+            where = self.source.where(*key, name)
+            _check_range(name, value, self._parameter(name, where), where)
+
+    def _parameter(self, name: str, where: str) -> Parameter:
+        if name not in self.opening.parameters:
+            raise UsageError(
+                f"no parameter '{name}'", hint=nearest(name, self.opening.parameters), where=where
+            )
+        return self.opening.parameters[name]
+
+
+def read_playbook(path: Path) -> PlaybookFile:
+    """Reads a playbook and the values in it; the rest is read with a form and a variant."""
+    source = read_toml(path)
+    file = PlaybookFile(source, validate(source, Opening))
+    file.check_values()
+    return file
+
+
+def topology_of(file: PlaybookFile, folder: Path = TOPOLOGIES) -> Topology:
+    """The topology that the playbook names, from the project's own folder."""
+    name = file.source.tree.get("topology")
+    where = file.source.where("topology")
+    if not isinstance(name, str):
+        raise UsageError("is missing, or is no name", where=where)
+    return load_toml(find_file(name, folder, where=where, only_names=True), Topology)
+
+
+def _fill(
+    part: Any, values: Mapping[str, Scalar], used: set[str], source: Source, key: tuple[str | int, ...]
+) -> Any:
+    if isinstance(part, dict):
+        return {name: _fill(value, values, used, source, (*key, name)) for name, value in part.items()}
+    if isinstance(part, list):
+        return [_fill(value, values, used, source, (*key, number)) for number, value in enumerate(part)]
+    if isinstance(part, str) and part.startswith("$"):
+        name = part[1:]
+        if name not in values:
+            raise UsageError(f"no parameter '{name}'", hint=nearest(name, values), where=source.where(*key))
+        used.add(name)
+        return values[name]
+    return part
+
+
+def _as_written(text: str, parameter: Parameter) -> Scalar:
+    """A setting of the command line: a number where the parameter is one."""
+    if isinstance(parameter.default, str):
+        return text
+    try:
+        return type(parameter.default)(text)
+    except ValueError:
+        return text
+
+
+def _check_range(name: str, value: Scalar, parameter: Parameter, where: str) -> None:
+    wanted, _ = measure(parameter.default)
+    found, amount = measure(value)
+    if found != wanted:
+        raise UsageError(
+            f"{value!r} is {found}, but '{name}' is {wanted}",
+            hint=f"as in {parameter.default!r}",
+            where=where,
+        )
+    for bound, beyond in ((parameter.min, -1), (parameter.max, 1)):
+        if bound is not None and (amount - measure(bound)[1]) * beyond > 0:
+            side = "below the least" if beyond < 0 else "above the most"
+            raise UsageError(
+                f"{value} is {side} that '{name}' can be: {bound}",
+                hint=parameter.help or f"'{name}' is {wanted}",
+                where=where,
+            )

@@ -1,0 +1,72 @@
+"""Owns what the playbook's transport becomes, and the kernel's timers that an outage must not outlast."""
+
+from __future__ import annotations
+
+from testbed.configuration import Playbook
+from testbed.errors import UsageError, nearest
+from testbed.load import validate
+from testbed.model import Judging, PlannedMachine, PlannedTransport
+from testbed.plan.timeline import Course, PlayedFault
+from testbed.transports import Transport, transport_class
+
+
+def planned_transport(
+    playbook: Playbook, machines: tuple[PlannedMachine, ...], chosen: str | None, subject: str
+) -> PlannedTransport:
+    """The playbook's transport, or the chosen kind with its defaults between the same machines."""
+    table = playbook.transport
+    by_name = {machine.name: machine for machine in machines}
+    for key in ("client", "server"):
+        if getattr(table, key) not in by_name:
+            raise UsageError(
+                f"no machine '{getattr(table, key)}' in the topology",
+                hint=nearest(getattr(table, key), by_name),
+                where=playbook.where("transport", key),
+            )
+    if table.client != subject:
+        raise UsageError(
+            f"'{table.client}' does not run the kernel under test: '{subject}' does",
+            where=playbook.where("transport", "client"),
+        )
+    kind = chosen or table.kind
+    plugin = transport_class(kind, where="--transport" if chosen else playbook.where("transport", "kind"))
+    fields = (table.model_extra or {}) if kind == table.kind else {}
+    own = ("kind", "client", "server", "allow_beyond_timers")
+    value: Transport = validate(playbook.source_file, plugin, fields, below=("transport",), also=own)
+    _check_disk(playbook, by_name[table.server], value)
+    options = value.model_dump(mode="json")  # type: ignore[attr-defined]
+    return PlannedTransport(kind=kind, client=table.client, server=table.server, options=options)
+
+
+def _check_disk(playbook: Playbook, server: PlannedMachine, transport: Transport) -> None:
+    disks = [disk.name for disk in server.disks]
+    if transport.server_disk not in disks:
+        raise UsageError(
+            f"machine '{server.name}' has no disk '{transport.server_disk}'",
+            hint=nearest(transport.server_disk, disks),
+            where=playbook.where("transport", "disk"),
+        )
+
+
+def check_timers(
+    playbook: Playbook, planned: PlannedTransport, transport: Transport, way: Course, rules: Judging
+) -> None:
+    """Refuses an outage that outlasts a timer of the kernel: it would test the timer."""
+    if playbook.transport.allow_beyond_timers or not transport.kernel_timers_s:
+        return
+    what, limit_s = min(transport.kernel_timers_s.items(), key=lambda timer: timer[1])
+    ends = {planned.client, planned.server}
+    for fault in way.faults:
+        to_s = fault.to_s if fault.to_s is not None else rules.begin_at_s + rules.bound_s
+        if _cuts_off(fault, ends) and to_s - fault.from_s >= limit_s:
+            raise UsageError(
+                f"'{fault.planned.name}' lasts {to_s - fault.from_s:g} s, but after {limit_s:g} s {what}",
+                hint="to test just that, set allow_beyond_timers = true in [transport]",
+                where=playbook.where("timeline", fault.entry, "for"),
+            )
+
+
+def _cuts_off(fault: PlayedFault, ends: set[str]) -> bool:
+    """Whether a fault stands between client and server: between both, or at one, or of their flow."""
+    concerned = set(fault.machines)
+    return not concerned or ends <= concerned or (len(concerned) == 1 and concerned <= ends)

@@ -1,0 +1,52 @@
+"""Owns the setting up inside the guests, over SSH, before any fault: server, client, samplers, loads.
+
+Nothing here runs once the timeline has begun.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+from testbed.history import Writer
+from testbed.loads import AGENT, LoadContext, load_of
+from testbed.model import Plan, PlannedLoad
+from testbed.run.lab import Lab
+from testbed.transports import Ends, transport_of
+
+BLOCKSAMPLER_SLOT = 1
+VMSAMPLER_SLOT = 2
+
+
+def attach(plan: Plan, lab: Lab, history: Writer) -> None:
+    """From ready guests to loads that wait for their control word."""
+    available = {name: page.read(0, "machine")["mem_available_kib"] << 10 for name, page in lab.pages.items()}
+    if plan.transport is not None:
+        ends = Ends.of(plan, lab.cpu_scale)
+        transport = transport_of(plan.transport)
+        transport.serve(lab.guests[plan.transport.server], ends)
+        transport.attach(lab.guests[plan.transport.client], ends)
+        history.event("transport.attached", name=plan.transport.kind)
+    _start_samplers(plan, lab)
+    by_machine: dict[str, list[PlannedLoad]] = {}
+    for load in plan.loads:
+        by_machine.setdefault(load.machine, []).append(load)
+    with ThreadPoolExecutor(max(1, len(by_machine))) as pool:
+        for done in [pool.submit(_start_loads, plan, lab, loads, available) for loads in by_machine.values()]:
+            done.result()
+
+
+def _start_samplers(plan: Plan, lab: Lab) -> None:
+    guest = lab.guests[plan.judging.subject]
+    timeout_s = 20.0 * lab.cpu_scale
+    blocks = [word for device in plan.watched_devices for word in ("--block", device)]
+    guest.run([AGENT, "blocksampler", "--slot", str(BLOCKSAMPLER_SLOT), "--detach", *blocks], timeout_s=timeout_s)
+    guest.run([AGENT, "vmsampler", "--slot", str(VMSAMPLER_SLOT), "--detach"], timeout_s=timeout_s)
+
+
+def _start_loads(plan: Plan, lab: Lab, loads: list[PlannedLoad], available: dict[str, int]) -> None:
+    for planned in loads:
+        guest = lab.guests[planned.machine]
+        context = LoadContext(plan, planned, available[planned.machine], lab.cpu_scale)
+        load = load_of(planned)
+        load.prepare(guest, context)
+        guest.run(load.argv(planned.slot, context), timeout_s=20.0 * lab.cpu_scale)
