@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal, get_args
 
-from pydantic import ConfigDict, Field, StringConstraints, field_validator
+from pydantic import BeforeValidator, ConfigDict, Field, StringConstraints, field_validator
 
 from testbed.load import Bytes, Configuration, Count, Flag, Seconds
 from testbed.model import Value
@@ -30,6 +30,10 @@ Outcome = Literal[
     "inconclusive",
 ]
 """The judge's outcomes (testbed/judge/values.py, which stands above this; a test compares the two)."""
+
+Outcomes = Annotated[
+    tuple[Outcome, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)
+]
 
 Precondition = Literal["in-flight", "still", "exhausted"]
 
@@ -208,4 +212,4 @@ class Playbook(Configuration):
     timeline: tuple[Deed, ...] = ()
     judge: Judge
     variants: dict[Name, Variant] = Field(default_factory=dict)
-    expect: dict[str, Outcome | tuple[Outcome, ...]] = Field(default_factory=dict)
+    expect: dict[str, Outcomes] = Field(default_factory=dict)

@@ -33,7 +33,9 @@ def examine(sandbox_probe: Callable[[], str], accelerator_probe: Callable[[], st
     yield _packages()
     yield _namespaces()
     yield _tun()
-    yield _attempt("sandbox", sandbox_probe, "needs user namespaces, /dev/net/tun, libvirtd and nftables on this kernel")
+    yield _attempt(
+        "sandbox", sandbox_probe, "needs user namespaces, /dev/net/tun, libvirtd and nftables on this kernel"
+    )
     yield _attempt(
         "KVM",
         accelerator_probe,
@@ -64,16 +66,19 @@ def _packages() -> Check:
 
 def _namespaces() -> Check:
     remedy = "sysctl user.max_user_namespaces=10000 kernel.unprivileged_userns_clone=1, or run as root"
-    return _attempt(
-        "user namespaces",
-        lambda: proc.run(["unshare", "-U", "-r", "-n", "-m", "-p", "-f", "true"], timeout_s=10) and "can be made",
-        remedy,
-    )
+
+    def probe() -> str:
+        proc.run(["unshare", "-U", "-r", "-n", "-m", "-p", "-f", "true"], timeout_s=10)
+        return "can be made"
+
+    return _attempt("user namespaces", probe, remedy)
 
 
 def _tun() -> Check:
     ok = os.access("/dev/net/tun", os.R_OK | os.W_OK)
-    return Check("/dev/net/tun", ok, "usable" if ok else "not usable", "modprobe tun; chmod 0666 /dev/net/tun")
+    return Check(
+        "/dev/net/tun", ok, "usable" if ok else "not usable", "modprobe tun; chmod 0666 /dev/net/tun"
+    )
 
 
 def _attempt(name: str, probe: Callable[[], str], remedy: str, *, needed: bool = True) -> Check:
@@ -87,7 +92,10 @@ def _memory() -> Check:
     fields = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
     free = int(fields["MemAvailable"].split()[0]) << 10
     return Check(
-        "memory", free >= NEEDED_MEMORY_BYTES, f"{show_bytes(free)} available", "three guests take about 1 GiB"
+        "memory",
+        free >= NEEDED_MEMORY_BYTES,
+        f"{show_bytes(free)} available",
+        "three guests take about 1 GiB",
     )
 
 
@@ -103,4 +111,6 @@ def _disk() -> Check:
 
 def _cores() -> Check:
     count = len(os.sched_getaffinity(0))
-    return Check("cores", count >= 2, f"{count}", "with one core the guests contend, and cells become inconclusive")
+    return Check(
+        "cores", count >= 2, f"{count}", "with one core the guests contend, and cells become inconclusive"
+    )

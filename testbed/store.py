@@ -44,7 +44,9 @@ def write_atomically(path: Path, data: bytes) -> None:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
         raise TestbedFault(
-            f"cannot write: {error.strerror}", where=str(path), hint="free some disk space; what was saved before is kept"
+            f"cannot write: {error.strerror}",
+            where=str(path),
+            hint="free some disk space; what was saved before is kept",
         ) from error
 
 

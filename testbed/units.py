@@ -14,7 +14,7 @@ _SHAPE = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z/]+)\s*")
 
 
 def _quantity(text: object, units: dict[str, float], what: str) -> float:
-    example = f"{what} with a unit, as in \"16{next(iter(units))}\" (units: {', '.join(units)})"
+    example = f'{what} with a unit, as in "16{next(iter(units))}" (units: {", ".join(units)})'
     if not isinstance(text, str):
         raise ValueError(f"{text!r} has no unit: write {example}")
     found = _SHAPE.fullmatch(text)

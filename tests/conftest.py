@@ -16,7 +16,9 @@ ROOT = Path(__file__).parent.parent
 
 
 def _programs(*names: str) -> str | None:
-    missing = [name for name in names if shutil.which(name, path=os.environ["PATH"] + ":/usr/sbin:/sbin") is None]
+    missing = [
+        name for name in names if shutil.which(name, path=os.environ["PATH"] + ":/usr/sbin:/sbin") is None
+    ]
     return f"no {', '.join(missing)} on this host: run 'make setup'" if missing else None
 
 

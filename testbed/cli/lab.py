@@ -14,8 +14,6 @@ from rich.table import Table
 from testbed import store
 from testbed.cli import inputs
 from testbed.cli.exits import Exit, err, out, print_json, shows_errors
-from testbed.cli.live import live
-from testbed.clock import Deadline, poll
 from testbed.errors import UsageError, nearest
 from testbed.machines import registry
 from testbed.machines.console import Console
@@ -24,7 +22,9 @@ from testbed.machines.layout import BROKER_SOCKET
 from testbed.model import Plan, PlannedMachine
 from testbed.run.lab import Lab
 
-LabOption = Annotated[str, typer.Option("--lab", help="Id of the lab, if several run (see `testbed status`).")]
+LabOption = Annotated[
+    str, typer.Option("--lab", help="Id of the lab, if several run (see `testbed status`).")
+]
 
 
 @shows_errors
@@ -40,7 +40,10 @@ def up(
     """
     plan = inputs.idle_plan(topology, kernel, nic, accelerator)
     built = inputs.builder(quiet=False)(plan)
-    with live(plan, plan.cell, quiet=True), Lab(plan, built.kernels, built.image, Path(inputs.lab_folder())) as lab:
+    with (
+        live(plan, plan.cell, quiet=True),
+        Lab(plan, built.kernels, built.image, Path(inputs.lab_folder())) as lab,
+    ):
         lab_id = lab.keep()
     out.print(f"lab {lab_id} is up: " + ", ".join(machine.name for machine in plan.machines))
     out.print(f"  testbed ssh {plan.machines[0].name}    testbed status    testbed down")
@@ -88,7 +91,7 @@ def console(
     attached = registry.attach(lab)
     plan = store.read_plan(attached.folder)
     _machine(plan, machine)
-    file = Console(Path(os.readlink(attached.folder / "consoles")) / store.console_name(machine))
+    file = Console((attached.folder / "consoles").resolve() / store.console_name(machine))
     if sysrq:
         _send_sysrq(attached.libvirt_uri, machine, sysrq, file)
     while True:
@@ -107,15 +110,15 @@ def status(
 
     Example: testbed status --json
     """
-    rows = []
+    rows: list[tuple[registry.Record, dict[str, str]]] = []
     for record in registry.labs():
         machines = {}
         if record.held:
             with Hypervisor(registry.AttachedLab(record).libvirt_uri) as hypervisor:
                 machines = {name: domain.state() for name, domain in hypervisor.domains().items()}
-        rows.append({"id": record.id, "what": record.what, "since": record.since, "machines": machines})
+        rows.append((record, machines))
     if as_json:
-        print_json(rows)
+        print_json([{"id": r.id, "what": r.what, "since": r.since, "machines": machines} for r, machines in rows])
         return
     if not rows:
         out.print("no lab runs")
@@ -123,7 +126,9 @@ def status(
     table = Table("lab", "what", "since", "machines", box=None)
     for row in rows:
         states = ", ".join(f"{name} {state}" for name, state in sorted(dict(row["machines"]).items()))
-        table.add_row(str(row["id"]), str(row["what"]), str(row["since"]), states or "ended: run 'testbed gc'")
+        table.add_row(
+            str(row["id"]), str(row["what"]), str(row["since"]), states or "ended: run 'testbed gc'"
+        )
     out.print(table)
 
 
@@ -159,7 +164,6 @@ def _send_sysrq(uri: str, machine: str, key: str, file: Console) -> None:
     if file.size == size:
         err.print(f"{machine} did not answer to SysRq-{key}")
         raise typer.Exit(Exit.NOT_MET)
-    poll(lambda: True, Deadline.after(1, "the answer"))
 
 
 def _harmless(data: bytes) -> str:

@@ -16,7 +16,8 @@ from testbed.campaign import play as campaign
 from testbed.campaign.expectation import Cell
 from testbed.campaign.summary import Summary, summarise
 from testbed.cli import inputs, lab, show
-from testbed.cli.exits import TABLE, Exit, err, out, print_json, show as show_error, shows_errors
+from testbed.cli.exits import TABLE, Exit, err, out, print_json, shows_errors
+from testbed.cli.exits import show as show_error
 from testbed.cli.live import live
 from testbed.errors import TestbedError, TestbedFault, UsageError
 from testbed.machines import accelerator, registry
@@ -36,7 +37,9 @@ Playbook = Annotated[str, typer.Argument(help="Name (in playbooks/) or path of a
 Kernels = Annotated[
     list[str] | None,
     typer.Option(
-        "--kernel", "-k", help="SET[+SET...][@BASE], `stock`, or `debian` (prebuilt). Several times for several."
+        "--kernel",
+        "-k",
+        help="SET[+SET...][@BASE], `stock`, or `debian` (prebuilt). Several times for several.",
     ),
 ]
 Form = Annotated[str, typer.Option(help="The playbook's form: short or long.")]
@@ -44,7 +47,8 @@ Variant = Annotated[str, typer.Option(help="The playbook's variant; without: the
 NicModel = Annotated[str | None, typer.Option("--nic", help="NIC model of the machine under test.")]
 Transport = Annotated[str | None, typer.Option(help="Another transport than the playbook's: nbd, nfs3, ...")]
 Settings = Annotated[
-    list[str] | None, typer.Option("--set", help="A parameter of the playbook: outage=50s. Several times for several.")
+    list[str] | None,
+    typer.Option("--set", help="A parameter of the playbook: outage=50s. Several times for several."),
 ]
 AcceleratorOption = Annotated[str, typer.Option("--accelerator", help="auto, kvm or tcg.")]
 AsJson = Annotated[bool, typer.Option("--json", help="For programs: one JSON document on standard output.")]
@@ -57,7 +61,9 @@ def common(
 ) -> None:
     """What all commands share."""
     level = logging.DEBUG if verbose else logging.WARNING
-    logging.basicConfig(level=level, format="%(message)s", handlers=[RichHandler(console=err, show_path=False)])
+    logging.basicConfig(
+        level=level, format="%(message)s", handlers=[RichHandler(console=err, show_path=False)]
+    )
     for noisy in ("paramiko", "pyroute2", "fabric", "invoke", "matplotlib"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
 
@@ -98,7 +104,9 @@ def _probe_accelerator() -> str:
 @app.command()
 @shows_errors
 def check(
-    files: Annotated[list[str] | None, typer.Argument(help="Playbooks, topologies; without: all of the project.")] = None,
+    files: Annotated[
+        list[str] | None, typer.Argument(help="Playbooks, topologies; without: all of the project.")
+    ] = None,
 ) -> None:
     """Check TOML files and patch sets without building or booting anything.
 
@@ -136,7 +144,9 @@ def plan(
 @app.command()
 @shows_errors
 def build(
-    kernel: Annotated[list[str] | None, typer.Argument(help="Kernels; without: only the guest image.")] = None,
+    kernel: Annotated[
+        list[str] | None, typer.Argument(help="Kernels; without: only the guest image.")
+    ] = None,
     allow_voiding: Annotated[
         bool, typer.Option(help="Build a configuration that voids results, on purpose.")
     ] = False,
@@ -166,12 +176,16 @@ def run(
     repeat: Annotated[int, typer.Option(min=1, max=1000, help="Cells for each kernel.")] = 1,
     form: Form = "short",
     variant: Variant = "",
-    controls: Annotated[bool, typer.Option("--controls", help="Run the playbook's controls beside it.")] = False,
+    controls: Annotated[
+        bool, typer.Option("--controls", help="Run the playbook's controls beside it.")
+    ] = False,
     nic: NicModel = None,
     transport: Transport = None,
     settings: Settings = None,
     accelerator_wish: AcceleratorOption = "auto",
-    into: Annotated[Path | None, typer.Option(help="Folder of the campaign; finished cells in it are kept.")] = None,
+    into: Annotated[
+        Path | None, typer.Option(help="Folder of the campaign; finished cells in it are kept.")
+    ] = None,
     keep: Annotated[bool, typer.Option("--keep", help="Leave the last lab up for inspection.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No live display.")] = False,
     as_json: AsJson = False,
@@ -217,7 +231,9 @@ def _play(plans: list[Plan], folder: Path, *, quiet: bool, keep: bool) -> int:
 
 def _keep(running: Lab) -> None:
     lab_id = running.keep()
-    err.print(f"lab {lab_id} is left up: testbed status, testbed ssh A, testbed console A --sysrq w, testbed down")
+    err.print(
+        f"lab {lab_id} is left up: testbed status, testbed ssh A, testbed console A --sysrq w, testbed down"
+    )
 
 
 def _conclude(folder: Path, plans: list[Plan], faults: int, *, as_json: bool) -> None:
@@ -312,4 +328,3 @@ def main() -> None:
     """Entry point. SIGTERM is treated as Ctrl-C: heal, save, tear down."""
     signal.signal(signal.SIGTERM, lambda _number, _frame: signal.raise_signal(signal.SIGINT))
     app()
-

@@ -59,7 +59,16 @@ def cell_json(one: Cell) -> dict[str, Any]:
 def summary(table: Summary) -> RenderableType:
     """The table of verdicts, then what the controls say of it."""
     drawn = Table(box=None, pad_edge=False)
-    for column in ("playbook", "variant", "transport", "NIC", "kernel", "outcome", "time to recover", "expected"):
+    for column in (
+        "playbook",
+        "variant",
+        "transport",
+        "NIC",
+        "kernel",
+        "outcome",
+        "time to recover",
+        "expected",
+    ):
         drawn.add_column(column)
     for row in table.rows:
         words = " \u00b7 ".join(
@@ -110,7 +119,9 @@ def plan(one: Plan) -> RenderableType:
     table.add_column("what")
     for event in one.events:
         table.add_row(show_seconds(event.at_s), event.do, event.name)
-    table.add_row(show_seconds(one.judging.begin_at_s), "judge", f"within {show_seconds(one.judging.bound_s)}")
+    table.add_row(
+        show_seconds(one.judging.begin_at_s), "judge", f"within {show_seconds(one.judging.bound_s)}"
+    )
     machines = ", ".join(
         f"{m.name} {show_bytes(m.memory_bytes)} on {one.kernels[m.kernel].spec.label}" for m in one.machines
     )

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
+from testbed import plugins
 from testbed.errors import UsageError, nearest
 from testbed.machines.wire import Count, Flow
+from testbed.model import PlannedFault
 
 
 class FaultNetwork(Protocol):
@@ -78,7 +80,9 @@ class FaultTarget:
 
     def covered(self, blocks: Sequence[Flow]) -> tuple[str, ...]:
         """The counted flows of which such blocks let nothing pass, by name."""
-        return tuple(name for name, flow in self.flows.items() if any(_covers(block, flow) for block in blocks))
+        return tuple(
+            name for name, flow in self.flows.items() if any(_covers(block, flow) for block in blocks)
+        )
 
 
 def _covers(block: Flow, flow: Flow) -> bool:
@@ -113,3 +117,14 @@ class Fault(Protocol):
     def in_force(self, target: FaultTarget) -> bool: ...
 
     def revert(self, target: FaultTarget) -> None: ...
+
+
+def fault_class(kind: str, *, where: str = "") -> type[Any]:
+    """The fault of that kind. Raises UsageError with the nearest one."""
+    return plugins.find(__name__, Fault, kind, where=where)  # type: ignore[type-abstract]
+
+
+def fault_of(planned: PlannedFault) -> Fault:
+    """The fault of a plan, with its options."""
+    fault: Fault = fault_class(planned.kind).model_validate(planned.options)
+    return fault

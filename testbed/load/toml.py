@@ -40,8 +40,11 @@ class Source:
 
     def where(self, *key: str | int) -> str:
         """`file:line: key`, the line being that of the nearest table if the key is not there."""
-        known = next((key[:count] for count in range(len(key), 0, -1) if key[:count] in self.lines), ())
-        return at(shown(self.path), self.lines.get(known), spell(key))
+        return at(shown(self.path), self.lines.get(self.known(key)), spell(key))
+
+    def known(self, key: KeyPath) -> KeyPath:
+        """As much of a key's path as there is in the file."""
+        return next((key[:count] for count in range(len(key), 0, -1) if key[:count] in self.lines), ())
 
     @property
     def digest(self) -> str:
@@ -159,6 +162,8 @@ def _usage_error(
     # A misspelt key is the cause of the one that is missing, so it is told first.
     first = next((each for each in errors if each["type"] == "extra_forbidden"), errors[0])
     key = (*below, *(part for part in first["loc"] if part != "[key]"))
+    if first["type"] != "missing":
+        key = source.known(key)
     hint = ""
     message = first["msg"]
     if first["type"] == "extra_forbidden":

@@ -43,7 +43,7 @@ def labels_of(
 ) -> Labels:
     settings = [f"{name}={value}" for name, value in sorted(choices.settings.items())]
     wanted = playbook.expect.get(_kernel_label(spec), playbook.expect.get(spec.label))
-    expect = " | ".join(wanted) if isinstance(wanted, tuple) else wanted
+    expect = " | ".join(wanted) if wanted else None
     return Labels(
         playbook=file.name,
         form=",".join(part for part in (file.form(choices.form), *settings) if part),

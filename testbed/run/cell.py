@@ -70,11 +70,15 @@ def _play(
 ) -> None:
     lab = stack.enter_context(Lab(plan, inputs.kernels, inputs.image, folder))
     writer.event("lab.ready", accelerator=lab.accelerator.kind, why=lab.accelerator.why)
-    store.write_json(folder / store.ENVIRONMENT, environment.describe(plan, inputs.kernels, inputs.image, lab))
+    store.write_json(
+        folder / store.ENVIRONMENT, environment.describe(plan, inputs.kernels, inputs.image, lab)
+    )
     observer = Observer(writer, lab.witnesses(), listener)
     observer.enter("attaching the transport")
     provision.attach(plan, lab, writer)
-    timeline = Timeline(plan, lab.pages, lab.faults, lab.target, observer, writer, lab.cpu_scale, lab.console_tail)
+    timeline = Timeline(
+        plan, lab.pages, lab.faults, lab.target, observer, writer, lab.cpu_scale, lab.console_tail
+    )
     # Pushed after the lab, so that faults go first; ours is the last word even when the lab is broken.
     stack.callback(timeline.revert_all)
     timeline.play()

@@ -56,7 +56,9 @@ def _kernel(kernel: BuiltKernel) -> dict[str, Any]:
 def _commit() -> str:
     """The project's own commit, with a mark if the tree was changed; '' outside a checkout."""
     try:
-        shown = proc.run(["git", "-C", str(PROJECT), "describe", "--always", "--dirty"], timeout_s=10, check=False)
+        shown = proc.run(
+            ["git", "-C", str(PROJECT), "describe", "--always", "--dirty"], timeout_s=10, check=False
+        )
     except TestbedError:
         return ""
     return shown.stdout.strip() if shown.status == 0 else ""

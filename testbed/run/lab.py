@@ -16,7 +16,7 @@ from typing import Self
 from testbed import store
 from testbed.clock import Deadline, poll
 from testbed.errors import TestbedFault
-from testbed.faults import FaultTarget
+from testbed.faults import Fault, FaultTarget, fault_of
 from testbed.images import BuiltImage
 from testbed.kernels import BuiltKernel
 from testbed.machines import accelerator, keys, seed
@@ -60,7 +60,9 @@ class Lab:
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
-            self.accelerator = accelerator.choose(self.plan.accelerator, self._kernel(self.plan.machines[0]).bzimage)
+            self.accelerator = accelerator.choose(
+                self.plan.accelerator, self._kernel(self.plan.machines[0]).bzimage
+            )
             self.cpu_scale = TCG_SCALE if self.accelerator.kind == "tcg" else 1.0
             self.sandbox = stack.enter_context(Sandbox(shm_bytes=self._shm_bytes(), what=self.plan.cell))
             self.broker = self.sandbox.broker
@@ -80,11 +82,12 @@ class Lab:
         self._stack.close()
 
     def keep(self) -> str:
-        """Leaves the lab running in the care of a keeper; returns its id, for `testbed inspect` and `down`."""
+        """Leaves the lab running in the care of a keeper; returns its id, for `testbed status` and `down`."""
         (self.sandbox.folder / "login").write_text(self.keys.login_private)
         (self.sandbox.folder / "login").chmod(0o600)
         (self.sandbox.folder / "host").write_text(self.keys.host_public)
         store.write_json(self.sandbox.folder / store.PLAN, self.plan.model_dump(mode="json"))
+        (self.sandbox.folder / "consoles").symlink_to(self.folder.absolute(), target_is_directory=True)
         self.sandbox.keep()
         return self.sandbox.id
 
@@ -92,6 +95,11 @@ class Lab:
     def target(self) -> FaultTarget:
         """What faults act on: the host side of links, and the hypervisor."""
         return FaultTarget(self.broker, self.domains, taps(self.plan), flows(self.plan))
+
+    @property
+    def faults(self) -> dict[str, Fault]:
+        """The plan's faults, by name."""
+        return {fault.name: fault_of(fault) for fault in self.plan.faults}
 
     def witnesses(self) -> list[Witness]:
         """All that is watched: shared memory, the broker's counters, QEMU. None asks a guest."""
@@ -113,7 +121,9 @@ class Lab:
 
     def _slots(self, machine: str) -> dict[str, tuple[int, str]]:
         own = {"machine": (0, "machine"), "blocksampler": (1, "blocksampler"), "vmsampler": (2, "vmsampler")}
-        return own | {load.name: (load.slot, load.page_kind) for load in self.plan.loads if load.machine == machine}
+        return own | {
+            load.name: (load.slot, load.page_kind) for load in self.plan.loads if load.machine == machine
+        }
 
     def _tap_sources(self) -> dict[str, str]:
         return {f"{machine}/tap.{link}": tap for (machine, link), tap in taps(self.plan).items()}

@@ -39,7 +39,9 @@ def _start_samplers(plan: Plan, lab: Lab) -> None:
     guest = lab.guests[plan.judging.subject]
     timeout_s = 20.0 * lab.cpu_scale
     blocks = [word for device in plan.watched_devices for word in ("--block", device)]
-    guest.run([AGENT, "blocksampler", "--slot", str(BLOCKSAMPLER_SLOT), "--detach", *blocks], timeout_s=timeout_s)
+    guest.run(
+        [AGENT, "blocksampler", "--slot", str(BLOCKSAMPLER_SLOT), "--detach", *blocks], timeout_s=timeout_s
+    )
     guest.run([AGENT, "vmsampler", "--slot", str(VMSAMPLER_SLOT), "--detach"], timeout_s=timeout_s)
 
 

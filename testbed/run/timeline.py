@@ -77,7 +77,10 @@ class Timeline:
         if fillers:
             self._require(
                 FILL_BOUND_S * self.cpu_scale,
-                lambda: all(self._field(load, "pages_filled") >= self._field(load, "pages_total") > 0 for load in fillers),
+                lambda: all(
+                    self._field(load, "pages_filled") >= self._field(load, "pages_total") > 0
+                    for load in fillers
+                ),
                 "the loads did not fill their memory before any fault",
             )
             self._require(
@@ -90,12 +93,17 @@ class Timeline:
         self.history.event("steady")
 
     def _swapping(self) -> bool:
-        total, free = (self.observer.value(f"{self.plan.judging.subject}/vmsampler.swap_{what}_kib") for what in ("total", "free"))
+        total, free = (
+            self.observer.value(f"{self.plan.judging.subject}/vmsampler.swap_{what}_kib")
+            for what in ("total", "free")
+        )
         return total > free > 0
 
     def _require(self, seconds: float, met: Callable[[], bool], otherwise: str) -> None:
         if not self.observer.until(now_ns() + round(seconds * NS), met):
-            raise TestbedFault(f"{otherwise}: waited {seconds:.0f} s", hint="see the consoles in the result folder")
+            raise TestbedFault(
+                f"{otherwise}: waited {seconds:.0f} s", hint="see the consoles in the result folder"
+            )
 
     # --- the timeline's deeds
 
@@ -172,11 +180,15 @@ class Timeline:
             self.observer.enter("sweeping every page")
             for load in loads:
                 self._control(load, Control.SWEEP)
-            met = lambda: all(self._field(load, "sweeps_done") > done_before[load.name] for load in loads)  # noqa: E731
+            field, at_least = "sweeps_done", done_before
         else:
             self.observer.enter("waiting for the job to end")
-            met = lambda: all(self._field(load, "exit_status_plus_1") > 0 for load in loads)  # noqa: E731
-        finished = self.observer.until(end_ns, lambda: met() or self._over())
+            field, at_least = "exit_status_plus_1", {load.name: 0 for load in loads}
+
+        def met() -> bool:
+            return self._over() or all(self._field(load, field) > at_least[load.name] for load in loads)
+
+        finished = self.observer.until(end_ns, met)
         self.history.event("sweep.done" if finished else "sweep.late")
 
     def _over(self) -> bool:
@@ -195,4 +207,3 @@ class Timeline:
 
     def _control(self, load: PlannedLoad, control: Control) -> None:
         self.pages[load.machine].control(load.slot, control)
-

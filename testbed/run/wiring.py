@@ -26,7 +26,9 @@ def flows(plan: Plan) -> dict[str, Flow]:
         on_link = [machine.name for machine in plan.machines if (machine.name, link.name) in known]
         for source, destination in permutations(on_link, 2):
             if not link.management:
-                by_name[f"{source}-{destination}"] = Flow(known[source, link.name], known[destination, link.name])
+                by_name[f"{source}-{destination}"] = Flow(
+                    known[source, link.name], known[destination, link.name]
+                )
     if plan.transport is not None:
         swap = transport_of(plan.transport).swap_flow
         requests = by_name[f"{plan.transport.client}-{plan.transport.server}"]

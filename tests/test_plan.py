@@ -1,0 +1,248 @@
+"""Plans: what our playbooks become, deterministically, with their variants and overrides."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from testbed import plan as stage
+from testbed.configuration import Outcome, Topology
+from testbed.judge import values as judge_values
+from testbed.kernels import builder
+from testbed.load import PLAYBOOKS, TOPOLOGIES, load_toml
+from testbed.model import KernelSpec, Plan, PlannedKernel
+from testbed.plan import Choices
+from testbed.plan.labels import DEFAULT_BASE
+from testbed.plan.machines import tap_name
+
+
+def kernels(spec: KernelSpec) -> stage.Kernels:
+    support = stage.support_spec(spec)
+    return stage.Kernels(
+        PlannedKernel(spec=spec, digest="a" * 24), PlannedKernel(spec=support, digest="b" * 24)
+    )
+
+
+STOCK = KernelSpec(base="6.1")
+VANILLA = KernelSpec(base="6.1", sets=("vanilla-2007",))
+DEBIAN = KernelSpec(base="debian", prebuilt=True)
+
+
+def planned(name: str = "flood", spec: KernelSpec = VANILLA, **choices: object) -> Plan:
+    file = stage.read_playbook(PLAYBOOKS / f"{name}.toml")
+    return stage.plan(stage.topology_of(file), file, kernels(spec), "c" * 24, Choices(**choices))  # type: ignore[arg-type]
+
+
+def timeline(plan: Plan) -> list[tuple[float, str, str]]:
+    return [(event.at_s, event.do, event.name) for event in plan.events]
+
+
+# --- the flood
+
+
+def test_the_short_flood_is_the_one_of_the_notes() -> None:
+    plan = planned()
+    assert timeline(plan) == [
+        (0, "apply", "cut"),
+        (3, "start", "flood"),
+        (12, "stop", "flood"),
+        (16, "revert", "cut"),
+    ]
+    assert plan.faults[0].options["between"] == ["A", "C"]
+    assert plan.judging.begin_at_s == 16
+    assert plan.judging.bound_s == 300
+    assert plan.judging.heals == plan.judging.faults == ("cut",)
+    assert plan.judging.progress[:2] == ("A/anonymous-1.work_units", "A/anonymous-2.work_units")
+    assert plan.judging.in_flight == "A/blocksampler.in_flight_0"
+    assert plan.judging.finish_loads == ("anonymous-1", "anonymous-2")
+    assert plan.watched_devices == ("nbd0",)
+    machine = plan.machine("A")
+    assert machine.memory_bytes == 96 << 20
+    assert (machine.nics[1].model, machine.nics[1].rx_ring) == ("e1000e", 64)
+
+
+def test_the_long_form_lasts_longer() -> None:
+    plan = planned(form="long")
+    assert [at for at, _, _ in timeline(plan)] == [0, 3, 43, 50]
+    assert plan.cell == "flood-long/vanilla-2007/e1000e/nbd/r1"
+
+
+def test_loads_have_slots_of_their_own_and_say_when_they_start() -> None:
+    plan = planned()
+    assert [(load.name, load.machine, load.slot, load.start) for load in plan.loads] == [
+        ("anonymous-1", "A", 3, "early"),
+        ("anonymous-2", "A", 4, "early"),
+        ("service", "A", 5, "early"),
+        ("flood", "B", 3, "timeline"),
+    ]
+
+
+def test_a_prebuilt_kernel_gets_more_memory_and_loads_by_what_is_available() -> None:
+    built, prebuilt = planned(), planned(spec=DEBIAN)
+    assert built.loads[0].options | {"of": "RAM", "memory": "0.675x"} == built.loads[0].options
+    assert prebuilt.loads[0].options["of"] == "MemAvailable"
+    assert prebuilt.machine("A").memory_bytes == 192 << 20
+    assert prebuilt.cell == "flood-short/debian/e1000e/nbd/r1"
+
+
+def test_the_other_machines_run_the_base_without_sets() -> None:
+    plan = planned()
+    assert [plan.kernels[machine.kernel].spec.sets for machine in plan.machines] == [
+        ("vanilla-2007",),
+        (),
+        (),
+    ]
+
+
+def test_hypotheses_are_labels_and_nothing_that_the_judge_sees_depends_on_the_kernel() -> None:
+    plans = [planned(spec=spec) for spec in (STOCK, VANILLA, KernelSpec(base="6.1", sets=("complete-rx",)))]
+    assert [plan.labels.expect for plan in plans] == [None, "stalled | livelocked", "recovered"]
+    assert plans[0].judging == plans[1].judging == plans[2].judging
+    assert "vanilla" not in plans[1].judging.model_dump_json()
+
+
+# --- variants
+
+
+def test_b_silent_has_the_outage_and_no_flood() -> None:
+    plan = planned(variant="b-silent")
+    assert timeline(plan) == [(0, "apply", "cut"), (16, "revert", "cut")]
+    assert "flood" not in {load.name for load in plan.loads}
+    assert plan.judging.requires == ("in-flight", "still")
+    assert plan.labels.expect == "recovered"
+    assert plan.cell == "flood-short-b-silent/vanilla-2007/e1000e/nbd/r1"
+
+
+def test_no_partition_has_the_flood_alone() -> None:
+    plan = planned(variant="no-partition")
+    assert timeline(plan) == [(3, "start", "flood"), (12, "stop", "flood")]
+    assert (plan.judging.heals, plan.judging.faults, plan.judging.requires) == ((), (), ())
+    assert plan.judging.begin_at_s == 16
+
+
+def test_never_healed_is_judged_where_the_heal_would_have_been() -> None:
+    plan = planned(variant="never-healed")
+    assert (16, "revert", "cut") not in timeline(plan)
+    assert (plan.judging.heals, plan.judging.faults) == ((), ("cut",))
+    assert (plan.judging.begin_at_s, plan.judging.bound_s) == (16, 60)
+    assert plan.labels.expect == "not recovered"
+
+
+# --- choices
+
+
+def test_settings_change_parameters_and_show_in_the_labels() -> None:
+    plan = planned(settings={"outage": "20s", "rate": "5kpps"})
+    assert plan.judging.begin_at_s == 20
+    assert plan.loads[-1].options["rate"] == "5000pps"
+    assert plan.labels.form == "short,outage=20s,rate=5kpps"
+    assert plan.cell == "flood-short,outage=20s,rate=5kpps/vanilla-2007/e1000e/nbd/r1"
+
+
+def test_the_judging_point_waits_for_a_flood_that_outlasts_the_heal() -> None:
+    assert planned(settings={"flood": "40s"}).judging.begin_at_s == 43
+
+
+def test_nic_changes_the_subject_alone_and_drops_a_ring_that_its_driver_does_not_set() -> None:
+    plan = planned(nic="virtio")
+    nics = {machine.name: machine.nics for machine in plan.machines}
+    assert [nic.model for nic in nics["A"]] == ["rtl8139", "virtio"]
+    assert nics["A"][1].rx_ring is None
+    assert nics["B"][1].model == "e1000e"
+    assert plan.cell == "flood-short/vanilla-2007/virtio/nbd/r1"
+
+
+def test_the_same_flood_over_nfs() -> None:
+    plan = planned(transport="nfs3")
+    assert plan.transport is not None and plan.transport.options["timeo"] == "60s"
+    assert plan.watched_devices == ()
+    assert plan.judging.in_flight == "A/vmsampler.rpc_in_flight"
+    assert plan.judging.progress[-1] == "A/vmsampler.rpc_receives"
+    assert plan.cell == "flood-short/vanilla-2007/e1000e/nfs3/r1"
+
+
+def test_repeats_differ_in_seed_and_name() -> None:
+    first, second = planned(seed=7), planned(seed=7, repeat=2)
+    assert (first.seed, second.seed) == (7, 8)
+    assert first.cell != second.cell
+
+
+def test_another_base_shows_in_the_label() -> None:
+    assert planned(spec=KernelSpec(base="5.10")).labels.kernel == "stock@5.10"
+    assert builder.DEFAULT_BASE == DEFAULT_BASE
+
+
+# --- mke2fs, the idle lab, all files
+
+
+def test_mke2fs_watches_both_members_and_ends_by_its_exit() -> None:
+    plan = planned("mke2fs", STOCK)
+    assert plan.watched_devices == ("nbd0", "vdc")
+    assert plan.judging.progress == (
+        "A/blocksampler.writes_completed_1",
+        "A/blocksampler.writes_completed_0",
+        "A/blocksampler.reads_completed_0",
+    )
+    assert (plan.judging.finish, plan.judging.finish_loads) == ("exit", ("mke2fs",))
+    assert timeline(plan) == [(0, "start", "mke2fs"), (1.5, "apply", "cut"), (11.5, "revert", "cut")]
+    assert (plan.loads[0].kind, plan.loads[0].page_kind) == ("mke2fs", "job")
+
+
+def test_an_idle_plan_has_machines_and_nothing_else() -> None:
+    plan = stage.idle(load_toml(TOPOLOGIES / "abc.toml", Topology), kernels(STOCK), "c" * 24)
+    assert plan.cell == "abc/stock/e1000e"
+    assert (plan.transport, plan.loads, plan.events) == (None, (), ())
+
+
+@pytest.mark.parametrize("path", sorted(PLAYBOOKS.glob("*.toml")), ids=lambda path: path.stem)
+def test_every_playbook_of_ours_can_be_played_in_every_form_and_variant(path: Path) -> None:
+    file = stage.read_playbook(path)
+    assert stage.check_playbook(file, stage.topology_of(file)) >= 2
+
+
+@pytest.mark.parametrize("path", sorted(TOPOLOGIES.glob("*.toml")), ids=lambda path: path.stem)
+def test_every_topology_of_ours_is_sound(path: Path) -> None:
+    stage.check_topology(load_toml(path, Topology))
+
+
+# --- properties of every plan
+
+
+@pytest.mark.parametrize("variant", ["", "b-silent", "no-partition", "never-healed"])
+def test_plans_are_deterministic_and_survive_json(variant: str) -> None:
+    plan = planned(variant=variant)
+    assert plan == planned(variant=variant)
+    assert Plan.model_validate_json(plan.model_dump_json()) == plan
+
+
+def test_addresses_macs_and_taps_are_unique_and_fit_the_kernel() -> None:
+    plan = planned()
+    nics = [nic for machine in plan.machines for nic in machine.nics]
+    for field in ("mac", "address", "tap"):
+        assert len({getattr(nic, field) for nic in nics}) == len(nics)
+    assert all(re.fullmatch(r"52:54:00(:[0-9a-f]{2}){3}", nic.mac) for nic in nics)
+    assert all(len(nic.tap) <= 15 for nic in nics)
+    assert all(machine.nics[0].model == "rtl8139" for machine in plan.machines)
+    assert plan.links[0].management and plan.links[0].host_address == "10.76.0.254/24"
+    assert not plan.links[1].management and plan.links[1].host_address is None
+
+
+def test_long_names_make_short_taps_that_differ() -> None:
+    one, other = tap_name("storage-one", "backbone-a"), tap_name("storage-one", "backbone-b")
+    assert len(one) <= 15 and len(other) <= 15 and one != other
+
+
+def test_layout_and_comments_do_not_change_what_a_file_is(tmp_path: Path) -> None:
+    text = (PLAYBOOKS / "flood.toml").read_text()
+    path = tmp_path / "flood.toml"
+    path.write_text("# another comment\n\n" + text)
+    same = stage.read_playbook(path).source.digest
+    path.write_text(text.replace('default = "10kpps"', 'default = "11kpps"'))
+    assert same == stage.read_playbook(PLAYBOOKS / "flood.toml").source.digest
+    assert same != stage.read_playbook(path).source.digest
+
+
+def test_the_outcomes_to_expect_are_the_judges() -> None:
+    assert set(Outcome.__args__) == set(judge_values.OUTCOMES)  # type: ignore[attr-defined]

@@ -1,0 +1,282 @@
+"""What can not be played is refused with file, line, key and the nearest right name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from testbed import plan as stage
+from testbed.configuration import Topology
+from testbed.errors import UsageError
+from testbed.load import PLAYBOOKS, TOPOLOGIES, load_toml
+from testbed.model import KernelSpec, PlannedKernel
+from testbed.plan import Choices
+
+FLOOD = (PLAYBOOKS / "flood.toml").read_text()
+ABC = (TOPOLOGIES / "abc.toml").read_text()
+
+
+def line_of(text: str, part: str) -> int:
+    return text[: text.index(part)].count("\n") + 1
+
+
+def refused(folder: Path, text: str, **choices: object) -> UsageError:
+    path = folder / "test.toml"
+    path.write_text(text)
+    with pytest.raises(UsageError) as caught:
+        file = stage.read_playbook(path)
+        kernel = PlannedKernel(spec=KernelSpec(base="6.1"), digest="a" * 24)
+        made = stage.Kernels(kernel, kernel)
+        stage.plan(stage.topology_of(file), file, made, "image", Choices(**choices))  # type: ignore[arg-type]
+    return caught.value
+
+
+def changed(old: str, new: str, text: str = FLOOD) -> str:
+    assert old in text
+    return text.replace(old, new, 1)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "at", "says", "hint"),
+    [
+        ('on = "B"', 'on = "D"', "loads.flood.on", "no machine 'D'", "known: A, B, C"),
+        ('to = "A"', 'to = "a"', "loads.flood.to", "no machine 'a'", "known: A, B, C"),
+        (
+            'service = "service"', 'service = "servise"', "loads.flood.service", "no load",
+            "did you mean 'service'",
+        ),
+        ('server = "C"', 'server = "X"', "transport.server", "no machine 'X'", "known: A, B, C"),
+        ('server = "C"', 'server = "B"', "transport.disk", "'B' has no disk 'swap'", "none is known"),
+        ('client = "A"', 'client = "B"', "transport.client", "'A' does", ""),
+        ('kind = "nbd"', 'kind = "ndb"', "transport.kind", "no transport of kind", "did you mean 'nbd'"),
+        ('kind = "flood"', 'kind = "floood"', "loads.flood.kind", "no load of kind", "did you mean 'flood'"),
+        ('fault = "drop"', 'fault = "dorp"', "timeline[0].fault", "no fault of kind", "did you mean 'drop'"),
+        ('between = ["A", "C"]', 'between = ["A", "D"]', "timeline[0].between", "no machine 'D'", "A, B, C"),
+        ('between = ["A", "C"]', 'between = ["A", "A"]', "timeline[0].between", "no link to itself", ""),
+        ('between = ["A", "C"]', 'betwen = ["A", "C"]', "timeline[0].betwen", "unknown key", "'between'"),
+        (
+            'between = ["A", "C"]', 'between = ["A", "C"]\nlink = "dta"', "timeline[0].link",
+            "not on link", "'data'",
+        ),
+        (
+            'start = "flood"', 'start = "floot"', "timeline[1].start", "no load 'floot'",
+            "did you mean 'flood'",
+        ),
+        ('start = "flood"', 'start = "flood"\nrate = 1', "timeline[1].rate", "unknown key", "known: at"),
+        (
+            'start = "flood"', 'start = "flood"\nstop = "flood"', "timeline[1]", "says start and stop",
+            "exactly one",
+        ),
+        ('at = "3s"', 'at = "-3s"', "timeline[1].at", "'-3s' is not a duration", ""),
+        ('at = "3s"', "at = 3", "timeline[1].at", "3 has no unit", ""),
+        ('rcvbuf = "8MiB"', "rcvbuf = 8388608", "loads.service.rcvbuf", "has no unit", ""),
+        (
+            'rcvbuf = "8MiB"', 'rcvbuff = "8MiB"', "loads.service.rcvbuff", "unknown key",
+            "did you mean 'rcvbuf'",
+        ),
+        ("processes = 2", "processes = 0", "loads.anonymous.processes", "greater than or equal to 1", ""),
+        ('memory = "$memory"', 'memory = "$memori"', "loads.anonymous.memory", "no parameter", "'memory'"),
+        ('rate = "$rate"', 'rate = "1kpps"', "parameters.rate", "'$rate' is used nowhere", ""),
+        ('topology = "abc"', 'topology = "acb"', "topology", "no topology 'acb'", "did you mean 'abc'"),
+        ('topology = "abc"', 'topology = "../x"', "topology", "no topology '../x'", "known: abc"),
+        (
+            'outage = "50s"', 'outage = "50MiB"', "forms.long.outage",
+            "is a size, but 'outage' is a duration", "'16s'",
+        ),
+        ('outage = "50s"', 'outage = "2s"', "forms.long.outage", "below the least", "how long C is cut off"),
+        (
+            'outage = "50s"', 'outag = "50s"', "forms.long.outag", "no parameter 'outag'",
+            "did you mean 'outage'",
+        ),
+        (
+            'requires = ["in-flight", "still", "exhausted"]', 'requires = ["stil"]', "judge.requires[0]",
+            "none of", "'still'",
+        ),
+        (
+            'finish = "sweep"', 'finish = "exit"', "judge.finish", "no load on 'A' can prove",
+            "needs an anonymous",
+        ),
+        (
+            'finish = "sweep"', 'finish = "sweep"\nheals = ["cute"]', "judge.heals[0]", "no fault 'cute'",
+            "'cut'",
+        ),
+        ('complete-rx = "recovered"', 'complete-rx = "alive"', "expect.complete-rx", "none of", ""),
+        ('title = ', 'titel = ', "titel", "unknown key", "did you mean 'title'"),
+        ("[loads.service]", "[loads.memory]", "loads.memory", "name of a witness", ""),
+    ],
+)  # fmt: skip
+def test_a_wrong_playbook_names_file_line_key_and_remedy(
+    tmp_path: Path, old: str, new: str, at: str, says: str, hint: str
+) -> None:
+    text = changed(old, new)
+    error = refused(tmp_path, text)
+    assert error.where.endswith(f": {at}"), error.where
+    assert ":" in error.where.split("test.toml")[1]
+    assert says in error.message
+    assert hint in error.hint
+
+
+def test_the_line_is_that_of_the_key(tmp_path: Path) -> None:
+    text = changed('between = ["A", "C"]', 'between = ["A", "D"]')
+    assert f"test.toml:{line_of(text, 'between')}: " in refused(tmp_path, text).where
+
+
+VARIANTS = [
+    ('without = ["flood"]', 'without = ["floot"]', "variants.b-silent.without[0]", "did you mean 'flood'"),
+    ('forever = ["cut"]', 'forever = ["flood"]', "variants.never-healed.forever[0]", "known: cut"),
+    ('without = ["flood"]', 'without = ["service"]', "loads.flood.service", "known: anonymous, flood"),
+]
+
+
+@pytest.mark.parametrize(("old", "new", "at", "hint"), VARIANTS)
+def test_a_variant_can_only_leave_out_what_there_is(
+    tmp_path: Path, old: str, new: str, at: str, hint: str
+) -> None:
+    error = refused(
+        tmp_path, changed(old, new), variant=at.split(".")[1] if at.startswith("v") else "b-silent"
+    )
+    assert error.where.endswith(at)
+    assert hint in error.hint
+
+
+def test_a_control_must_be_an_outcome(tmp_path: Path) -> None:
+    error = refused(tmp_path, changed('control = "not recovered"', 'control = "not recovred"'))
+    assert "no outcome 'recovred'" in error.message
+    assert error.where.endswith("variants.never-healed.control")
+
+
+def test_two_faults_need_two_names(tmp_path: Path) -> None:
+    twice = FLOOD.replace(
+        "[judge]", '[[timeline]]\nat = "1s"\nfault = "freeze"\nname = "cut"\nmachine = "C"\n[judge]'
+    )
+    error = refused(tmp_path, twice)
+    assert "two faults are called 'cut'" in error.message
+    assert error.where.endswith("timeline[2].name")
+
+
+def test_what_is_not_in_force_can_not_be_healed_nor_stopped(tmp_path: Path) -> None:
+    for deed, says in (('heal = "cut"', "is not in force then"), ('stop = "flood"', "does not run then")):
+        text = FLOOD.replace("[judge]", f'[[timeline]]\nat = "30s"\n{deed}\n[judge]')
+        assert says in refused(tmp_path, text).message
+
+
+def test_heal_and_stop_may_be_said_apart(tmp_path: Path) -> None:
+    text = FLOOD.replace('for = "$outage"\n', "").replace('for = "$flood"\n', "")
+    text = text.replace(
+        "[judge]",
+        '[[timeline]]\nat = "$outage"\nheal = "cut"\n[[timeline]]\nat = "$flood"\nstop = "flood"\n[judge]',
+    )
+    path = tmp_path / "test.toml"
+    path.write_text(text)
+    file = stage.read_playbook(path)
+    kernel = PlannedKernel(spec=KernelSpec(base="6.1"), digest="a" * 24)
+    plan = stage.plan(stage.topology_of(file), file, stage.Kernels(kernel, kernel), "image", Choices())
+    assert [event.at_s for event in plan.events] == [0, 3, 9, 16]
+    assert plan.judging.heals == ("cut",)
+
+
+# --- outages and the kernel's timers
+
+
+def test_an_outage_beyond_the_transports_timers_is_refused(tmp_path: Path) -> None:
+    error = refused(tmp_path, FLOOD, settings={"outage": "20min"})
+    assert "1200 s, but after 924.6 s TCP gives the connection up" in error.message
+    assert error.where.endswith("timeline[0].for")
+    assert "allow_beyond_timers = true" in error.hint
+    error = refused(tmp_path, FLOOD, transport="nfs3", settings={"outage": "4min"})
+    assert "after 180 s sunrpc's TCP user timeout" in error.message
+
+
+def test_an_outage_that_is_never_healed_lasts_to_the_end_of_the_judging(tmp_path: Path) -> None:
+    error = refused(tmp_path, FLOOD, variant="never-healed", settings={"bound": "16min"})
+    assert "lasts 976 s" in error.message
+
+
+def test_a_long_outage_may_be_asked_for(tmp_path: Path) -> None:
+    path = tmp_path / "test.toml"
+    path.write_text(changed('server = "C"', 'server = "C"\nallow_beyond_timers = true'))
+    file = stage.read_playbook(path)
+    kernel = PlannedKernel(spec=KernelSpec(base="6.1"), digest="a" * 24)
+    choices = Choices(settings={"outage": "20min"})
+    plan = stage.plan(stage.topology_of(file), file, stage.Kernels(kernel, kernel), "image", choices)
+    assert plan.judging.begin_at_s == 1200
+
+
+# --- the command line's choices
+
+
+@pytest.mark.parametrize(
+    ("choices", "where", "says", "hint"),
+    [
+        ({"settings": {"outage": "3h"}}, "--set outage=3h", "above the most", "how long C is cut off"),
+        ({"settings": {"outage": "3"}}, "--set outage=3", "is a word, but 'outage' is a duration", "'16s'"),
+        (
+            {"settings": {"outrage": "3s"}},
+            "--set outrage=3s",
+            "no parameter 'outrage'",
+            "did you mean 'outage'",
+        ),
+        ({"nic": "e1000x"}, "--nic", "no NIC model 'e1000x'", "did you mean 'e1000'"),
+        ({"transport": "nfs"}, "--transport", "no transport of kind 'nfs'", "did you mean 'nfs3'"),
+        ({"form": "shrot"}, ": forms", "no form 'shrot'", "did you mean 'short'"),
+        ({"variant": "b-silnt"}, ": variants", "no variant 'b-silnt'", "did you mean 'b-silent'"),
+    ],
+)
+def test_a_wrong_choice_is_named(
+    tmp_path: Path, choices: dict[str, object], where: str, says: str, hint: str
+) -> None:
+    error = refused(tmp_path, FLOOD, **choices)
+    assert where in error.where
+    assert says in error.message
+    assert hint in error.hint
+
+
+def test_mke2fs_needs_a_transport_with_a_block_device(tmp_path: Path) -> None:
+    error = refused(tmp_path, (PLAYBOOKS / "mke2fs.toml").read_text(), transport="nfs3")
+    assert "brings no block device" in error.message
+
+
+# --- topologies
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "at", "says"),
+    [
+        ('kernel = "under-test"\n', "", "machines", "0 machines have kernel"),
+        ('memory = "96MiB"', 'memory = "8MiB"', "machines.A.memory", "no guest boots"),
+        ('memory = "96MiB"', "memory = 96", "machines.A.memory", "96 has no unit"),
+        (
+            'nics = [{ link = "data" }]', 'nics = [{ link = "dat" }]', "machines.B.nics[0].link",
+            "no link 'dat'",
+        ),
+        ('model = "e1000e"', 'model = "e1000z"', "machines.A.nics[0].model", "no NIC model"),
+        ('model = "e1000e"', 'model = "virtio"', "machines.A.nics[0].rx_ring", "has a fixed ring"),
+        ('subnet = "10.77.1.0/24"', 'subnet = "10.77.1.1/24"', "links.data.subnet", "is no subnet"),
+        ('subnet = "10.77.1.0/24"', 'subnet = "8.8.8.0/24"', "links.data.subnet", "not a private subnet"),
+        ('name = "swap"', 'name = "root"', "machines.C.disks[0].name", "the name 'root' is taken"),
+        ("[machines.B]", "[machines.a]", "machines", "too much alike"),
+        ("[machines.B]", '[machines."B;reboot"]', "machines.B;reboot", "is not a name"),
+        ("[machines.B]", "[machines.B]\nram = 1", "machines.B.ram", "unknown key"),
+        (
+            "[links.data]", '[links.mgmt]\nsubnet = "10.1.0.0/24"\n[links.data]', "links.mgmt",
+            "the management link",
+        ),
+        ("[links.data]", '[links.x]\nsubnet = "10.77.0.0/16"\n[links.data]', "links.x.subnet", "overlaps"),
+    ],
+)  # fmt: skip
+def test_a_wrong_topology_names_its_place(tmp_path: Path, old: str, new: str, at: str, says: str) -> None:
+    path = tmp_path / "test.toml"
+    path.write_text(changed(old, new, ABC))
+    with pytest.raises(UsageError) as caught:
+        stage.check_topology(load_toml(path, Topology))
+    assert caught.value.where.endswith(f": {at}"), caught.value.where
+    assert says in caught.value.message
+
+
+def test_the_management_link_gives_way_to_the_users(tmp_path: Path) -> None:
+    path = tmp_path / "test.toml"
+    path.write_text(changed('subnet = "10.77.1.0/24"', 'subnet = "10.76.0.0/24"', ABC))
+    kernel = PlannedKernel(spec=KernelSpec(base="6.1"), digest="a" * 24)
+    plan = stage.idle(load_toml(path, Topology), stage.Kernels(kernel, kernel), "image")
+    assert [link.subnet for link in plan.links] == ["10.77.0.0/24", "10.76.0.0/24"]
