@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar
+from typing import ClassVar
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
 from testbed.faults import FaultTarget
+from testbed.load import Seconds
 from testbed.model import Value
-from testbed.units import parse_seconds
-
-
-def _seconds(value: Any) -> Any:
-    return parse_seconds(value) if isinstance(value, str) else value
 
 
 class Delay(Value):
@@ -21,7 +17,7 @@ class Delay(Value):
     kind: ClassVar[str] = "delay"
 
     machine: str
-    delay: Annotated[float, BeforeValidator(_seconds), Field(gt=0)]
+    delay: Seconds = Field(gt=0)
     link: str = "data"
 
     @property

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar
+from typing import ClassVar
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
 from testbed.faults import FaultTarget
+from testbed.load import Bps
 from testbed.model import Value
-from testbed.units import parse_bps
-
-
-def _bps(value: Any) -> Any:
-    return parse_bps(value) if isinstance(value, str) else value
 
 
 class Rate(Value):
@@ -21,7 +17,7 @@ class Rate(Value):
     kind: ClassVar[str] = "rate"
 
     machine: str
-    rate: Annotated[int, BeforeValidator(_bps), Field(gt=0)]
+    rate: Bps = Field(gt=0)
     link: str = "data"
 
     @property
