@@ -48,7 +48,7 @@ LINES = [
     ("allocation", "kworker/0:1H: page allocation failure: order:0, mode:0xa20(GFP_ATOMIC)"),
     ("slub", "SLUB: Unable to allocate memory on node -1, gfp=0x820(GFP_ATOMIC)"),
     ("nbd", "block nbd0: Connection timed out"),
-    ("nbd", "nbd0: detected capacity change from 0 to 262144"),
+    ("nbd", "block nbd0: Connection timed out"),
     ("nfs", "nfs: server 10.20.0.3 not responding, still trying"),
     ("oom", "load invoked oom-killer: gfp_mask=0x140cca(GFP_HIGHUSER_MOVABLE|__GFP_COMP), order=0"),
     ("warning", "WARNING: CPU: 0 PID: 33 at net/core/dev.c:5393 napi_poll"),

@@ -18,6 +18,7 @@ from testbed.campaign.summary import Summary, summarise
 from testbed.cli import inputs, lab, show
 from testbed.cli.exits import TABLE, Exit, err, out, print_json, shows_errors
 from testbed.cli.exits import show as show_error
+from testbed.cli.export import export
 from testbed.cli.live import live
 from testbed.errors import TestbedError, TestbedFault, UsageError
 from testbed.machines import accelerator, registry
@@ -320,7 +321,7 @@ def gc(
         out.print(f"cache: dropped {path.name}")
 
 
-for command in (lab.up, lab.ssh, lab.console, lab.status, lab.down):
+for command in (export, lab.up, lab.ssh, lab.console, lab.status, lab.down):
     app.command()(command)
 
 

@@ -81,10 +81,10 @@ SIGNS = (
     Sign("allocation", "note", r".{1,40}?: page allocation (?:failure|stalls)", "page allocation failure"),
     # mm/slub.c slab_out_of_memory
     Sign("slub", "note", r"SLUB: Unable to allocate memory", "slab allocation failure"),
-    # drivers/block/nbd.c
-    Sign("nbd", "note", r"(?:block )?nbd\d{1,3}: ", "NBD"),
-    # net/sunrpc/clnt.c
-    Sign("nfs", "note", r"(?:nfs: |lockd: |NFS: |rpc: )", "NFS"),
+    # drivers/block/nbd.c; that a device was set up is no matter
+    Sign("nbd", "note", r"(?:block )?nbd\d{1,3}: (?!detected capacity change)", "NBD"),
+    # net/sunrpc/clnt.c, call_timeout; fs/lockd
+    Sign("nfs", "note", r"(?:nfs|lockd|rpc): server \S{1,80} ", "NFS"),
     Sign("oom", "note", r"(?:Out of memory|oom-kill:|.{1,40}? invoked oom-killer)", "out of memory"),
     Sign("bug", "note", r"BUG: ", "kernel complaint"),
     Sign("warning", "note", r"WARNING: ", "kernel warning"),

@@ -183,10 +183,7 @@ def _swap(axis: Axes, clip: Clip) -> None:
 
 def _packets(axis: Axes, clip: Clip) -> None:
     _title(axis, "Packets on the wire (per second; line: offered, dots: delivered)")
-    sources = sorted(
-        {name.rpartition(".")[0] for name in clip.case.history.values if name.startswith("wire/")}
-    )
-    for source, colour in zip(sources[:4], (BLUE, ORANGE, GREEN, GREY), strict=False):
+    for source, colour in zip(_busiest_flows(clip.case), (BLUE, ORANGE, GREEN, GREY), strict=False):
         label = source.partition("/")[2]
         axis.plot(
             *clip.rate(f"{source}.offered_packets"),
@@ -202,6 +199,16 @@ def _packets(axis: Axes, clip: Clip) -> None:
     axis.set_ylim(bottom=0)
     axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     _key(axis)
+
+
+def _busiest_flows(case: Case) -> list[str]:
+    """The swap's own flows first, then those to and from the subject that were offered most."""
+    offered = {
+        name.rpartition(".")[0]: points[-1][1]
+        for name, points in case.history.values.items()
+        if name.startswith("wire/") and name.endswith(".offered_packets") and points[-1][1]
+    }
+    return sorted(offered, key=lambda name: (not name.startswith("wire/swap."), -offered[name], name))[:4]
 
 
 def _from_zero(axis: Axes, values: Sequence[float]) -> None:
