@@ -55,7 +55,9 @@ def test_no_raw_history_no_console_no_path(folder: Path) -> None:
     text = json.dumps(summary_of(folder))
     assert len(text) < 16 << 10
     assert '"kind": "sample"' not in text
-    assert '"lines"' not in text
+    findings = json.loads(text)["verdict"]["findings"]
+    assert sum(finding["console_lines"] for finding in findings) == 1
+    assert not any("lines" in finding for finding in findings)
     assert "/srv/" not in text and str(folder.parent) not in text
     assert "testbed run flood --into results --kernel stock" in text
 

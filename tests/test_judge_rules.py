@@ -331,20 +331,27 @@ def test_scanning_with_progress_is_a_recovery() -> None:
 # --- doubt
 
 
-@pytest.mark.parametrize(("share", "outcome"), [(0.19, "recovered"), (0.25, "inconclusive")])
-def test_a_busy_host_makes_no_verdict(share: float, outcome: str) -> None:
-    assert verdict(RECOVERED.but(delayed=share)).outcome == outcome
+def contended(story: Story, machine: str) -> Story:
+    def tweak(t: float, values: Values) -> None:
+        values[f"{machine}/vcpu"] = {"run_ns": 0, "delay_ns": int((t + 10) * 0.5e9)}
+
+    return story.but(tweak=tweak)
+
+
+@pytest.mark.parametrize(("share", "outcome"), [(0.19, "stalled"), (0.25, "inconclusive")])
+def test_a_busy_host_makes_no_verdict_of_silence(share: float, outcome: str) -> None:
+    assert verdict(STALLED.but(delayed=share)).outcome == outcome
+
+
+def test_a_busy_host_cannot_fake_a_recovery_with_every_page_intact() -> None:
+    found = verdict(RECOVERED.but(delayed=0.5))
+    assert found.outcome == "recovered"
+    assert any(finding.says == "contended" for finding in found.findings)
 
 
 def test_a_busy_host_under_the_swap_server_makes_no_verdict_but_under_the_flooder_it_does() -> None:
-    def busy(machine: str) -> Story:
-        def tweak(t: float, values: Values) -> None:
-            values[f"{machine}/vcpu"] = {"run_ns": 0, "delay_ns": int((t + 10) * 0.5e9)}
-
-        return RECOVERED.but(tweak=tweak)
-
-    assert verdict(busy("C")).outcome == "inconclusive"
-    assert verdict(busy("B")).outcome == "recovered"
+    assert verdict(contended(STALLED, "C")).outcome == "inconclusive"
+    assert verdict(contended(STALLED, "B")).outcome == "stalled"
 
 
 def test_delays_that_were_not_recorded_make_no_verdict() -> None:

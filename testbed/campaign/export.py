@@ -1,4 +1,4 @@
-"""Owns what of a result is kept for good: a small summary that documents link to, and evidence to judge again.
+"""Owns what of a result is kept for good: a summary that documents link to, evidence to judge again.
 
 A summary has no raw history and no path of the machine that it was made on, but the hashes of what
 it was drawn from, so that a folder can be told to be the one that it speaks of.

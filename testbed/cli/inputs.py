@@ -1,4 +1,4 @@
-"""Owns the way from a user's words to plans and back to files: names looked up, builds shown, reports written."""
+"""Owns the way from a user's words to plans and back to files: names, builds, reports."""
 
 from __future__ import annotations
 

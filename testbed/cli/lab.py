@@ -5,22 +5,28 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import typer
-from rich.table import Table
+from rich.markup import escape
 
-from testbed import store
+from testbed import paths, proc, store
 from testbed.cli import inputs
 from testbed.cli.exits import Exit, err, out, print_json, shows_errors
-from testbed.errors import UsageError, nearest
+from testbed.errors import TestbedError, UsageError, nearest
 from testbed.machines import registry
 from testbed.machines.console import Console
 from testbed.machines.hypervisor import Hypervisor
 from testbed.machines.layout import BROKER_SOCKET
 from testbed.model import Plan, PlannedMachine
 from testbed.run.lab import Lab
+
+CONSOLES = "consoles"
+"""In a kept lab's folder: its consoles, or a link to where they are."""
 
 LabOption = Annotated[
     str, typer.Option("--lab", help="Id of the lab, if several run (see `testbed status`).")
@@ -40,13 +46,31 @@ def up(
     """
     plan = inputs.idle_plan(topology, kernel, nic, accelerator)
     built = inputs.builder(quiet=False)(plan)
-    with (
-        live(plan, plan.cell, quiet=True),
-        Lab(plan, built.kernels, built.image, Path(inputs.lab_folder())) as lab,
-    ):
-        lab_id = lab.keep()
+    with _console_folder() as consoles:
+        with (
+            err.status("booting " + ", ".join(machine.name for machine in plan.machines)),
+            Lab(plan, built.kernels, built.image, consoles) as lab,
+        ):
+            lab_id = lab.keep()
+        _move_in(consoles, registry.attach(lab_id).folder)
     out.print(f"lab {lab_id} is up: " + ", ".join(machine.name for machine in plan.machines))
     out.print(f"  testbed ssh {plan.machines[0].name}    testbed status    testbed down")
+
+
+@contextmanager
+def _console_folder() -> Iterator[Path]:
+    """Where consoles go while the lab is made; named so that `gc` removes it if we are killed."""
+    with TemporaryDirectory(
+        dir=paths.labs_dir(), prefix=f".{proc.run_id(os.getpid())}.", ignore_cleanup_errors=True
+    ) as folder:
+        yield Path(folder)
+
+
+def _move_in(consoles: Path, lab: Path) -> None:
+    """Puts the consoles into the lab's own folder, to go with it; QEMU holds the open files."""
+    place = lab / CONSOLES
+    place.unlink()
+    consoles.rename(place)
 
 
 @shows_errors
@@ -91,7 +115,7 @@ def console(
     attached = registry.attach(lab)
     plan = store.read_plan(attached.folder)
     _machine(plan, machine)
-    file = Console((attached.folder / "consoles").resolve() / store.console_name(machine))
+    file = Console((attached.folder / CONSOLES).resolve() / store.console_name(machine))
     if sysrq:
         _send_sysrq(attached.libvirt_uri, machine, sysrq, file)
     while True:
@@ -110,26 +134,40 @@ def status(
 
     Example: testbed status --json
     """
-    rows: list[tuple[registry.Record, dict[str, str]]] = []
-    for record in registry.labs():
-        machines = {}
-        if record.held:
-            with Hypervisor(registry.AttachedLab(record).libvirt_uri) as hypervisor:
-                machines = {name: domain.state() for name, domain in hypervisor.domains().items()}
-        rows.append((record, machines))
+    found = [(record, _states(record)) for record in registry.labs()]
     if as_json:
-        print_json([{"id": r.id, "what": r.what, "since": r.since, "machines": machines} for r, machines in rows])
+        print_json([_status_json(record, states) for record, states in found])
         return
-    if not rows:
+    if not found:
         out.print("no lab runs")
         return
-    table = Table("lab", "what", "since", "machines", box=None)
-    for row in rows:
-        states = ", ".join(f"{name} {state}" for name, state in sorted(dict(row["machines"]).items()))
-        table.add_row(
-            str(row["id"]), str(row["what"]), str(row["since"]), states or "ended: run 'testbed gc'"
-        )
-    out.print(table)
+    for record, states in found:
+        kind = "" if record.held else "  [red]its holder is dead: run 'testbed gc'[/]"
+        out.print(f"[bold]{record.id}[/]  {escape(record.what)}  [dim]since {escape(record.since)}[/]{kind}")
+        for name, state in sorted(states.items()):
+            out.print(f"  {name}  {state}")
+
+
+def _states(record: registry.Record) -> dict[str, str]:
+    """The state of each machine; empty where the lab is still being made, or has no holder any more."""
+    if not record.held or not record.sandbox:
+        return {}
+    try:
+        with Hypervisor(registry.AttachedLab(record).libvirt_uri) as hypervisor:
+            return {name: domain.state() for name, domain in hypervisor.domains().items()}
+    except TestbedError as error:
+        err.print(f"lab {record.id} does not answer: {escape(str(error))}")
+        return {}
+
+
+def _status_json(record: registry.Record, states: dict[str, str]) -> dict[str, object]:
+    return {
+        "id": record.id,
+        "what": record.what,
+        "since": record.since,
+        "held": record.held,
+        "machines": states,
+    }
 
 
 @shows_errors

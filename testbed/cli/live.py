@@ -17,7 +17,7 @@ from testbed.units import PAGE_BYTES, show_bytes, show_seconds
 
 
 def expected_s(plan: Plan) -> tuple[float, float]:
-    """Shortest and longest time of a cell: boot, fill and sweep as measured under TCG, the rest as planned."""
+    """Shortest and longest time of a cell: boot, fill and sweep as measured under TCG, the rest planned."""
     around_s = 30.0 + plan.steady_s + plan.judging.begin_at_s
     return around_s + 25.0, around_s + plan.judging.bound_s + plan.judging.finish_s
 

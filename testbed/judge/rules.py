@@ -12,7 +12,8 @@ from testbed.store import Evidence
 
 # Ordered by cause. What a kernel has proved against itself stands even if the testbed failed
 # afterwards; errors and kills may be the testbed's own doing, so a broken run comes before them.
-# Doubt comes before every word on progress: no cell passes, or fails, on evidence that is weak.
+# Doubt comes before every word on progress: no cell passes, or fails, on evidence that is weak. A busy
+# host fakes slowness and silence but no recovery with every page intact, so that stands before it.
 ORDER: tuple[tuple[Says, Outcome], ...] = (
     ("corrupt", "corrupt"),
     ("crashed", "crashed"),
@@ -21,10 +22,11 @@ ORDER: tuple[tuple[Says, Outcome], ...] = (
     ("oom-killed", "oom-killed"),
     ("unknown", "inconclusive"),
     ("doubt", "inconclusive"),
+    ("recovered", "recovered"),
+    ("contended", "inconclusive"),
     ("livelocked", "livelocked"),
     ("stalled", "stalled"),
     ("slow", "slow"),
-    ("recovered", "recovered"),
 )
 
 

@@ -44,6 +44,7 @@ Says = Literal[
     "oom-killed",
     "unknown",
     "doubt",
+    "contended",
     "livelocked",
     "stalled",
     "slow",
@@ -54,6 +55,7 @@ Says = Literal[
 
 - `broken`: the run did not come to its end (a fault of the testbed, an interruption);
 - `unknown`: a detector failed; `doubt`: the evidence does not carry a verdict;
+- `contended`: the host was too busy for a verdict that says slow or dead;
 - `note`: worth knowing, decides nothing.
 """
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from testbed import history, store
 from testbed.clock import now_ns, wall_clock
-from testbed.errors import TestbedError
+from testbed.errors import TestbedError, TestbedFault
 from testbed.images import BuiltImage
 from testbed.kernels import BuiltKernel
 from testbed.model import Plan
@@ -40,23 +40,60 @@ def run(plan: Plan, inputs: Inputs, folder: Path, listener: Listener, *, keep: K
     error goes on: TestbedFault for a failure of ours, KeyboardInterrupt when told to stop. None of
     them is a verdict.
     """
-    store.write_plan(folder, plan)
+    try:
+        store.write_plan(folder, plan)
+        writer = history.Writer(folder / store.HISTORY)
+    except OSError as error:
+        raise TestbedFault(f"cannot make the result folder: {error.strerror}", where=str(folder)) from error
     begun_ns = now_ns()
-    writer = history.Writer(folder / store.HISTORY)
-    with ExitStack() as stack:
-        stack.callback(writer.close)
-        writer.event("cell.begin", wall_clock=wall_clock())
-        try:
-            _play(plan, inputs, folder, writer, listener, stack, keep)
-        except KeyboardInterrupt:
+    try:
+        _record(plan, inputs, folder, writer, listener, keep)
+    finally:
+        writer.close()
+    environment.write_times(folder, begun_ns)
+
+
+def _record(
+    plan: Plan,
+    inputs: Inputs,
+    folder: Path,
+    writer: history.Writer,
+    listener: Listener,
+    keep: Keeper | None,
+) -> None:
+    """Plays and tears down; what cut either short is noted, and what came first goes on."""
+    first: BaseException | None = None
+    try:
+        with ExitStack() as stack:
+            writer.event("cell.begin", wall_clock=wall_clock())
+            try:
+                _play(plan, inputs, folder, writer, listener, stack, keep)
+            except BaseException as error:
+                first = error
+                _note(writer, error)
+                raise
+    except BaseException as error:
+        if first is None:
+            _note(writer, error)
+        elif first is not error:
+            log.warning("and on the way out: %s", error)
+        cause = first or error
+        if isinstance(cause, OSError):
+            raise TestbedFault(str(cause)) from cause
+        raise cause from cause.__cause__
+
+
+def _note(writer: history.Writer, error: BaseException) -> None:
+    """Notes what cut the cell short, if that can still be written: a full disk must not hide it."""
+    if isinstance(error, TestbedError):
+        log.error("%s", error)
+    try:
+        if isinstance(error, KeyboardInterrupt):
             writer.event("interrupted")
-            raise
-        except TestbedError as error:
-            log.error("%s", error)
-            writer.event("testbed.fault", message=str(error)[:2000])
-            raise
-        finally:
-            stack.callback(lambda: environment.write_times(folder, begun_ns))
+        else:
+            writer.event("testbed.fault", message=(str(error) or repr(error))[:2000])
+    except TestbedError as unwritten:
+        log.error("%s", unwritten)
 
 
 def _play(

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from testbed.clock import NS, now_ns
+from testbed.errors import TestbedFault
 from testbed.history import Writer
 from testbed.witnesses import Witness
 
@@ -82,9 +83,9 @@ class Observer:
     def _sample(self, witness: Witness) -> None:
         try:
             readings = witness.read()
-        except OSError:
+        except OSError as error:
             if witness.name in self._failed:
-                raise
+                raise TestbedFault(f"witness '{witness.name}' failed twice in a row: {error}") from error
             self._failed.add(witness.name)
             return
         self._failed.discard(witness.name)

@@ -53,15 +53,18 @@ class Timeline:
         self._judging_window()
 
     def revert_all(self) -> None:
-        """Reverts what is still in force, newest first; goes on after a failure, raises the first."""
-        first: Exception | None = None
-        while self._in_force:
+        """Reverts what is still in force, newest first; goes on after any failure, raises the first.
+
+        Ctrl-C in the middle is held back until all were tried: it must not leave half of them in force.
+        """
+        first: BaseException | None = None
+        for name in reversed(tuple(self._in_force)):
             try:
-                self._revert(self._in_force[-1])
-            except (OSError, TestbedFault) as error:
-                log.warning("revert of %s: %s", self._in_force[-1], error)
+                self._revert(name)
+            except BaseException as error:
+                log.warning("revert of %s: %s", name, error)
                 first = first or error
-                self._in_force.pop()
+        self._in_force.clear()
         if first is not None:
             raise first
 

@@ -1,4 +1,4 @@
-"""Owns the question whether the host was too busy: a vCPU that waits for a core fakes a slow kernel."""
+"""Owns the question whether the host was too busy: a vCPU kept waiting fakes a slow kernel, or a dead one."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def detect(case: Case) -> Iterator[Finding]:
         if share > MOST_DELAYED_SHARE:
             yield Finding(
                 detector="contention",
-                says="doubt",
+                says="contended",
                 statement=f"The host was too busy: the vCPU of {machine} waited for a core"
                 f" {share:.0%} of the time after the heal (at most {MOST_DELAYED_SHARE:.0%} counts).",
                 from_s=case.at(case.heal_ns),

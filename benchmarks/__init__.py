@@ -1,0 +1,1 @@
+"""Measurements of the testbed itself; docs/performance.md says what each has given."""
