@@ -8,7 +8,7 @@ from typing import Annotated, Literal, get_args
 from pydantic import BeforeValidator, ConfigDict, Field, StringConstraints, field_validator
 
 from testbed.load import Bytes, Configuration, Count, Flag, Seconds
-from testbed.model import Value
+from testbed.model import Outcome, Value
 
 Scalar = str | int | float
 
@@ -18,22 +18,10 @@ DiskName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,19}$")]
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,31}$")]
 ParameterName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
 
-Outcome = Literal[
-    "recovered",
-    "slow",
-    "stalled",
-    "livelocked",
-    "oom-killed",
-    "io-error",
-    "crashed",
-    "corrupt",
-    "inconclusive",
-]
-"""The judge's outcomes (testbed/judge/values.py, which stands above this; a test compares the two)."""
-
 Outcomes = Annotated[
     tuple[Outcome, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)
 ]
+"""One outcome or several."""
 
 Precondition = Literal["in-flight", "still", "exhausted"]
 

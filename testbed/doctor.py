@@ -29,7 +29,7 @@ class Check:
 
 
 def examine(sandbox_probe: Callable[[], str], accelerator_probe: Callable[[], str]) -> Iterator[Check]:
-    """Runs every check. The probes do the real thing (make a lab's sandbox, boot a canary) and say how it went."""
+    """Runs every check. The probes do the real thing (make a sandbox, boot a canary) and say how it went."""
     yield _packages()
     yield _namespaces()
     yield _tun()

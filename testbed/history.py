@@ -146,7 +146,10 @@ def _record(line: bytes) -> dict[str, Any] | None:
     if record.get("kind") == "event" and isinstance(record.get("what"), str):
         return record
     values = record.get("v")
-    if record.get("kind") == "sample" and isinstance(record.get("of"), str) and isinstance(values, dict):
-        if all(type(value) is int for value in values.values()):
-            return record
-    return None
+    if (
+        record.get("kind") != "sample"
+        or not isinstance(record.get("of"), str)
+        or not isinstance(values, dict)
+    ):
+        return None
+    return record if all(type(value) is int for value in values.values()) else None

@@ -8,6 +8,19 @@ from pydantic import BaseModel, ConfigDict
 
 SCHEMA = 1
 
+Outcome = Literal[
+    "recovered",
+    "slow",
+    "stalled",
+    "livelocked",
+    "oom-killed",
+    "io-error",
+    "crashed",
+    "corrupt",
+    "inconclusive",
+]
+"""What a verdict can come to: see docs/verdicts.md."""
+
 
 class Value(BaseModel):
     """Base of the plan's values: frozen, no unknown keys, JSON both ways."""

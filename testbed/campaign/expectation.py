@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from testbed.errors import UsageError, nearest
-from testbed.judge.values import Outcome, Verdict
-from testbed.model import Plan
+from testbed.judge.values import Verdict
+from testbed.model import Outcome, Plan
 
 Met = Literal["met", "not met", "inconclusive", "none"]
 

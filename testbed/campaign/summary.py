@@ -8,7 +8,8 @@ from itertools import groupby
 from typing import Literal
 
 from testbed.campaign.expectation import Cell
-from testbed.judge.values import OUTCOMES, Outcome
+from testbed.judge.values import OUTCOMES
+from testbed.model import Outcome
 from testbed.units import show_seconds
 
 CONFIDENCE = 0.95

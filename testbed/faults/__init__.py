@@ -121,7 +121,7 @@ class Fault(Protocol):
 
 def fault_class(kind: str, *, where: str = "") -> type[Any]:
     """The fault of that kind. Raises UsageError with the nearest one."""
-    return plugins.find(__name__, Fault, kind, where=where)  # type: ignore[type-abstract]
+    return plugins.find(__name__, Fault, kind, where=where)
 
 
 def fault_of(planned: PlannedFault) -> Fault:

@@ -7,7 +7,8 @@ from testbed.judge.case import Case, case_of
 from testbed.judge.detectors import Detector, detectors
 from testbed.judge.preconditions import preconditions
 from testbed.judge.resumption import rate_after, rate_before, resumption
-from testbed.judge.values import Finding, Outcome, Precondition, Says, Verdict
+from testbed.judge.values import Finding, Precondition, Says, Verdict
+from testbed.model import Outcome
 from testbed.store import Evidence
 
 # Ordered by cause. What a kernel has proved against itself stands even if the testbed failed

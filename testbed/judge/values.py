@@ -3,38 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from pydantic import Field, ValidationError
 
 from testbed import store
 from testbed.errors import UsageError
-from testbed.model import Value
+from testbed.model import Outcome, Value
 
 JUDGE_VERSION = 1
 
-Outcome = Literal[
-    "recovered",
-    "slow",
-    "stalled",
-    "livelocked",
-    "oom-killed",
-    "io-error",
-    "crashed",
-    "corrupt",
-    "inconclusive",
-]
-OUTCOMES: tuple[Outcome, ...] = (
-    "recovered",
-    "slow",
-    "stalled",
-    "livelocked",
-    "oom-killed",
-    "io-error",
-    "crashed",
-    "corrupt",
-    "inconclusive",
-)
+OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 
 Says = Literal[
     "corrupt",

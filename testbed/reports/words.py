@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from testbed.judge.values import Outcome
+from testbed.model import Outcome
 
 MEANS: dict[Outcome, tuple[str, str]] = {
     "recovered": (

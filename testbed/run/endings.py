@@ -8,7 +8,8 @@ import re
 # the kernel's: text of a guest's userland that looks alike only ends the wait early, and the judge,
 # who finds no cause, will not call the cell recovered.
 _FINAL = re.compile(
-    rb"^\[ *\d+\.\d+\][^\n]{0,40}(?:Kernel panic - not syncing|Out of memory: Killed process|---\[ end Kernel panic)",
+    rb"^\[ *\d+\.\d+\][^\n]{0,40}"
+    rb"(?:Kernel panic - not syncing|Out of memory: Killed process|---\[ end Kernel panic)",
     re.MULTILINE,
 )
 TAIL_BYTES = 64 << 10

@@ -1,0 +1,447 @@
+"""The run stage without guests: faults are healed whatever happens, and nothing waits in vain."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, cast
+
+import pytest
+
+from testbed import history
+from testbed.clock import NS, now_ns
+from testbed.errors import TestbedFault
+from testbed.faults import Fault, FaultTarget
+from testbed.model import Plan, PlannedEvent
+from testbed.run import observe, timeline
+from testbed.run.observe import Observer, View
+from testbed.run.timeline import Timeline
+from testbed.witnesses import Readings
+from testbed.witnesses.page import Control, WitnessPage
+from tests.histories import judging, plan_of
+
+NOTHING = cast(FaultTarget, None)
+LOAD = {
+    "name": "anonymous",
+    "kind": "anonymous",
+    "machine": "A",
+    "slot": 3,
+    "page_kind": "anonymous",
+    "start": "early",
+    "options": {},
+}
+
+
+def event(at_s: float, do: str, name: str) -> PlannedEvent:
+    return PlannedEvent.model_validate({"at_s": at_s, "do": do, "name": name})
+
+
+def small_plan(*events: PlannedEvent, **changes: Any) -> Plan:
+    rules = judging(
+        progress=["A/anonymous.work_units"],
+        bound_s=0.2,
+        begin_at_s=0.03,
+        rate_window_s=0.01,
+        finish_s=0.2,
+        **changes,
+    )
+    value = plan_of(rules).model_dump(mode="json")
+    value |= {"loads": [LOAD], "steady_s": 0.01}
+    return Plan.model_validate(value).model_copy(update={"events": events})
+
+
+CUT = (event(0, "apply", "cut"), event(0.02, "revert", "cut"))
+
+
+@dataclass
+class Guest:
+    """Page and witness of one load: works while it is told to run, until `dies` says no."""
+
+    every_ticks: int = 1
+    name: str = "A/anonymous"
+    told: list[Control] = field(default_factory=list)
+    swaps: bool = True
+    works: Callable[[], bool] = lambda: True
+    work_units: int = 0
+
+    def control(self, _slot: int, value: Control) -> None:
+        self.told.append(value)
+
+    def read(self) -> Readings:
+        runs = bool(self.told) and self.works()
+        self.work_units += runs
+        values = {
+            "pages_total": 10,
+            "pages_filled": 10 if runs or self.work_units else 0,
+            "work_units": self.work_units,
+            "sweeps_done": int(runs and Control.SWEEP in self.told),
+        }
+        swap = {"swap_total_kib": 100, "swap_free_kib": 50 if self.swaps else 100}
+        return {"A/anonymous": values, "A/vmsampler": swap}
+
+
+@dataclass
+class FakeFault:
+    """Notes its deeds in a log that all share; fails where it is told to."""
+
+    name: str
+    log: list[str]
+    has_effect: bool = True
+    heals: bool = True
+    raises: Mapping[str, BaseException] = field(default_factory=dict)
+    now: bool = False
+    kind: ClassVar[str] = "fake"
+    machines: tuple[str, ...] = ()
+
+    def cuts(self, _target: FaultTarget) -> tuple[str, ...]:
+        return ("swap.requests",)
+
+    def apply(self, _target: FaultTarget) -> None:
+        self._do("apply")
+        self.now = self.has_effect
+
+    def revert(self, _target: FaultTarget) -> None:
+        self._do("revert")
+        if self.heals:
+            self.now = False
+
+    def in_force(self, _target: FaultTarget) -> bool:
+        return self.now
+
+    def _do(self, what: str) -> None:
+        self.log.append(f"{what} {self.name}")
+        if what in self.raises:
+            raise self.raises[what]
+
+
+@dataclass
+class Stage:
+    """A timeline with its fakes."""
+
+    folder: Path
+    plan: Plan = field(default_factory=lambda: small_plan(*CUT))
+    guest: Guest = field(default_factory=Guest)
+    log: list[str] = field(default_factory=list)
+    faults: dict[str, FakeFault] = field(default_factory=dict)
+    consoles: Callable[[], bytes] = lambda: b""
+    seen: list[View] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.writer = history.Writer(self.folder / "history.jsonl")
+        if not self.faults:
+            self.fault("cut")
+        self.observer = Observer(self.writer, [self.guest], self.seen.append)
+        self.timeline = Timeline(
+            self.plan,
+            {"A": cast(WitnessPage, self.guest)},
+            cast(dict[str, Fault], self.faults),
+            NOTHING,
+            self.observer,
+            self.writer,
+            consoles=lambda: self.consoles(),
+        )
+
+    def fault(self, name: str, **how: Any) -> FakeFault:
+        self.faults[name] = FakeFault(name, self.log, **how)
+        return self.faults[name]
+
+    def events(self) -> list[str]:
+        self.writer.flush()
+        found = history.read(self.folder / "history.jsonl").events
+        return [f"{event.what} {event.name}".strip() for event in found]
+
+    def ending(self) -> str:
+        self.writer.flush()
+        end = history.read(self.folder / "history.jsonl").first("judging.end")
+        return "" if end is None else str(end.fields["why"])
+
+
+@pytest.fixture(autouse=True)
+def short_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(observe, "TICK_S", 0.002)
+    monkeypatch.setattr(timeline, "RESUMED_MOVES_S", 0.01)
+    monkeypatch.setattr(timeline, "FILL_BOUND_S", 0.05)
+    monkeypatch.setattr(timeline, "SWAPPING_BOUND_S", 0.05)
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Iterator[Stage]:
+    made = Stage(tmp_path)
+    yield made
+    made.writer.close()
+
+
+# --- a cell that goes well
+
+
+def test_a_cell_from_steady_state_to_sweep(stage: Stage) -> None:
+    stage.timeline.play()
+    assert stage.events() == [
+        "load.started anonymous",
+        "steady",
+        "timeline.begin",
+        "fault.applied cut",
+        "fault.reverted cut",
+        "judging.begin",
+        "progress.resumed",
+        "sweep.asked",
+        "sweep.done",
+        "judging.end",
+    ]
+    assert stage.ending() == "finished"
+    assert stage.guest.told == [Control.RUN, Control.SWEEP]
+    stage.timeline.revert_all()
+    assert stage.log == ["apply cut", "revert cut"]
+
+
+def test_deeds_carry_their_read_back_and_flows(stage: Stage) -> None:
+    stage.timeline.play()
+    recorded = history.read(stage.folder / "history.jsonl")
+    for what in ("fault.applied", "fault.reverted"):
+        found = recorded.first(what, "cut")
+        assert found is not None
+        assert found.fields["read_back"] is True
+        assert found.fields["fault"] == "fake"
+    applied = recorded.first("fault.applied")
+    assert applied is not None and applied.fields["flows"] == ["swap.requests"]
+
+
+def test_deeds_come_when_planned_and_the_rest_is_no_wait(stage: Stage) -> None:
+    begin_ns = now_ns()
+    stage.timeline.play()
+    took_s = (now_ns() - begin_ns) / NS
+    recorded = history.read(stage.folder / "history.jsonl")
+    begin, applied, reverted = (
+        recorded.first(what) for what in ("timeline.begin", "fault.applied", "fault.reverted")
+    )
+    assert begin and applied and reverted
+    assert applied.t_ns - begin.t_ns < NS // 20
+    assert 0.02 * NS <= reverted.t_ns - begin.t_ns < 0.08 * NS
+    # steady 0.01, timeline 0.03, "moves on" 0.01, rate 0.01; the rest is samples and fsync
+    assert took_s < 0.5
+
+
+def test_a_load_of_the_timeline_is_started_and_stopped(tmp_path: Path) -> None:
+    flood = {**LOAD, "name": "flood", "slot": 4, "start": "timeline"}
+    plan = small_plan(event(0, "start", "flood"), event(0.01, "stop", "flood"))
+    value = plan.model_dump(mode="json") | {"loads": [LOAD, flood]}
+    made = Stage(tmp_path, plan=Plan.model_validate(value))
+    made.timeline.play()
+    assert made.guest.told == [Control.RUN, Control.RUN, Control.STOP, Control.SWEEP]
+    assert {"load.started flood", "load.stopped flood"} <= set(made.events())
+
+
+# --- and one that does not
+
+
+def test_a_guest_that_never_resumes_ends_at_the_bound(stage: Stage) -> None:
+    stage.guest.works = lambda: not stage.log
+    stage.timeline.play()
+    assert stage.ending() == "bound"
+    assert "progress.resumed" not in stage.events()
+    assert Control.SWEEP not in stage.guest.told
+
+
+def test_one_more_request_is_no_recovery(stage: Stage) -> None:
+    left = iter([True])
+    stage.guest.works = lambda: not stage.log or ("revert cut" in stage.log and late() and next(left, False))
+
+    def late() -> bool:
+        return "judging.begin" in stage.events()
+
+    stage.timeline.play()
+    assert stage.ending() == "bound"
+    assert "progress.resumed" in stage.events()
+    assert Control.SWEEP not in stage.guest.told
+
+
+def test_a_panic_ends_the_wait(stage: Stage) -> None:
+    stage.guest.works = lambda: not stage.log
+    stage.consoles = lambda: b"[   12.345678] Kernel panic - not syncing: Fatal exception\r\n"
+    stage.plan.judging.model_copy()
+    begin_ns = now_ns()
+    monkey_bound = stage.plan.judging.model_copy(update={"bound_s": 600.0})
+    stage.timeline.plan = stage.plan.model_copy(update={"judging": monkey_bound})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(timeline, "NS", NS // 100)  # the second in which more may be printed
+        stage.timeline.play()
+    assert stage.ending() == "console"
+    assert (now_ns() - begin_ns) / NS < 2
+
+
+def test_a_late_sweep_is_said_to_be_late(stage: Stage) -> None:
+    stage.guest.works = lambda: Control.SWEEP not in stage.guest.told
+    stage.timeline.play()
+    assert "sweep.late" in stage.events()
+
+
+def test_memory_that_does_not_fill_is_our_fault(stage: Stage) -> None:
+    stage.guest.works = lambda: False
+    with pytest.raises(TestbedFault, match="did not fill their memory before any fault"):
+        stage.timeline.play()
+    assert stage.log == []
+
+
+def test_swap_that_is_not_used_is_our_fault(stage: Stage) -> None:
+    stage.guest.swaps = False
+    with pytest.raises(TestbedFault, match="no swap was used before any fault"):
+        stage.timeline.play()
+    assert stage.log == []
+
+
+# --- faults are in force or it is said, and healed whatever happens
+
+
+def test_a_fault_without_effect_is_found_out_and_reverted(stage: Stage) -> None:
+    stage.faults["cut"].has_effect = False
+    with pytest.raises(TestbedFault, match="'cut' was applied but is not in force"):
+        stage.timeline.play()
+    stage.timeline.revert_all()
+    assert stage.log == ["apply cut", "revert cut"]
+    assert "fault.applied cut" not in stage.events()
+
+
+def test_a_fault_that_stays_is_found_out(stage: Stage) -> None:
+    stage.faults["cut"].heals = False
+    with pytest.raises(TestbedFault, match="'cut' was reverted but is still in force"):
+        stage.timeline.play()
+    assert "fault.reverted cut" not in stage.events()
+
+
+def test_a_half_applied_fault_is_reverted(stage: Stage) -> None:
+    stage.faults["cut"].raises = {"apply": TestbedFault("no answer")}
+    with pytest.raises(TestbedFault, match="no answer"):
+        stage.timeline.play()
+    stage.timeline.revert_all()
+    assert stage.log == ["apply cut", "revert cut"]
+
+
+def three(folder: Path) -> Stage:
+    names = ("first", "second", "third")
+    made = Stage(folder, plan=small_plan(*(event(0, "apply", name) for name in names)))
+    for name in names:
+        made.fault(name)
+    return made
+
+
+def test_the_newest_goes_first(tmp_path: Path) -> None:
+    made = three(tmp_path)
+    made.timeline.play()
+    made.timeline.revert_all()
+    assert made.log[3:] == ["revert third", "revert second", "revert first"]
+    assert made.observer.faults == ()
+    made.timeline.revert_all()
+    assert len(made.log) == 6
+
+
+@pytest.mark.parametrize(
+    "error", [TestbedFault("gone"), OSError("pipe"), ValueError("a bug"), KeyboardInterrupt()]
+)
+def test_one_that_fails_does_not_hold_up_the_rest(tmp_path: Path, error: BaseException) -> None:
+    made = three(tmp_path)
+    made.timeline.play()
+    made.faults["third"].raises = {"revert": error}
+    made.faults["second"].raises = {"revert": TestbedFault("a later error")}
+    with pytest.raises(type(error)) as caught:
+        made.timeline.revert_all()
+    assert caught.value is error
+    assert made.log[3:] == ["revert third", "revert second", "revert first"]
+    assert not made.faults["first"].now
+
+
+def test_a_full_disk_does_not_keep_the_others_in_force(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = three(tmp_path)
+    made.timeline.play()
+
+    def full(_what: str, **_fields: object) -> int:
+        raise TestbedFault("cannot write the history: No space left on device")
+
+    monkeypatch.setattr(made.writer, "event", full)
+    with pytest.raises(TestbedFault, match="No space left"):
+        made.timeline.revert_all()
+    assert not any(fault.now for fault in made.faults.values())
+
+
+def test_control_c_in_the_middle_leaves_the_fault_to_be_reverted(stage: Stage) -> None:
+    def stop() -> bool:
+        if "apply cut" in stage.log:
+            raise KeyboardInterrupt
+        return True
+
+    stage.guest.works = stop
+    with pytest.raises(KeyboardInterrupt):
+        stage.timeline.play()
+    stage.timeline.revert_all()
+    assert stage.log == ["apply cut", "revert cut"]
+    assert stage.events()[-1] == "fault.reverted cut"
+
+
+# --- the observer
+
+
+@dataclass
+class Flaky:
+    """Fails as told, reading by reading."""
+
+    fails: Iterator[bool]
+    every_ticks: int = 1
+    name: str = "A/flaky"
+    count: int = 0
+
+    def read(self) -> Readings:
+        self.count += 1
+        if next(self.fails, False):
+            raise OSError("unreadable")
+        return {"A/flaky": {"count": self.count}}
+
+
+def observer(folder: Path, *witnesses: Any) -> Observer:
+    return Observer(history.Writer(folder / "observed.jsonl"), witnesses, lambda _view: None)
+
+
+def test_a_witness_may_fail_once_now_and_then(tmp_path: Path) -> None:
+    flaky = Flaky(iter([True, False, True, False]))
+    watched = observer(tmp_path, flaky)
+    for _ in range(4):
+        watched.tick()
+    assert watched.value("A/flaky.count") == 4
+
+
+def test_a_witness_that_fails_twice_is_our_fault(tmp_path: Path) -> None:
+    watched = observer(tmp_path, Flaky(iter([True, True])))
+    watched.tick()
+    with pytest.raises(TestbedFault, match="'A/flaky' failed twice in a row: unreadable"):
+        watched.tick()
+
+
+def test_each_witness_has_its_own_beat(tmp_path: Path) -> None:
+    often, seldom = Flaky(iter([])), Flaky(iter([]), every_ticks=4)
+    watched = observer(tmp_path, often, seldom)
+    for _ in range(9):
+        watched.tick()
+    assert (often.count, seldom.count) == (9, 3)
+
+
+def test_waiting_ends_as_soon_as_it_is_met(tmp_path: Path) -> None:
+    flaky = Flaky(iter([]))
+    watched = observer(tmp_path, flaky)
+    assert watched.until(now_ns() + 60 * NS, lambda: watched.value("A/flaky.count") == 3)
+    assert flaky.count == 3
+
+
+def test_a_time_that_is_over_costs_one_sample_and_no_sleep(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr(time, "sleep", slept.append)
+    flaky = Flaky(iter([]))
+    assert not observer(tmp_path, flaky).until(now_ns() - 1, lambda: False)
+    assert (flaky.count, slept) == (1, [])
+
+
+def test_what_is_unknown_is_zero(tmp_path: Path) -> None:
+    assert observer(tmp_path).value("A/nobody.field") == 0
