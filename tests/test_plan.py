@@ -146,12 +146,12 @@ def test_the_judging_point_waits_for_a_flood_that_outlasts_the_heal() -> None:
 
 
 def test_nic_changes_the_subject_alone_and_drops_a_ring_that_its_driver_does_not_set() -> None:
-    plan = planned(nic="virtio")
+    plan = planned(nic="virtio-net")
     nics = {machine.name: machine.nics for machine in plan.machines}
-    assert [nic.model for nic in nics["A"]] == ["rtl8139", "virtio"]
+    assert [nic.model for nic in nics["A"]] == ["rtl8139", "virtio-net"]
     assert nics["A"][1].rx_ring is None
     assert nics["B"][1].model == "e1000e"
-    assert plan.cell == "flood-short/vanilla-2007/virtio/nbd/r1"
+    assert plan.cell == "flood-short/vanilla-2007/virtio-net/nbd/r1"
 
 
 def test_the_same_flood_over_nfs() -> None:

@@ -251,7 +251,7 @@ def test_mke2fs_needs_a_transport_with_a_block_device(tmp_path: Path) -> None:
             "no link 'dat'",
         ),
         ('model = "e1000e"', 'model = "e1000z"', "machines.A.nics[0].model", "no NIC model"),
-        ('model = "e1000e"', 'model = "virtio"', "machines.A.nics[0].rx_ring", "has a fixed ring"),
+        ('model = "e1000e"', 'model = "virtio-net"', "machines.A.nics[0].rx_ring", "has a fixed ring"),
         ('subnet = "10.77.1.0/24"', 'subnet = "10.77.1.1/24"', "links.data.subnet", "is no subnet"),
         ('subnet = "10.77.1.0/24"', 'subnet = "8.8.8.0/24"', "links.data.subnet", "not a private subnet"),
         ('name = "swap"', 'name = "root"', "machines.C.disks[0].name", "the name 'root' is taken"),

@@ -260,10 +260,9 @@ def test_one_more_request_is_no_recovery(stage: Stage) -> None:
 def test_a_panic_ends_the_wait(stage: Stage) -> None:
     stage.guest.works = lambda: not stage.log
     stage.consoles = lambda: b"[   12.345678] Kernel panic - not syncing: Fatal exception\r\n"
-    stage.plan.judging.model_copy()
+    far = stage.plan.judging.model_copy(update={"bound_s": 600.0})
+    stage.timeline.plan = stage.plan.model_copy(update={"judging": far})
     begin_ns = now_ns()
-    monkey_bound = stage.plan.judging.model_copy(update={"bound_s": 600.0})
-    stage.timeline.plan = stage.plan.model_copy(update={"judging": monkey_bound})
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(timeline, "NS", NS // 100)  # the second in which more may be printed
         stage.timeline.play()

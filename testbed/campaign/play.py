@@ -16,7 +16,7 @@ from pathlib import Path
 
 from testbed import store
 from testbed.campaign.expectation import Cell
-from testbed.errors import TestbedError, TestbedFault
+from testbed.errors import MissingCapability, TestbedError, TestbedFault
 from testbed.judge import Verdict, judge
 from testbed.judge.values import read_verdict, write_verdict
 from testbed.model import Plan
@@ -89,7 +89,7 @@ def _run(
                 run_stage.run(plan, inputs, folder, listener, keep=keep)
             return
         except TestbedFault as error:
-            if attempt == ATTEMPTS:
+            if attempt == ATTEMPTS or isinstance(error, MissingCapability):
                 raise
             log.warning("%s: %s; trying once more", plan.cell, error)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import traceback
 from collections.abc import Callable
 from enum import IntEnum
 from typing import Any, ParamSpec
@@ -50,6 +51,13 @@ def shows_errors(command: Callable[P, None]) -> Callable[P, None]:
         except KeyboardInterrupt as error:
             err.print("[yellow]interrupted[/]: healed, saved and torn down")
             raise typer.Exit(Exit.INTERRUPTED) from error
+        except (typer.Exit, typer.Abort, typer.BadParameter):
+            raise
+        except Exception as error:
+            # A bug of ours must not end with 1: that would say something of a kernel.
+            err.print(traceback.format_exc(), markup=False)
+            err.print("[bold red]testbed fault[/]: this is a bug of the testbed, not of a kernel")
+            raise typer.Exit(Exit.FAULT) from error
 
     return wrapped
 

@@ -20,6 +20,7 @@ from testbed.errors import UsageError, nearest
 from testbed.images import BuiltImage
 from testbed.kernels import BuiltKernel
 from testbed.load import PLAYBOOKS, TOPOLOGIES, find_file, load_toml
+from testbed.machines import accelerator
 from testbed.model import KernelSpec, Plan, PlannedKernel
 from testbed.reports import html, junit, ktap
 from testbed.run.cell import Inputs
@@ -164,6 +165,8 @@ def builder(*, quiet: bool) -> Builder:
 
     def build(plan: Plan) -> Inputs:
         made = {key: build_kernel(kernel.spec, quiet=quiet) for key, kernel in plan.kernels.items()}
+        # Asked here as well, so that a host without leaves no half result behind.
+        accelerator.choose(plan.accelerator, next(iter(made.values())).bzimage)
         return Inputs(made, build_image(quiet=quiet))
 
     return build

@@ -28,8 +28,24 @@ from testbed.run.lab import Lab
 CONSOLES = "consoles"
 """In a kept lab's folder: its consoles, or a link to where they are."""
 
+SYSRQ = {
+    "w": "blocked tasks",
+    "m": "memory",
+    "l": "backtraces of the processors",
+    "t": "all tasks",
+    "p": "registers",
+    "q": "timers",
+    "z": "ftrace buffer",
+    "e": "terminate all",
+    "f": "oom-kill",
+    "c": "crash",
+    "b": "reboot",
+    "h": "help",
+}
+"""Documentation/admin-guide/sysrq.rst of Linux 6.1."""
+
 LabOption = Annotated[
-    str, typer.Option("--lab", help="Id of the lab, if several run (see `testbed status`).")
+    str, typer.Option("--lab", help="Id of the lab, if several are up (see `testbed status`).")
 ]
 
 
@@ -83,7 +99,7 @@ def ssh(
 
     Example: testbed ssh A -- cat /proc/swaps
     """
-    attached = registry.attach(lab)
+    attached = _attach(lab)
     plan = store.read_plan(attached.folder)
     address = _management_address(plan, _machine(plan, machine))
     known = attached.folder / "known_hosts"
@@ -105,16 +121,20 @@ def ssh(
 def console(
     machine: Annotated[str, typer.Argument(help="Machine, as the topology names it.")],
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on printing until Ctrl-C.")] = False,
-    sysrq: Annotated[str, typer.Option(help="Send this SysRq key first: w, m, l, t.")] = "",
+    sysrq: Annotated[
+        str, typer.Option(help="Send this SysRq key first: w (blocked tasks), m (memory), l, t, ...")
+    ] = "",
     lab: LabOption = "",
 ) -> None:
     """Print a machine's console; it answers to SysRq even when the machine is wedged.
 
     Example: testbed console A --sysrq w
     """
-    attached = registry.attach(lab)
+    attached = _attach(lab)
     plan = store.read_plan(attached.folder)
     _machine(plan, machine)
+    if sysrq and sysrq not in SYSRQ:
+        raise UsageError(f"'{sysrq}' is no SysRq key", hint=nearest(sysrq, SYSRQ), where="--sysrq")
     file = Console((attached.folder / CONSOLES).resolve() / store.console_name(machine))
     if sysrq:
         _send_sysrq(attached.libvirt_uri, machine, sysrq, file)
@@ -172,15 +192,33 @@ def _status_json(record: registry.Record, states: dict[str, str]) -> dict[str, o
 
 @shows_errors
 def down(
-    lab: Annotated[str, typer.Argument(help="Id of the lab, if several run.")] = "",
+    lab: Annotated[str, typer.Option("--lab", help="Id of the lab, if several are up.")] = "",
+    lab_id: Annotated[str, typer.Argument(help="The same.", hidden=True)] = "",
 ) -> None:
     """End a lab that `up` or `run --keep` left running.
 
     Example: testbed down
     """
-    attached = registry.attach(lab)
+    attached = _attach(lab or lab_id)
     attached.end()
     out.print(f"lab {attached.record.id} is gone")
+
+
+def _attach(lab_id: str) -> registry.AttachedLab:
+    """The lab of that id or its beginning; empty: the only one that was left running.
+
+    A lab in which a cell is being played is its controller's: its plan is not in its folder.
+    """
+    kept = {r.id: r for r in registry.labs() if r.held and (r.folder / store.PLAN).exists()}
+    fitting = [name for name in kept if name.startswith(lab_id)]
+    if len(fitting) == 1:
+        return registry.AttachedLab(kept[fitting[0]])
+    if not kept:
+        raise UsageError("no lab is up", hint="start one with 'testbed up', or 'testbed run ... --keep'")
+    if lab_id and not fitting:
+        raise UsageError(f"no lab '{lab_id}' is up", hint=nearest(lab_id, kept), where="--lab")
+    several = ", ".join(f"{name} ({kept[name].what})" for name in sorted(fitting))
+    raise UsageError(f"{len(fitting)} labs are up: {several}", hint="say which with --lab ID")
 
 
 def _machine(plan: Plan, name: str) -> PlannedMachine:

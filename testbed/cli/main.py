@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import signal
+from contextlib import suppress
+from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,7 +22,7 @@ from testbed.cli.exits import TABLE, Exit, err, out, print_json, shows_errors
 from testbed.cli.exits import show as show_error
 from testbed.cli.export import export
 from testbed.cli.live import live
-from testbed.errors import TestbedError, TestbedFault, UsageError
+from testbed.errors import MissingCapability, TestbedError, TestbedFault, UsageError
 from testbed.machines import accelerator, registry
 from testbed.machines.sandbox import Sandbox
 from testbed.model import Plan
@@ -30,6 +32,7 @@ app = typer.Typer(
     help="Does this kernel, with these patches, get out of the networked-swap deadlock?",
     epilog=TABLE,
     no_args_is_help=True,
+    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -40,7 +43,7 @@ Kernels = Annotated[
     typer.Option(
         "--kernel",
         "-k",
-        help="SET[+SET...][@BASE], `stock`, or `debian` (prebuilt). Several times for several.",
+        help="SET[+SET...]\\[@BASE], `stock`, or `debian` (prebuilt). Several times for several.",
     ),
 ]
 Form = Annotated[str, typer.Option(help="The playbook's form: short or long.")]
@@ -56,15 +59,28 @@ AsJson = Annotated[bool, typer.Option("--json", help="For programs: one JSON doc
 Folder = Annotated[Path, typer.Argument(help="A result folder, or a campaign's folder of such.", exists=True)]
 
 
+def _version(wanted: bool) -> None:
+    if wanted:
+        out.print(f"testbed {metadata.version('testbed')}")
+        raise typer.Exit(Exit.MET)
+
+
 @app.callback()
 def common(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more of what is done.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and leave.", callback=_version, is_eager=True)
+    ] = False,
 ) -> None:
     """What all commands share."""
     level = logging.DEBUG if verbose else logging.WARNING
     logging.basicConfig(
-        level=level, format="%(message)s", handlers=[RichHandler(console=err, show_path=False)]
+        level=level,
+        format="%(message)s",
+        handlers=[RichHandler(console=err, show_path=False, show_time=False)],
     )
+    if not verbose:
+        logging.getLogger("testbed.run.cell").setLevel(logging.CRITICAL)  # what it says is shown at the end
     for noisy in ("paramiko", "pyroute2", "fabric", "invoke", "matplotlib"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
 
@@ -219,8 +235,9 @@ def _play(plans: list[Plan], folder: Path, *, quiet: bool, keep: bool) -> int:
             keep=_keep if keep and one is last else None,
         ):
             if isinstance(played, TestbedError):
-                if isinstance(played, UsageError):
-                    raise played
+                if isinstance(played, UsageError | MissingCapability):
+                    _remove_if_empty(folder)
+                    raise played  # it would be the same for every cell
                 faults += 1
                 show_error(played)
             else:
@@ -228,6 +245,11 @@ def _play(plans: list[Plan], folder: Path, *, quiet: bool, keep: bool) -> int:
                 if not quiet:
                     out.print(show.played(played))
     return faults
+
+
+def _remove_if_empty(folder: Path) -> None:
+    with suppress(OSError):
+        folder.rmdir()
 
 
 def _keep(running: Lab) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from rich.table import Table
 
 from testbed.campaign.expectation import Cell
 from testbed.campaign.play import Played
-from testbed.campaign.summary import Summary
+from testbed.campaign.summary import CONFIDENCE, Row, Summary
 from testbed.doctor import Check
 from testbed.model import Plan
 from testbed.units import show_bytes, show_seconds
@@ -57,36 +58,37 @@ def cell_json(one: Cell) -> dict[str, Any]:
 
 
 def summary(table: Summary) -> RenderableType:
-    """The table of verdicts, then what the controls say of it."""
-    drawn = Table(box=None, pad_edge=False)
-    for column in (
-        "playbook",
-        "variant",
-        "transport",
-        "NIC",
-        "kernel",
-        "outcome",
-        "time to recover",
-        "expected",
-    ):
-        drawn.add_column(column)
-    for row in table.rows:
-        words = " \u00b7 ".join(
-            f"[{COLOURS.get(p.outcome, FAILED)}]{escape(p.words)}[/]" for p in row.proportions
-        ) or escape(row.words)
-        if row.proportions and row.inconclusive:
-            words += f" \u00b7 {row.inconclusive} inconclusive"
-        drawn.add_row(
-            f"{row.playbook} {row.form}",
-            row.variant or "-",
-            row.transport,
-            row.nic,
-            row.kernel,
-            words,
-            row.times.words,
-            row.expect or "-",
-        )
-    return Group(drawn, f"controls: {escape(table.statement)}")
+    """The table of verdicts, made to be read at 80 columns, then what the controls say of it."""
+    parts: list[RenderableType] = []
+    for place, rows in groupby(table.rows, key=lambda row: row.place):
+        drawn = Table(box=None, pad_edge=False, header_style="dim")
+        drawn.add_column("  kernel", no_wrap=True)
+        drawn.add_column("outcome", no_wrap=True)
+        drawn.add_column("time to recover")
+        drawn.add_column("expected")
+        for row in rows:
+            drawn.add_row(
+                f"  {escape(row.kernel)}",
+                "\n".join(_proportions(row)),
+                row.times.words,
+                escape(row.expect or "\N{EM DASH}"),
+            )
+        parts += ["", f"[bold]{escape(place)}[/]", drawn]
+    if table.rows:
+        parts.append(f"[dim]In brackets: the interval at {CONFIDENCE * 100:.0f} %, after Wilson.[/]")
+    return Group(*parts, f"Controls: {escape(table.statement)}")
+
+
+def _proportions(row: Row) -> list[str]:
+    """A line an outcome: `recovered 5 of 5 (57-100 %)`."""
+    lines = [
+        f"{outcome(each.outcome)} {each.count} of {each.of} "
+        f"[dim]({each.low * 100:.0f}\N{EN DASH}{each.high * 100:.0f} %)[/]"
+        for each in row.proportions
+    ]
+    if row.inconclusive:
+        lines.append(f"[magenta]{row.inconclusive} inconclusive[/]")
+    return lines or [escape(row.words)]
 
 
 def summary_json(table: Summary, cells: Sequence[Cell], index: Path) -> dict[str, Any]:

@@ -17,7 +17,10 @@ from testbed.machines.wire import INTERFACE
 WITNESS_BYTES = 1 << 20
 TB_CACHE_MIB = 256
 EMULATOR = "/usr/bin/qemu-system-x86_64"
-NIC_MODELS = ("e1000e", "virtio", "e1000", "rtl8139", "igb", "vmxnet3")
+NIC_MODELS = {
+    name: name.removesuffix("-net") for name in ("e1000e", "virtio-net", "e1000", "rtl8139", "igb", "vmxnet3")
+}
+"""What a user calls a NIC, and what libvirt does."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,39}")
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
@@ -78,6 +81,7 @@ def render(guest: GuestSpec, *, emulator: str = EMULATOR) -> str:
         emulator=emulator,
         tb_cache_mib=TB_CACHE_MIB,
         witness_bytes=WITNESS_BYTES,
+        nic_models=NIC_MODELS,
     )
     ElementTree.fromstring(text)
     return text

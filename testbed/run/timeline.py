@@ -20,10 +20,26 @@ from testbed.witnesses.page import Control, WitnessPage
 
 log = logging.getLogger(__name__)
 
-FILL_BOUND_S = 180.0
-SWAPPING_BOUND_S = 60.0
+FILL_BOUND_S = 60.0
+SWAPPING_BOUND_S = 10.0
 RESUMED_MOVES_S = 2.0
 """Progress must be seen in two samples this far apart before the sweep is asked for."""
+
+
+class _Stillness:
+    """Says yes once `signs` have been the same for `seconds`."""
+
+    def __init__(self, signs: Callable[[], tuple[int, ...]], seconds: float) -> None:
+        self._signs = signs
+        self._patience_ns = round(seconds * NS)
+        self._last = signs()
+        self._since_ns = now_ns()
+
+    def __call__(self) -> bool:
+        current = self._signs()
+        if current != self._last:
+            self._last, self._since_ns = current, now_ns()
+        return now_ns() - self._since_ns >= self._patience_ns
 
 
 @dataclass
@@ -174,25 +190,29 @@ class Timeline:
         return self.observer.until(end_ns, lambda: self._over() or self._progress() != before)
 
     def _finish(self) -> None:
+        """Asks for the proof at the end; gives up when nothing has moved for the bound, or at its own."""
         judging = self.plan.judging
         loads = [self._load(name) for name in judging.finish_loads]
-        end_ns = now_ns() + round(judging.finish_s * self.cpu_scale * NS)
+        field = "sweeps_done" if judging.finish == "sweep" else "exit_status_plus_1"
+        before = {load.name: self._field(load, field) if judging.finish == "sweep" else 0 for load in loads}
         if judging.finish == "sweep":
-            done_before = {load.name: self._field(load, "sweeps_done") for load in loads}
             self.history.event("sweep.asked")
-            self.observer.enter("sweeping every page")
             for load in loads:
                 self._control(load, Control.SWEEP)
-            field, at_least = "sweeps_done", done_before
-        else:
-            self.observer.enter("waiting for the job to end")
-            field, at_least = "exit_status_plus_1", {load.name: 0 for load in loads}
+        self.observer.enter(
+            "sweeping every page" if judging.finish == "sweep" else "waiting for the job to end"
+        )
 
-        def met() -> bool:
-            return self._over() or all(self._field(load, field) > at_least[load.name] for load in loads)
+        def done() -> bool:
+            return all(self._field(load, field) > before[load.name] for load in loads)
 
-        finished = self.observer.until(end_ns, met)
-        self.history.event("sweep.done" if finished else "sweep.late")
+        def signs() -> tuple[int, ...]:
+            return (*self._progress(), *(self._field(load, "sweep_pages") for load in loads))
+
+        still = _Stillness(signs, judging.bound_s)
+        end_ns = now_ns() + round(judging.finish_s * self.cpu_scale * NS)
+        self.observer.until(end_ns, lambda: done() or self._over() or still())
+        self.history.event("sweep.done" if done() else "sweep.late")
 
     def _over(self) -> bool:
         return ended_for_good(self.consoles())

@@ -23,9 +23,25 @@ def processes_naming(text: str) -> dict[int, str]:
     return found
 
 
-def namespaces_of(pids: list[int]) -> set[str]:
-    """The namespaces of these processes that are not this process's own, as `net:[4026532000]`."""
-    return {name for pid in pids for name in _namespaces(str(pid))} - _namespaces("self")
+def hold_namespaces(pids: list[int]) -> dict[str, int]:
+    """The namespaces of these processes but for our own, as `net:[4026532000]`, each held open.
+
+    While somebody holds it, the kernel gives its number to no other: another lab's is not taken for it.
+    """
+    held: dict[str, int] = {}
+    ours = _namespaces("self")
+    for pid in pids:
+        for kind in NAMESPACES:
+            try:
+                fd = os.open(f"/proc/{pid}/ns/{kind}", os.O_RDONLY)
+            except OSError:
+                continue
+            name = str(Path(f"/proc/self/fd/{fd}").readlink())
+            if name in held or name in ours:
+                os.close(fd)
+            else:
+                held[name] = fd
+    return held
 
 
 def _namespaces(pid: str) -> set[str]:
