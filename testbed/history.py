@@ -64,14 +64,14 @@ class Writer:
         try:
             self._file.write(json.dumps(record, separators=(",", ":")).encode() + b"\n")
         except OSError as error:
-            raise TestbedFault(f"cannot write the history: {error}", where=str(self._path)) from error
+            raise _unwritten(self._path, error) from error
 
     def flush(self) -> None:
         try:
             self._file.flush()
             os.fsync(self._file.fileno())
         except OSError as error:
-            raise TestbedFault(f"cannot write the history: {error}", where=str(self._path)) from error
+            raise _unwritten(self._path, error) from error
 
     def close(self) -> None:
         """Idempotent; what was written stays, even if the last flush fails."""
@@ -79,7 +79,15 @@ class Writer:
             try:
                 self._file.close()
             except OSError as error:
-                raise TestbedFault(f"cannot write the history: {error}", where=str(self._path)) from error
+                raise _unwritten(self._path, error) from error
+
+
+def _unwritten(path: Path, error: OSError) -> TestbedFault:
+    return TestbedFault(
+        f"cannot write the history: {error.strerror}",
+        where=str(path),
+        hint="free some disk space; what was saved before is kept",
+    )
 
 
 @dataclass(frozen=True, slots=True)

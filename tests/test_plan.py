@@ -97,7 +97,14 @@ def test_the_other_machines_run_the_base_without_sets() -> None:
 
 
 def test_hypotheses_are_labels_and_nothing_that_the_judge_sees_depends_on_the_kernel() -> None:
-    plans = [planned(spec=spec) for spec in (STOCK, VANILLA, KernelSpec(base="6.1", sets=("complete-rx",)))]
+    plans = [
+        planned(spec=spec, hypothesis=expect)
+        for spec, expect in (
+            (STOCK, None),
+            (VANILLA, "stalled | livelocked"),
+            (KernelSpec(base="6.1", sets=("complete-rx",)), "recovered"),
+        )
+    ]
     assert [plan.labels.expect for plan in plans] == [None, "stalled | livelocked", "recovered"]
     assert plans[0].judging == plans[1].judging == plans[2].judging
     assert "vanilla" not in plans[1].judging.model_dump_json()

@@ -277,7 +277,9 @@ def test_inconclusive_cells_are_shown_but_not_counted() -> None:
 
 
 def test_kernels_and_variants_make_rows_of_their_own() -> None:
-    summary = summarise([cell("stalled"), cell("stalled", kernel="x"), cell("stalled", nic="virtio-net"), SILENT])
+    summary = summarise(
+        [cell("stalled"), cell("stalled", kernel="x"), cell("stalled", nic="virtio-net"), SILENT]
+    )
     assert len(summary.rows) == 4
 
 

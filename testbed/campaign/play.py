@@ -6,6 +6,7 @@ make one table, and a changed kernel never inherits an old verdict.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import logging
@@ -89,9 +90,16 @@ def _run(
                 run_stage.run(plan, inputs, folder, listener, keep=keep)
             return
         except TestbedFault as error:
-            if attempt == ATTEMPTS or isinstance(error, MissingCapability):
+            if attempt == ATTEMPTS or not _worth_another(error):
                 raise
             log.warning("%s: %s; trying once more", plan.cell, error)
+
+
+def _worth_another(error: TestbedFault) -> bool:
+    """What this host lacks, disk space too, it will lack the second time."""
+    cause = error.__cause__
+    full = isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT)
+    return not full and not isinstance(error, MissingCapability)
 
 
 def _finished(folder: Path) -> Verdict | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import logging
 import traceback
 from collections.abc import Callable
 from enum import IntEnum
@@ -67,6 +68,14 @@ def show(error: TestbedError) -> None:
     err.print(f"[bold red]{kind}[/]: {escape(str(error))}")
     if error.hint:
         err.print(f"  [dim]hint:[/] {escape(error.hint)}")
+
+
+class Told(logging.Handler):
+    """Log records on standard error, one line each: the terminal may break it, we do not."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        colour = "red" if record.levelno >= logging.ERROR else "yellow"
+        err.print(f"[{colour}]{record.levelname.lower()}[/]: {escape(record.getMessage())}")
 
 
 def print_json(value: Any) -> None:

@@ -20,6 +20,7 @@ from testbed.errors import UsageError, nearest
 from testbed.images import BuiltImage
 from testbed.kernels import BuiltKernel
 from testbed.load import PLAYBOOKS, TOPOLOGIES, find_file, load_toml
+from testbed.load.toml import shown
 from testbed.machines import accelerator
 from testbed.model import KernelSpec, Plan, PlannedKernel
 from testbed.reports import html, junit, ktap
@@ -43,6 +44,7 @@ class Wish:
     transport: str | None = None
     settings: tuple[str, ...] = ()
     accelerator: str = "auto"
+    image: Path | None = None
 
 
 # --- plans
@@ -55,7 +57,7 @@ def plans(wish: Wish, *, variants: Sequence[str], repeat: int = 1) -> list[Plan]
     """
     file = planning.read_playbook(find_file(wish.playbook, PLAYBOOKS))
     topology = planning.topology_of(file)
-    image = build_image(quiet=True)
+    image = build_image(wish.image, quiet=True)
     specs = [kernels.resolve(name) for name in wish.kernels]
     main, *controls = variants
     order = [(main, spec, number) for number in range(1, repeat + 1) for spec in specs]
@@ -70,6 +72,7 @@ def plans(wish: Wish, *, variants: Sequence[str], repeat: int = 1) -> list[Plan]
             transport=wish.transport,
             settings=_settings(wish.settings),
             accelerator=_accelerator(wish.accelerator),
+            hypothesis=kernels.hypothesis(spec, file.name),
         )
         made.append(planning.plan(topology, file, _planned(spec), image.digest, choices))
     return made
@@ -80,10 +83,10 @@ def control_variants(wish: Wish) -> tuple[str, ...]:
     return planning.read_playbook(find_file(wish.playbook, PLAYBOOKS)).controls
 
 
-def idle_plan(topology: str, kernel: str, nic: str | None, accelerator: str) -> Plan:
+def idle_plan(topology: str, kernel: str, nic: str | None, accelerator: str, image: Path | None) -> Plan:
     """A lab to play with."""
     loaded = load_toml(find_file(topology, TOPOLOGIES), Topology)
-    digest = build_image(quiet=True).digest
+    digest = build_image(image, quiet=True).digest
     chosen = _accelerator(accelerator)
     return planning.idle(loaded, _planned(kernels.resolve(kernel)), digest, nic=nic, accelerator=chosen)
 
@@ -127,7 +130,7 @@ def check_all(files: Sequence[str]) -> Iterator[tuple[str, str]]:
         *sorted(PROJECT.glob("kernel-patches/*/set.toml")),
     ]
     for path in named:
-        yield str(path), _check(path)
+        yield str(shown(path)), _check(path)
 
 
 def _check(path: Path) -> str:
@@ -149,9 +152,10 @@ def schema(kind: str) -> dict[str, Any]:
 # --- builds
 
 
-def build_image(*, quiet: bool) -> BuiltImage:
+def build_image(own: Path | None = None, *, quiet: bool) -> BuiltImage:
+    """The guest image, ours or one made of a user's own folder or file."""
     with _progress("guest image", quiet=quiet):
-        return images.build()
+        return images.build(own)
 
 
 def build_kernel(spec: KernelSpec, *, quiet: bool, allow_voiding: bool = False) -> BuiltKernel:
@@ -160,14 +164,14 @@ def build_kernel(spec: KernelSpec, *, quiet: bool, allow_voiding: bool = False) 
         return kernels.build(spec, progress=told, allow_voiding=allow_voiding)
 
 
-def builder(*, quiet: bool) -> Builder:
+def builder(own_image: Path | None = None, *, quiet: bool) -> Builder:
     """The build stage for `campaign.play`."""
 
     def build(plan: Plan) -> Inputs:
         made = {key: build_kernel(kernel.spec, quiet=quiet) for key, kernel in plan.kernels.items()}
         # Asked here as well, so that a host without leaves no half result behind.
         accelerator.choose(plan.accelerator, next(iter(made.values())).bzimage)
-        return Inputs(made, build_image(quiet=quiet))
+        return Inputs(made, build_image(own_image, quiet=quiet))
 
     return build
 

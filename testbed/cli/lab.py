@@ -48,6 +48,11 @@ LabOption = Annotated[
     str, typer.Option("--lab", help="Id of the lab, if several are up (see `testbed status`).")
 ]
 
+ImageOption = Annotated[
+    Path | None,
+    typer.Option("--image", help="Your own root instead of ours: a folder, or an ext4 image.", exists=True),
+]
+
 
 @shows_errors
 def up(
@@ -55,13 +60,14 @@ def up(
     kernel: Annotated[str, typer.Option(help="Kernel of the machine under test.")] = "stock",
     nic: Annotated[str | None, typer.Option(help="NIC model of the machine under test.")] = None,
     accelerator: Annotated[str, typer.Option(help="auto, kvm or tcg.")] = "auto",
+    image: ImageOption = None,
 ) -> None:
     """Boot a topology and leave it running.
 
     Example: testbed up abc --kernel vanilla-2007 && testbed ssh A
     """
-    plan = inputs.idle_plan(topology, kernel, nic, accelerator)
-    built = inputs.builder(quiet=False)(plan)
+    plan = inputs.idle_plan(topology, kernel, nic, accelerator, image)
+    built = inputs.builder(image, quiet=False)(plan)
     with _console_folder() as consoles:
         with (
             err.status("booting " + ", ".join(machine.name for machine in plan.machines)),

@@ -26,11 +26,11 @@ SILENT_S = 3.0
 """Heartbeats come ten times a second; this long without one is worth a word."""
 
 WORK = {
-    "work_units": "pages worked",
-    "packets": "packets read",
-    "packets_sent": "packets sent",
+    "anonymous": ("work_units", "pages worked"),
+    "service": ("packets", "packets read"),
+    "flood": ("packets_sent", "packets sent"),
 }
-"""The counters that say what a load has done, by their field in the witness page."""
+"""The counter that says what a load has done, and what it counts, by the load's kind of slot."""
 
 
 def expected_s(plan: Plan) -> tuple[float, float]:
@@ -98,11 +98,10 @@ class Screen:
         """The counters of the machine's loads; those of one kind as one sum."""
         sums: dict[str, int] = {}
         for load in self.plan.loads:
-            for name in WORK:
-                value = latest.get(f"{machine}/{load.name}.{name}") if load.machine == machine else None
-                if value is not None:
-                    sums[name] = sums.get(name, 0) + value
-        return "\n".join(f"{count:,} {WORK[name]}" for name, count in sums.items())
+            if load.machine == machine and load.page_kind in WORK:
+                name, what = WORK[load.page_kind]
+                sums[what] = sums.get(what, 0) + latest.get(f"{machine}/{load.name}.{name}", 0)
+        return "\n".join(f"{count:,} {what}" for what, count in sums.items())
 
     def _heartbeat(self, machine: str) -> str:
         if machine not in self._beats:

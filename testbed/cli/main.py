@@ -10,21 +10,17 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.logging import RichHandler
 
-from testbed import doctor as examination
 from testbed import kernels, store
 from testbed.campaign import play as campaign
 from testbed.campaign.expectation import Cell
 from testbed.campaign.summary import Summary, summarise
-from testbed.cli import inputs, lab, show
-from testbed.cli.exits import TABLE, Exit, err, out, print_json, shows_errors
+from testbed.cli import host, inputs, lab, show
+from testbed.cli.exits import TABLE, Exit, Told, err, out, print_json, shows_errors
 from testbed.cli.exits import show as show_error
 from testbed.cli.export import export
 from testbed.cli.live import live
-from testbed.errors import MissingCapability, TestbedError, TestbedFault, UsageError
-from testbed.machines import accelerator, registry
-from testbed.machines.sandbox import Sandbox
+from testbed.errors import MissingCapability, TestbedError, UsageError
 from testbed.model import Plan
 from testbed.run.lab import Lab
 
@@ -74,48 +70,11 @@ def common(
 ) -> None:
     """What all commands share."""
     level = logging.DEBUG if verbose else logging.WARNING
-    logging.basicConfig(
-        level=level,
-        format="%(message)s",
-        handlers=[RichHandler(console=err, show_path=False, show_time=False)],
-    )
+    logging.basicConfig(level=level, handlers=[Told()])
     if not verbose:
         logging.getLogger("testbed.run.cell").setLevel(logging.CRITICAL)  # what it says is shown at the end
     for noisy in ("paramiko", "pyroute2", "fabric", "invoke", "matplotlib"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
-
-
-@app.command()
-@shows_errors
-def doctor(as_json: AsJson = False) -> None:
-    """Examine this host: what it can do, and for each lack the remedy.
-
-    Example: testbed doctor
-    """
-    checks = list(examination.examine(_probe_sandbox, _probe_accelerator))
-    if as_json:
-        print_json([show.check_json(check) for check in checks])
-    else:
-        out.print(show.checks(checks))
-    if any(check.needed and not check.ok for check in checks):
-        raise typer.Exit(Exit.FAULT)
-
-
-def _probe_sandbox() -> str:
-    with Sandbox(shm_bytes=64 << 20, what="doctor") as sandbox:
-        sandbox.broker.make_link("br-doctor")
-        sandbox.broker.make_tap("tap-doctor", "br-doctor")
-        return "a lab can be made, with bridge, tap and its own libvirtd"
-
-
-def _probe_accelerator() -> str:
-    canary = inputs.any_kernel()
-    if canary is None:
-        raise TestbedFault("no kernel to try it with yet", hint="run: testbed build debian")
-    chosen = accelerator.choose("auto", canary)
-    if chosen.kind != "kvm":
-        raise TestbedFault(chosen.why)
-    return chosen.why
 
 
 @app.command()
@@ -200,6 +159,7 @@ def run(
     transport: Transport = None,
     settings: Settings = None,
     accelerator_wish: AcceleratorOption = "auto",
+    image: lab.ImageOption = None,
     into: Annotated[
         Path | None, typer.Option(help="Folder of the campaign; finished cells in it are kept.")
     ] = None,
@@ -212,17 +172,26 @@ def run(
     Example: testbed run flood --kernel stock --kernel vanilla-2007 --repeat 5 --controls
     """
     wish = inputs.Wish(
-        playbook, tuple(kernel or ["stock"]), form, nic, transport, tuple(settings or ()), accelerator_wish
+        playbook,
+        tuple(kernel or ["stock"]),
+        form,
+        nic,
+        transport,
+        tuple(settings or ()),
+        accelerator_wish,
+        image,
     )
     variants = inputs.control_variants(wish) if controls else ()
     plans = inputs.plans(wish, variants=(variant, *variants), repeat=repeat)
     folder = into or inputs.RESULTS / inputs.campaign_name(wish)
     folder.mkdir(parents=True, exist_ok=True)
-    faults = _play(plans, folder, quiet=quiet or as_json, keep=keep)
+    faults = _play(
+        plans, folder, inputs.builder(image, quiet=quiet or as_json), quiet=quiet or as_json, keep=keep
+    )
     _conclude(folder, plans, faults, as_json=as_json)
 
 
-def _play(plans: list[Plan], folder: Path, *, quiet: bool, keep: bool) -> int:
+def _play(plans: list[Plan], folder: Path, build: campaign.Builder, *, quiet: bool, keep: bool) -> int:
     faults = 0
     last = plans[-1]
     for count, one in enumerate(plans, 1):
@@ -230,7 +199,7 @@ def _play(plans: list[Plan], folder: Path, *, quiet: bool, keep: bool) -> int:
         for played in campaign.play(
             [one],
             folder,
-            inputs.builder(quiet=quiet),
+            build,
             lambda plan, title=title: live(plan, title, quiet=quiet),  # type: ignore[misc]
             keep=_keep if keep and one is last else None,
         ):
@@ -328,22 +297,7 @@ def schema(
     print_json(inputs.schema(kind))
 
 
-@app.command()
-@shows_errors
-def gc(
-    cache_gib: Annotated[float, typer.Option(help="Bound of the kernel cache in GiB.")] = 20.0,
-) -> None:
-    """End what killed controllers left running, and bound the cache.
-
-    Example: testbed gc --cache-gib 10
-    """
-    for lab_id in registry.gc():
-        out.print(f"lab {lab_id}: ended and removed")
-    for path in kernels.gc(round(cache_gib * (1 << 30))):
-        out.print(f"cache: dropped {path.name}")
-
-
-for command in (export, lab.up, lab.ssh, lab.console, lab.status, lab.down):
+for command in (host.doctor, host.gc, export, lab.up, lab.ssh, lab.console, lab.status, lab.down):
     app.command()(command)
 
 

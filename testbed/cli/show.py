@@ -120,7 +120,7 @@ def plan(one: Plan) -> RenderableType:
     table.add_column("deed")
     table.add_column("what")
     for event in one.events:
-        table.add_row(show_seconds(event.at_s), event.do, event.name)
+        table.add_row(show_seconds(event.at_s), event.do, escape(_deed(one, event.name)))
     table.add_row(
         show_seconds(one.judging.begin_at_s), "judge", f"within {show_seconds(one.judging.bound_s)}"
     )
@@ -129,6 +129,18 @@ def plan(one: Plan) -> RenderableType:
     )
     inputs = "\n".join(f"  {name}: {value}" for name, value in sorted(one.inputs.items()))
     return Group(table, f"machines: {machines}", f"inputs:\n{inputs}")
+
+
+def _deed(one: Plan, name: str) -> str:
+    """`cut: drop, between A C, direction both`; of a load its name alone."""
+    fault = next((fault for fault in one.faults if fault.name == name), None)
+    if fault is None:
+        return name
+    said = {
+        key: " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+        for key, value in fault.options.items()
+    }
+    return ", ".join([f"{name}: {fault.kind}", *(f"{key} {value}" for key, value in said.items())])
 
 
 def check_json(check: Check) -> dict[str, Any]:

@@ -89,6 +89,13 @@ def _inputs(
     return inputs | {"patches": "\n".join(patches)}, sets
 
 
+def hypothesis(spec: KernelSpec, playbook: str, *, root: Path = PATCHES) -> str | None:
+    """What the kernel's one patch set expects of a playbook; nothing is said of several together."""
+    if len(spec.sets) != 1:
+        return None
+    return patchset.load(spec.sets[0], root).about.expect.get(playbook)
+
+
 def digest(spec: KernelSpec, *, root: Path = PATCHES, fragments: Sequence[Path] = (FRAGMENT,)) -> str:
     """The name of the kernel in the cache; builds nothing."""
     if spec.prebuilt:

@@ -17,9 +17,7 @@ from testbed.machines.wire import INTERFACE
 WITNESS_BYTES = 1 << 20
 TB_CACHE_MIB = 256
 EMULATOR = "/usr/bin/qemu-system-x86_64"
-NIC_MODELS = {
-    name: name.removesuffix("-net") for name in ("e1000e", "virtio-net", "e1000", "rtl8139", "igb", "vmxnet3")
-}
+NIC_MODELS = {name: name.removesuffix("-net") for name in ("e1000e", "virtio-net", "e1000", "rtl8139")}
 """What a user calls a NIC, and what libvirt does."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,39}")

@@ -29,6 +29,7 @@ class Choices:
     transport: str | None = None
     settings: Mapping[str, str] = field(default_factory=dict)
     accelerator: Literal["auto", "kvm", "tcg"] = "auto"
+    hypothesis: str | None = None
 
 
 def labels_of(
@@ -43,7 +44,7 @@ def labels_of(
 ) -> Labels:
     settings = [f"{name}={value}" for name, value in sorted(choices.settings.items())]
     wanted = playbook.expect.get(_kernel_label(spec), playbook.expect.get(spec.label))
-    expect = " | ".join(wanted) if wanted else None
+    expect = " | ".join(wanted) if wanted else choices.hypothesis
     return Labels(
         playbook=file.name,
         form=",".join(part for part in (file.form(choices.form), *settings) if part),

@@ -15,7 +15,7 @@ MANAGEMENT_NIC = "rtl8139"
 MANAGEMENT_SUBNETS = tuple(f"10.{second}.0.0/24" for second in range(76, 90))
 MAX_HOSTS = 64
 MIN_MEMORY_BYTES = 64 << 20
-RING_MODELS = ("e1000", "e1000e", "igb")
+RING_MODELS = ("e1000", "e1000e")
 """Whose drivers take `ethtool -G`: 8139cp does not, virtio-net only where the device can reset a ring."""
 
 

@@ -113,7 +113,7 @@ def test_a_full_disk_is_a_fault_of_the_host(runtime: Path, tmp_path: Path) -> No
     into, kept = tmp_path / "small", tmp_path / "kept"
     into.mkdir()
     script = (
-        'mount -t tmpfs -o size=160k tmpfs "$1" || exit 99; place=$1 kept=$2; shift 2; '
+        'mount -t tmpfs -o size=120k tmpfs "$1" || exit 99; place=$1 kept=$2; shift 2; '
         '"$@" run flood --json --into "$place"; status=$?; cp -r "$place" "$kept"; exit $status'
     )
     argv = ["unshare", "-r", "-m", "sh", "-c", script, "sh", str(into), str(kept), *TESTBED]

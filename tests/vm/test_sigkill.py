@@ -164,7 +164,7 @@ def test_a_killed_or_interrupted_controller_leaves_nothing(controller: Controlle
     seed = random.randrange(1 << 32)
     print(f"seed {seed}")
     chance = random.Random(seed)
-    kill_at(controller, [chance.uniform(0.2, 2), chance.uniform(2, 5), chance.uniform(5, 20)])
+    kill_at(controller, [chance.uniform(0.2, 4), chance.uniform(4, 8), chance.uniform(8, 20)])
     controller.start("0")
     poll(controller.lab_ready, Deadline.after(READY_S, "a lab after those that were killed"), every_s=0.5)
     assert controller.live(0.5)

@@ -1,0 +1,67 @@
+"""The commands about this host: what it can do, and what was left on it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from testbed import doctor as examination
+from testbed import kernels
+from testbed.cli import inputs, show
+from testbed.cli.exits import Exit, out, print_json, shows_errors
+from testbed.errors import TestbedFault
+from testbed.machines import accelerator, registry
+from testbed.machines.sandbox import Sandbox
+
+AsJson = Annotated[bool, typer.Option("--json", help="For programs: one JSON document on standard output.")]
+
+
+@shows_errors
+def doctor(as_json: AsJson = False) -> None:
+    """Examine this host: what it can do, and for each lack the remedy.
+
+    Example: testbed doctor
+    """
+    checks = list(examination.examine(_probe_sandbox, _probe_accelerator))
+    if as_json:
+        print_json([show.check_json(check) for check in checks])
+    else:
+        out.print(show.checks(checks))
+    if any(check.needed and not check.ok for check in checks):
+        raise typer.Exit(Exit.FAULT)
+
+
+def _probe_sandbox() -> str:
+    with Sandbox(shm_bytes=64 << 20, what="doctor") as sandbox:
+        sandbox.broker.make_link("br-doctor")
+        sandbox.broker.make_tap("tap-doctor", "br-doctor")
+        return "a lab can be made, with bridge, tap and its own libvirtd"
+
+
+def _probe_accelerator() -> str:
+    canary = inputs.any_kernel()
+    if canary is None:
+        raise TestbedFault("no kernel to try it with yet", hint="run: testbed build debian")
+    chosen = accelerator.choose("auto", canary)
+    if chosen.kind != "kvm":
+        raise TestbedFault(chosen.why.removeprefix("KVM is not usable: "))
+    return chosen.why
+
+
+@shows_errors
+def gc(
+    cache_gib: Annotated[float, typer.Option(help="Bound of the kernel cache in GiB.")] = 12.0,
+) -> None:
+    """End what killed controllers left running, and bound the cache.
+
+    Example: testbed gc --cache-gib 10
+    """
+    ended = registry.gc()
+    dropped = kernels.gc(round(cache_gib * (1 << 30)))
+    for lab_id in ended:
+        out.print(f"lab {lab_id}: ended and removed")
+    for path in dropped:
+        out.print(f"cache: dropped {path.name}")
+    if not ended and not dropped:
+        out.print("nothing was left behind, and the cache is within its bound")

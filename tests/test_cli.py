@@ -1,0 +1,282 @@
+"""What the command line says and with which code it ends, without a guest."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import typer
+from rich.console import Console
+from typer.testing import CliRunner, Result
+
+from testbed import plan as planning
+from testbed.cli import inputs, show
+from testbed.cli.exits import Exit, shows_errors
+from testbed.cli.live import Screen, concerns
+from testbed.cli.main import app
+from testbed.errors import BuildError, MissingCapability, TestbedFault, UsageError
+from testbed.images import BuiltImage
+from testbed.kernels import BuiltKernel
+from testbed.load import PLAYBOOKS
+from testbed.machines import accelerator
+from testbed.model import KernelSpec, Plan
+from testbed.run.observe import View
+
+COMMANDS = (
+    *("doctor", "check", "plan", "build", "run", "judge", "report", "export", "schema", "gc"),
+    *("up", "ssh", "console", "status", "down"),
+)
+DIGEST = "0" * 24
+QEMU_SAYS = "qemu-system-x86_64: error: failed to set MSR 0x10a"
+
+
+@pytest.fixture(autouse=True)
+def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Nothing of this host: no cache, no lab; image and kernels only have digests."""
+    folder = Path(tempfile.mkdtemp(prefix="tb-"))
+    monkeypatch.setenv("TESTBED_RUNTIME", str(folder))
+    monkeypatch.setenv("TESTBED_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("COLUMNS", "80")
+    built = BuiltKernel(DIGEST, tmp_path, "6.1", (), None, None)
+    monkeypatch.setattr(inputs.images, "build", lambda: BuiltImage(DIGEST, tmp_path, tmp_path))
+    monkeypatch.setattr(inputs.kernels, "digest", lambda spec: DIGEST)
+    monkeypatch.setattr(inputs.kernels, "build", lambda spec, **_: built)
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def testbed(*words: str) -> Result:
+    return CliRunner().invoke(app, words)
+
+
+testbed.__test__ = False  # type: ignore[attr-defined]
+
+
+def a_plan() -> Plan:
+    (made,) = inputs.plans(inputs.Wish("flood", ("stock",)), variants=("",))
+    return made
+
+
+def shown(renderable: object, width: int = 80) -> list[str]:
+    console = Console(width=width, record=True, file=None, quiet=False, force_terminal=False)
+    with console.capture() as captured:
+        console.print(renderable)
+    return captured.get().splitlines()
+
+
+# --- help
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_with_an_example(command: str) -> None:
+    helped = testbed(command, "--help")
+    assert helped.exit_code == Exit.MET
+    assert f"Example: testbed {command}" in helped.stdout
+
+
+def test_the_main_help_has_all_commands_and_the_exit_codes() -> None:
+    said = " ".join(testbed("--help").stdout.split())
+    assert all(f"│ {command} " in said for command in COMMANDS)
+    assert all(f"{int(code)} " in said.partition("Exit codes:")[2] for code in Exit)
+
+
+def test_the_version_is_told() -> None:
+    assert testbed("--version").stdout.startswith("testbed 0.")
+
+
+def test_a_kernel_with_a_base_is_in_the_help() -> None:
+    assert "[@BASE]" in testbed("plan", "--help").stdout
+
+
+# --- inputs that are wrong: (words, what must be said)
+
+WRONG = (
+    (("plan", "flod"), "no playbook 'flod'", "did you mean 'flood'?"),
+    (("plan", "flood", "--kernel", "vanila-2007"), "no kernel 'vanila-2007'", "did you mean 'vanilla-2007'?"),
+    (("plan", "flood", "--kernel", "debian+stock"), "takes no patches", "write 'debian'"),
+    (("plan", "flood", "--form", "shrt"), "no form 'shrt'", "short"),
+    (("plan", "flood", "--set", "outtage=50s"), "outtage", "outage"),
+    (("plan", "flood", "--set", "outage=50"), "'outage' is a duration", "16s"),
+    (("plan", "flood", "--set", "outage"), "not name=value", "outage=50s"),
+    (("plan", "flood", "--nic", "e1000f"), "e1000f", "e1000e"),
+    (("plan", "flood", "--transport", "nbbd"), "nbbd", "nbd"),
+    (("run", "flood", "--accelerator", "kwm"), "no accelerator 'kwm'", "kvm"),
+    (("build", "stok"), "no kernel 'stok'", "did you mean 'stock'?"),
+    (("up", "abd"), "no topology 'abd'", "did you mean 'abc'?"),
+    (("schema", "playbok"), "no schema 'playbok'", "playbook"),
+    (("check", "playbooks/none.toml"), "cannot be read", "No such file"),
+    (("ssh", "A"), "no lab is up", "testbed up"),
+    (("console", "A"), "no lab is up", "testbed up"),
+    (("down",), "no lab is up", "testbed up"),
+)
+
+
+@pytest.mark.parametrize(("words", "said", "hint"), WRONG, ids=lambda value: " ".join(value)[:40])
+def test_a_wrong_input_ends_with_2_and_a_hint(
+    words: tuple[str, ...], said: str, hint: str, runtime: Path
+) -> None:
+    done = testbed(*words)
+    assert done.exit_code == Exit.USAGE, done.output
+    assert said in done.stderr and hint in done.stderr
+    assert done.stdout == ""
+    assert not list(runtime.glob("labs/*"))
+
+
+PLAYBOOK_ERRORS = (
+    ('on = "B"', 'on = "X"', "loads.flood.on", "A, B, C"),
+    ('server = "C"', 'server = "D"', "transport.server", "A, B, C"),
+    ('between = ["A", "C"]', 'between = ["A", "Z"]', "timeline[0].between", "A, B, C"),
+    ('rcvbuf = "8MiB"', 'rcvbuff = "8MiB"', "loads.service.rcvbuff: unknown key", "did you mean 'rcvbuf'?"),
+    ('title = "', 'titel = "', "titel: unknown key", "did you mean 'title'?"),
+    ('rcvbuf = "8MiB"', "rcvbuf = 8", "loads.service.rcvbuf", "MiB"),
+    ('at = "3s"', "at = 3", "timeline[1].at: 3 has no unit", "units: ms, s"),
+)
+
+
+@pytest.mark.parametrize(("right", "wrong", "where", "hint"), PLAYBOOK_ERRORS, ids=lambda value: value[:30])
+def test_an_error_in_a_playbook_names_file_line_and_key(
+    tmp_path: Path, right: str, wrong: str, where: str, hint: str
+) -> None:
+    text = (PLAYBOOKS / "flood.toml").read_text()
+    assert right in text
+    file = tmp_path / "mine.toml"
+    file.write_text(text.replace(right, wrong, 1))
+    line = text[: text.index(right)].count("\n") + 1
+    for words in (
+        ("check", str(file)),
+        ("plan", str(file)),
+        ("run", str(file), "--into", str(tmp_path / "r")),
+    ):
+        done = testbed(*words)
+        assert done.exit_code == Exit.USAGE, done.output
+        assert f"mine.toml:{line}: {where}" in done.stderr
+        assert hint in done.stderr
+    assert not (tmp_path / "r").exists()
+
+
+def test_judging_a_folder_without_results(tmp_path: Path) -> None:
+    done = testbed("judge", str(tmp_path))
+    assert done.exit_code == Exit.USAGE and "holds no result" in done.stderr
+
+
+# --- what the host lacks
+
+
+def test_kvm_that_does_not_work_leaves_nothing_behind(
+    tmp_path: Path, runtime: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(accelerator, "_why_no_kvm", lambda kernel: QEMU_SAYS)
+    for words in (("run", "flood", "--into", str(tmp_path / "r")), ("up", "abc")):
+        done = testbed(*words, "--accelerator", "kvm")
+        assert done.exit_code == Exit.FAULT, done.output
+        assert done.stderr.count(QEMU_SAYS) == 1 and "hint:" in done.stderr
+    assert not (tmp_path / "r").exists()
+    assert not list(runtime.glob("labs/*"))
+
+
+def test_no_user_namespaces(tmp_path: Path, runtime: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    refusing = tmp_path / "bin" / "unshare"
+    refusing.parent.mkdir()
+    refusing.write_text("#!/bin/sh\necho 'unshare: unshare failed: Operation not permitted' >&2\nexit 1\n")
+    refusing.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{refusing.parent}:/usr/bin:/bin")
+    done = testbed("up", "abc", "--accelerator", "tcg")
+    assert done.exit_code == Exit.FAULT, done.output
+    assert "Operation not permitted" in done.stderr and "user.max_user_namespaces" in done.stderr
+    assert not list((runtime / "labs").iterdir())
+
+
+# --- exit codes of errors
+
+ERRORS: tuple[tuple[BaseException, Exit, str], ...] = (
+    (UsageError("no such thing", hint="another", where="file:3: key"), Exit.USAGE, "file:3: key: no such"),
+    (BuildError("patch does not apply"), Exit.USAGE, "error: patch does not apply"),
+    (MissingCapability("no KVM"), Exit.FAULT, "testbed fault: no KVM"),
+    (TestbedFault("[bold]not markup[/]"), Exit.FAULT, "[bold]not markup[/]"),
+    (KeyboardInterrupt(), Exit.INTERRUPTED, "interrupted"),
+    (ValueError("a bug"), Exit.FAULT, "bug of the testbed"),
+    (typer.Exit(Exit.NOT_MET), Exit.NOT_MET, ""),
+)
+
+
+@pytest.mark.parametrize(("error", "code", "said"), ERRORS, ids=lambda value: type(value).__name__)
+def test_an_error_becomes_an_exit_code(error: BaseException, code: Exit, said: str) -> None:
+    own = typer.Typer()
+
+    @own.command()
+    @shows_errors
+    def fail() -> None:
+        raise error
+
+    done = CliRunner().invoke(own, [])
+    assert done.exit_code == code
+    assert said in done.stderr and done.stdout == ""
+
+
+# --- what programs read
+
+
+@pytest.mark.parametrize(
+    "words", [("plan", "flood", "--json"), ("schema", "playbook"), ("status", "--json"), ("build", "--json")]
+)
+def test_json_is_alone_on_standard_output(words: tuple[str, ...]) -> None:
+    done = testbed(*words)
+    assert done.exit_code == Exit.MET
+    json.loads(done.stdout)
+
+
+def test_check_passes_all_of_the_project() -> None:
+    done = testbed("check")
+    assert done.exit_code == Exit.MET
+    assert all(line.startswith("ok ") for line in done.stdout.splitlines())
+
+
+# --- what people look at
+
+
+def test_a_plan_fits_80_columns() -> None:
+    lines = shown(show.plan(a_plan()))
+    assert any("cut: drop, between A C" in line for line in lines)
+    assert max(map(len, lines)) <= 80
+
+
+def test_the_display_shows_each_machine_and_keeps_its_height() -> None:
+    plan = a_plan()
+    screen = Screen(plan, "1/1 cell")
+    before = shown(screen)
+    screen.update(
+        View(
+            "does progress resume?",
+            59.0,
+            {
+                "A/machine.beats": 7,
+                "A/memory.free_pages": 59,
+                "A/vmsampler.swap_total_kib": 131072,
+                "A/vmsampler.swap_free_kib": 131072 - 63488,
+                "A/anonymous-1.work_units": 1234,
+                "A/anonymous-2.work_units": 1,
+                "B/flood.packets_sent": 85023,
+            },
+            ("cut",),
+        )
+    )
+    after = shown(screen)
+    assert len(after) == len(before) and max(map(len, after)) <= 80
+    (of_a,) = [line for line in after if line.startswith("A ")]
+    assert all(word in of_a for word in ("236 KiB", "62 MiB", "1,235", "alive", "cut"))
+    (of_b,) = [line for line in after if line.startswith("B ")]
+    assert "85,023" in of_b and "none" in of_b
+
+
+def test_a_fault_concerns_the_machines_that_it_names() -> None:
+    assert concerns({"between": ["A", "C"], "link": "data"}, "C")
+    assert not concerns({"between": ["A", "C"], "link": "data"}, "B")
+    assert concerns({"machine": "C"}, "C")
+
+
+def test_kernels_are_resolved_before_anything_is_planned() -> None:
+    assert planning.support_spec(KernelSpec(base="6.1", sets=("complete-rx",))).sets == ()
