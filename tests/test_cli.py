@@ -42,7 +42,7 @@ def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("TESTBED_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("COLUMNS", "80")
     built = BuiltKernel(DIGEST, tmp_path, "6.1", (), None, None)
-    monkeypatch.setattr(inputs.images, "build", lambda: BuiltImage(DIGEST, tmp_path, tmp_path))
+    monkeypatch.setattr(inputs.images, "build", lambda _own=None: BuiltImage(DIGEST, tmp_path, tmp_path))
     monkeypatch.setattr(inputs.kernels, "digest", lambda spec: DIGEST)
     monkeypatch.setattr(inputs.kernels, "build", lambda spec, **_: built)
     yield folder
