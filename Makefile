@@ -6,9 +6,11 @@ TESTBED := .venv/bin/testbed
 setup:
 	./setup.sh
 
-# The prebuilt kernel first: its verdict needs no build. Then the three that are built.
+# The prebuilt kernel first: its verdict needs no build. Then the three that are built, then the controls,
+# without which no table is backed.
 demo: setup
-	$(TESTBED) run flood --kernel debian --kernel stock --kernel vanilla-2007 --kernel complete-rx
+	$(TESTBED) run flood --controls \
+		--kernel debian --kernel stock --kernel vanilla-2007 --kernel complete-rx
 
 test: setup
 	.venv/bin/ruff check testbed tests benchmarks
