@@ -82,6 +82,15 @@ def _read_json(path: Path) -> Any:
         raise UsageError(f"not JSON: {error}", where=str(path)) from error
 
 
+def read_environment(folder: Path) -> dict[str, Any]:
+    """What was recorded of the surroundings; empty if that is missing or damaged: no verdict rests on it."""
+    try:
+        found = json.loads((folder / ENVIRONMENT).read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
 @dataclass(frozen=True, slots=True)
 class Evidence:
     """What the judge sees: its rules, the history, the consoles by machine. No labels."""
@@ -99,4 +108,7 @@ def read_evidence(folder: Path) -> Evidence:
     for path in sorted(folder.glob("console-*.log")):
         with path.open("rb") as file:
             consoles[path.stem.removeprefix("console-")] = file.read(MAX_CONSOLE_BYTES)
-    return Evidence(rules, history.read(folder / HISTORY), consoles)
+    try:
+        return Evidence(rules, history.read(folder / HISTORY), consoles)
+    except OSError as error:
+        raise UsageError(f"cannot be read: {error.strerror}", where=str(folder / HISTORY)) from error

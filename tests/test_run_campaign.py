@@ -37,6 +37,7 @@ def fill(folder: Path) -> None:
 def fails(error: BaseException) -> Deed:
     def deed(folder: Path) -> None:
         store.write_plan(folder, PLAN)
+        (folder / store.HISTORY).touch()
         raise error
 
     return deed
@@ -90,6 +91,14 @@ def test_a_cell_cut_short_is_set_aside_and_run_anew(play: Play, tmp_path: Path) 
     assert isinstance(done, Played) and done.fresh
     assert names(tmp_path) == ["", ".unfinished-1", ".unfinished-2"]
     assert [one.folder for one in campaign.cells_of(tmp_path)] == [done.folder]
+
+
+def test_a_cell_that_was_judged_while_it_ran_is_not_finished(play: Play, tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        play(fails(KeyboardInterrupt()))
+    assert campaign.judge_folder(tmp_path / campaign.folder_name(PLAN)).outcome == "inconclusive"
+    (done,) = play(fill)
+    assert isinstance(done, Played) and done.fresh
 
 
 def test_our_own_failure_is_tried_once_more(play: Play, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
+from testbed import store
 from testbed.errors import UsageError, nearest
 from testbed.judge.values import Verdict
 from testbed.model import Outcome, Plan
@@ -32,6 +33,18 @@ class Cell:
     @property
     def met(self) -> Met:
         return compare(self.plan.labels.expect, self.verdict)
+
+    @property
+    def confounders(self) -> tuple[str, ...]:
+        """What in a prebuilt kernel's configuration may have decided instead of what is asked about."""
+        recorded = store.read_environment(self.folder).get("kernels")
+        kernel = (
+            recorded.get(self.plan.machine(self.plan.judging.subject).kernel)
+            if isinstance(recorded, dict)
+            else None
+        )
+        found = kernel.get("confounders") if isinstance(kernel, dict) else None
+        return tuple(str(each) for each in found) if isinstance(found, list) else ()
 
     @property
     def is_control(self) -> bool:

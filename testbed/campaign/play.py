@@ -103,7 +103,11 @@ def _worth_another(error: TestbedFault) -> bool:
 
 
 def _finished(folder: Path) -> Verdict | None:
-    return read_verdict(folder) if (folder / store.VERDICT).exists() else None
+    """The verdict of a cell that came to its end; one that was judged before that is played anew."""
+    if not (folder / store.VERDICT).exists():
+        return None
+    verdict = read_verdict(folder)
+    return None if any(finding.says == "broken" for finding in verdict.findings) else verdict
 
 
 def _set_aside(folder: Path) -> None:

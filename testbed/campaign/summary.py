@@ -90,6 +90,11 @@ class Row:
         return " \N{MIDDLE DOT} ".join(part for part in parts if part)
 
     @property
+    def confounders(self) -> tuple[str, ...]:
+        """What in the kernel's configuration may have decided instead, of all its cells."""
+        return tuple(dict.fromkeys(each for cell in self.cells for each in cell.confounders))
+
+    @property
     def inconclusive(self) -> int:
         return len(self.cells) - self.conclusive
 

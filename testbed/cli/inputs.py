@@ -231,7 +231,8 @@ def write_index(folder: Path, cells: Sequence[Cell]) -> Path:
 
 def write_reports(folder: Path) -> list[Path]:
     """Reports of one cell, or of a campaign and its cells, anew."""
-    written = [html.write_cell(one) for one in cell_folders(folder)]
+    judged = [one for one in cell_folders(folder) if (one / store.VERDICT).exists()]
+    written = [html.write_cell(one) for one in judged]
     if not (folder / store.PLAN).exists():
         written.append(write_index(folder, cells_of(folder)))
     return written

@@ -36,10 +36,12 @@ def cell(one: Cell) -> str:
     """One line, and the reason on the next."""
     recover = one.verdict.time_to_recover_s
     after = f" after {show_seconds(round(recover, 1))}" if recover is not None else ""
-    return (
-        f"{escape(one.plan.cell)}: {outcome(one.verdict.outcome)}{after}  {MET[one.met]}\n"
-        f"  [dim]{escape(one.verdict.reason)}[/]"
-    )
+    lines = [
+        f"{escape(one.plan.cell)}: {outcome(one.verdict.outcome)}{after}  {MET[one.met]}",
+        f"  [dim]{escape(one.verdict.reason)}[/]",
+        *(f"  [yellow]confounder[/] [dim]{escape(each)}[/]" for each in one.confounders),
+    ]
+    return "\n".join(lines)
 
 
 def played(one: Played) -> str:
@@ -53,6 +55,7 @@ def cell_json(one: Cell) -> dict[str, Any]:
         "folder": str(one.folder),
         "expect": one.plan.labels.expect,
         "met": one.met,
+        "confounders": list(one.confounders),
         "verdict": one.verdict.model_dump(mode="json"),
     }
 
@@ -74,6 +77,8 @@ def summary(table: Summary) -> RenderableType:
                 escape(row.expect or "\N{EM DASH}"),
             )
         parts += ["", f"[bold]{escape(place)}[/]", drawn]
+    for kernel in dict.fromkeys(row.kernel for row in table.rows if row.confounders):
+        parts.append(f"[yellow]{escape(kernel)} has confounders, named above and in its report.[/]")
     if table.rows:
         parts.append(f"[dim]In brackets: the interval at {CONFIDENCE * 100:.0f} %, after Wilson.[/]")
     return Group(*parts, f"Controls: {escape(table.statement)}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -124,11 +123,7 @@ def _link(folder: Path, cell: Cell) -> str | None:
 
 def surroundings(folder: Path) -> dict[str, Any]:
     """`environment.json` with every part that a report shows; what is not there is empty."""
-    try:
-        found = json.loads((folder / store.ENVIRONMENT).read_bytes())
-    except (OSError, ValueError):
-        found = {}
-    known = found if isinstance(found, dict) else {}
+    known = store.read_environment(folder)
     parts: dict[str, Any] = {name: str(known.get(name) or "") for name in TEXTS}
     parts |= {name: value if isinstance(value := known.get(name), dict) else {} for name in TABLES}
     kernels = parts["kernels"].items()
