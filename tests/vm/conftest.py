@@ -12,7 +12,6 @@ import pytest
 from testbed.campaign import play as campaign
 from testbed.campaign.play import Played
 from testbed.cli import inputs
-from testbed.clock import NS, now_ns
 from testbed.model import Plan
 from testbed.run.observe import Listener, View
 
@@ -21,12 +20,11 @@ WEDGING, RECOVERING = "vanilla-2007", "complete-rx"
 
 @dataclass(frozen=True)
 class Cells:
-    """Both cells, what the display was shown of them, and how long playing them took, builds apart."""
+    """Both cells, and what the display was shown of them."""
 
     wedging: Played
     recovering: Played
     shown: dict[str, list[str]]
-    took_s: float
 
     def __iter__(self) -> Iterator[Played]:
         return iter((self.wedging, self.recovering))
@@ -53,13 +51,10 @@ def cells(tmp_path_factory: pytest.TempPathFactory) -> Cells:
 
         yield listen
 
-    begin_ns = now_ns()
-    played = list(campaign.play(plans, into, build, display))
-    took_s = (now_ns() - begin_ns) / NS
-    wedging, recovering = played
+    wedging, recovering = campaign.play(plans, into, build, display)
     assert isinstance(wedging, Played), wedging
     assert isinstance(recovering, Played), recovering
-    return Cells(wedging, recovering, shown, took_s)
+    return Cells(wedging, recovering, shown)
 
 
 def copy_of(folder: Path, to: Path) -> Path:
