@@ -270,6 +270,19 @@ def test_a_sampler_that_stopped_before_the_fault_vouches_for_nothing() -> None:
     assert verdict(RECOVERED.but(tweak=stopped)).outcome == "inconclusive"
 
 
+@pytest.mark.parametrize(("size", "outcome"), [(1200, "recovered"), (52, "inconclusive")])
+def test_without_the_sampler_what_was_sent_again_vouches_but_bare_probes_do_not(
+    size: int, outcome: str
+) -> None:
+    def tweak(t: float, values: Values) -> None:
+        if t >= -1:
+            values["A/blocksampler"] |= {"samples": 220, "in_flight_0": 4}
+        values["wire/swap.requests"]["offered_bytes"] = values["wire/swap.requests"]["offered_packets"] * size
+
+    found = verdict(RECOVERED.but(tweak=tweak))
+    assert found.outcome == outcome
+
+
 def test_a_sampler_that_stopped_after_the_cut_still_vouches_for_what_was_in_flight() -> None:
     def stopped(t: float, values: Values) -> None:
         if 6 < t < 28:

@@ -7,6 +7,9 @@ from collections.abc import Callable
 from testbed.judge.case import Case
 from testbed.judge.values import Precondition
 
+LEAST_BYTES = 80
+"""IP and TCP headers with timestamps are 52 bytes: smaller packets are acknowledgements and probes."""
+
 
 def atomic_floor(min_pages: int) -> int:
     """Free pages at which GFP_ATOMIC allocations fail: min less a half, less a quarter of the rest.
@@ -32,16 +35,31 @@ def _in_flight(case: Case) -> Precondition:
     # What was in flight after the cut stays so up to the heal, even if the sampler has stopped since.
     since_ns = case.applied_ns if case.applied_ns is not None else case.before_ns - case.still_ns
     if seen_ns is None or seen_ns < since_ns:
-        return Precondition(
-            name="in-flight",
-            met=False,
-            statement="The sampler of requests in flight had stopped before the fault.",
-            numbers={"in_flight": value},
-        )
+        return _sent_again(case, value)
     words = f"{value} swap requests were in flight" if value > 0 else "No request was in flight"
     return Precondition(
         name="in-flight", met=value > 0, statement=f"{words} at the heal.", numbers={"in_flight": value}
     )
+
+
+def _sent_again(case: Case, value: int) -> Precondition:
+    """Without the sampler, by the wire: TCP sends again only what is outstanding, and the host counts it."""
+    grown = [
+        case.growth(f"wire/swap.requests.offered_{what}", case.applied_ns, case.before_ns)
+        if case.applied_ns is not None
+        else None
+        for what in ("packets", "bytes")
+    ]
+    packets, carried = (number or 0 for number in grown)
+    met = packets > 0 and carried >= packets * LEAST_BYTES
+    words = "The sampler of requests in flight had stopped before the fault"
+    words += (
+        f", but the host saw {packets} packets of requests sent again with nobody there to answer."
+        if met
+        else "."
+    )
+    numbers: dict[str, float] = {"in_flight": value, "sent_again": packets, "bytes": carried}
+    return Precondition(name="in-flight", met=met, statement=words, numbers=numbers)
 
 
 def _still(case: Case) -> Precondition:
