@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -99,6 +101,25 @@ def test_a_cell_that_was_judged_while_it_ran_is_not_finished(play: Play, tmp_pat
     assert campaign.judge_folder(tmp_path / campaign.folder_name(PLAN)).outcome == "inconclusive"
     (done,) = play(fill)
     assert isinstance(done, Played) and done.fresh
+
+
+def test_two_controllers_play_a_cell_once(play: Play, tmp_path: Path) -> None:
+    began, go_on = threading.Event(), threading.Event()
+
+    def slowly(folder: Path) -> None:
+        began.set()
+        assert go_on.wait(5)
+        fill(folder)
+
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(play, slowly)
+        assert began.wait(5)
+        second = pool.submit(lambda: list(campaign.play((PLAN,), tmp_path, lambda _plan: INPUTS, display)))
+        go_on.set()
+        (one,), (other,) = first.result(), second.result()
+    assert isinstance(one, Played) and one.fresh
+    assert isinstance(other, Played) and not other.fresh
+    assert names(tmp_path) == [""]
 
 
 def test_our_own_failure_is_tried_once_more(play: Play, tmp_path: Path) -> None:

@@ -7,11 +7,13 @@ make one table, and a changed kernel never inherits an old verdict.
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import json
 import logging
+import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,16 +63,46 @@ def play(
     """Yields each cell's outcome as soon as there is one; an error of one cell does not end the rest."""
     for plan in plans:
         folder = into / folder_name(plan)
-        done = _finished(folder)
-        if done is not None:
-            yield Played(folder, plan, done, fresh=False)
-            continue
-        try:
-            inputs = build(plan)
-            _run(plan, inputs, folder, display, keep)
-            yield Played(folder, plan, judge_folder(folder), fresh=True)
-        except TestbedError as error:
-            yield error
+        with _alone(folder):
+            outcome = _one(plan, folder, build, display, keep)
+        yield outcome
+
+
+def _one(
+    plan: Plan, folder: Path, build: Builder, display: Display, keep: run_stage.Keeper | None
+) -> Played | TestbedError:
+    done = _finished(folder)
+    if done is not None:
+        return Played(folder, plan, done, fresh=False)
+    try:
+        _run(plan, build(plan), folder, display, keep)
+        return Played(folder, plan, judge_folder(folder), fresh=True)
+    except TestbedError as error:
+        return error
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """One controller at a time for a cell: a second one waits, and then finds it finished."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    path = folder.parent / f".{folder.name}.lock"
+    while True:
+        with path.open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not _is_at(path, lock.fileno()):
+                continue  # whom we waited for has removed the file that we hold
+            try:
+                yield
+            finally:
+                path.unlink(missing_ok=True)
+            return
+
+
+def _is_at(path: Path, fd: int) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(fd))
+    except FileNotFoundError:
+        return False
 
 
 def judge_folder(folder: Path) -> Verdict:

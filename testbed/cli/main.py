@@ -303,5 +303,7 @@ for command in (host.doctor, host.gc, export, lab.up, lab.ssh, lab.console, lab.
 
 def main() -> None:
     """Entry point. SIGTERM is treated as Ctrl-C: heal, save, tear down."""
-    signal.signal(signal.SIGTERM, lambda _number, _frame: signal.raise_signal(signal.SIGINT))
+    # Set for SIGINT too: a shell starts what runs in the background with it ignored.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     app()
