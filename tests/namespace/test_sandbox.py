@@ -143,20 +143,34 @@ def test_all_of_this_as_an_ordinary_user(tmp_path_factory: pytest.TempPathFactor
     home.mkdir()
     os.chown(home, 65534, 65534)
     become = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"]
-    usable = [*become, "-c", "import os, sys; sys.exit(not os.access(sys.executable, os.X_OK))"]
-    readable = [
-        name
-        for name in (sys.executable, "/usr/bin/python3")
-        if proc.run([*usable[:-2], name, *usable[-2:]], timeout_s=10, check=False).status == 0
-    ]
-    if not readable:
-        pytest.skip("no Python that an ordinary user may run: install python3")
     paths_of_ours = ":".join([str(ROOT), *(entry for entry in sys.path if "site-packages" in entry)])
     environment = {"HOME": str(home), "PYTHONPATH": paths_of_ours, "PYTHONDONTWRITEBYTECODE": "1"}
     environment |= dict.fromkeys(
         ("XDG_RUNTIME_DIR", "XDG_CACHE_HOME", "TESTBED_RUNTIME", "TESTBED_CACHE"), ""
     )
-    tests = ["-p", "no:cacheprovider", "-q", f"--basetemp={home}/tmp", str(Path(__file__).parent)]
+    readable = [
+        name
+        for name in (sys.executable, "/usr/bin/python3")
+        if proc.run(
+            [*become, name, "-c", "import pytest, testbed.machines.sandbox"],
+            timeout_s=30,
+            check=False,
+            env=environment,
+        ).status
+        == 0
+    ]
+    if not readable:
+        home.rmdir()
+        pytest.skip(f"an ordinary user may not read {ROOT} or run its Python: clone where others may read")
+    tests = [
+        "-m",
+        "namespace",
+        "-p",
+        "no:cacheprovider",
+        "-q",
+        f"--basetemp={home}/tmp",
+        str(Path(__file__).parent),
+    ]
     try:
         proc.run([*become, readable[0], "-m", "pytest", *tests], timeout_s=300, cwd=ROOT, env=environment)
     finally:
