@@ -83,7 +83,9 @@ def control_variants(wish: Wish) -> tuple[str, ...]:
     return planning.read_playbook(find_file(wish.playbook, PLAYBOOKS)).controls
 
 
-def idle_plan(topology: str, kernel: str, nic: str | None, accelerator: str, image: Path | None) -> Plan:
+def idle_plan(
+    topology: str, kernel: str, nic: str | None, accelerator: str, image: Path | None = None
+) -> Plan:
     """A lab to play with."""
     loaded = load_toml(find_file(topology, TOPOLOGIES), Topology)
     digest = build_image(image, quiet=True).digest

@@ -94,9 +94,15 @@ class Controller:
         return os.waitstatus_to_exitcode(status)
 
     def gone_after_s(self) -> float:
-        """Waits until no process of the lab is left; how long that took."""
+        """Waits until no process of the lab is left; how long that took.
+
+        A process that has ended keeps its user namespace until somebody has reaped it.
+        """
         begin_ns = now_ns()
-        poll(lambda: not processes_naming(str(self.runtime)), Deadline.after(GONE_S, "end of the lab"))
+        poll(
+            lambda: not processes_naming(str(self.runtime)) and not namespaces_in_use(set(self.held)),
+            Deadline.after(GONE_S, "end of the lab"),
+        )
         return (now_ns() - begin_ns) / NS
 
     def collect(self) -> str:
