@@ -202,3 +202,8 @@ class Plan(Value):
 
     def machine(self, name: str) -> PlannedMachine:
         return next(machine for machine in self.machines if machine.name == name)
+
+    def management_address(self, machine: PlannedMachine) -> str:
+        """Where a machine's SSH is: its address on the link that control traffic uses."""
+        management = {link.name for link in self.links if link.management}
+        return next(nic.address for nic in machine.nics if nic.link in management)

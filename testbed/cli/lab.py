@@ -107,7 +107,7 @@ def ssh(
     """
     attached = _attach(lab)
     plan = store.read_plan(attached.folder)
-    address = _management_address(plan, _machine(plan, machine))
+    address = plan.management_address(_machine(plan, machine))
     known = attached.folder / "known_hosts"
     known.write_text(f"{machine} {(attached.folder / 'host').read_text().strip()}\n")
     dial = f"{sys.executable} -P -m testbed.machines.dial {attached.folder / BROKER_SOCKET} {address} 22"
@@ -232,11 +232,6 @@ def _machine(plan: Plan, name: str) -> PlannedMachine:
     if name not in names:
         raise UsageError(f"no machine '{name}' in this lab", hint=nearest(name, names))
     return plan.machine(name)
-
-
-def _management_address(plan: Plan, machine: PlannedMachine) -> str:
-    management = {link.name for link in plan.links if link.management}
-    return next(nic.address for nic in machine.nics if nic.link in management)
 
 
 def _send_sysrq(uri: str, machine: str, key: str, file: Console) -> None:

@@ -219,9 +219,8 @@ class Lab:
         return page.state(0) == State.READY
 
     def _log_in(self, stack: ExitStack) -> None:
-        management = {link.name for link in self.plan.links if link.management}
         for machine in self.plan.machines:
-            address = next(nic.address for nic in machine.nics if nic.link in management)
+            address = self.plan.management_address(machine)
             guest = Guest(machine.name, lambda address=address: self.broker.connect(address, PORT), self.keys)  # type: ignore[misc]
             stack.callback(guest.close)
             self.guests[machine.name] = guest
