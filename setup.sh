@@ -29,7 +29,9 @@ if [ -n "$missing" ] || ! apt-cache policy busybox-static | grep -q 'Candidate: 
 fi
 
 if ! cmp -s requirements.lock .venv/installed.lock; then
-    python3 -m venv .venv
+    # Debian's own interpreter, by path: python3-venv and python3-dev belong to it, and another one that
+    # comes first in PATH may lie where an ordinary user can not run it.
+    /usr/bin/python3 -m venv --clear .venv
     .venv/bin/pip install -q --disable-pip-version-check -r requirements.lock
     .venv/bin/pip install -q --disable-pip-version-check --no-deps -e .
     cp requirements.lock .venv/installed.lock

@@ -152,7 +152,8 @@ def test_all_of_this_as_an_ordinary_user(tmp_path_factory: pytest.TempPathFactor
         name
         for name in (sys.executable, "/usr/bin/python3")
         if proc.run(
-            [*become, name, "-c", "import pytest, testbed.machines.sandbox"],
+            # What it runs itself it must reach by its own rights: setpriv still has root's as it execs.
+            [*become, "/usr/bin/env", name, "-c", "import pytest, testbed.machines.sandbox"],
             timeout_s=30,
             check=False,
             env=environment,
