@@ -11,12 +11,16 @@ SCHEMA = 1
 Outcome = Literal[
     "recovered",
     "slow",
+    "starved",
+    "deadlocked",
     "stalled",
     "livelocked",
     "oom-killed",
     "io-error",
     "crashed",
     "corrupt",
+    "server-down",
+    "network-down",
     "inconclusive",
 ]
 """What a verdict can come to: see docs/verdicts.md."""

@@ -14,6 +14,14 @@ MEANS: dict[Outcome, tuple[str, str]] = {
         " all memory in time.",
         "It is no deadlock: something still moves.",
     ),
+    "starved": (
+        "No lasting progress was made, and what would end that hangs on a chance, which is named.",
+        "It is no deadlock: the chance may come, at once or after hours.",
+    ),
+    "deadlocked": (
+        "Those that wait for memory wait for each other: the cycle was seen twice, edge by edge.",
+        "It does not say that every run of this kernel ends so: see the proportion over repeats.",
+    ),
     "stalled": (
         "No lasting progress was made for as long as the cell was watched.",
         "It is no proof of a deadlock: the kernel might have come back later.",
@@ -37,6 +45,14 @@ MEANS: dict[Outcome, tuple[str, str]] = {
     "corrupt": (
         "Memory came back other than it was written.",
         "It says nothing about time: nothing outweighs wrong data.",
+    ),
+    "server-down": (
+        "The swap server did not serve any more, neither the machine under test nor anybody else.",
+        "It says nothing about the kernel under test.",
+    ),
+    "network-down": (
+        "After the heal no packet came through between the machine under test and its swap server.",
+        "It says nothing about the kernel under test.",
     ),
     "inconclusive": (
         "The evidence does not carry a verdict.",
