@@ -35,6 +35,7 @@ def judging(
         faults=tuple(event.name for event in events if event.do == "apply"),
         progress=tuple(dict.fromkeys(progress)),
         in_flight=rules.in_flight or f"{name}/{transport.in_flight_series}",
+        devices=transport.block_devices,
         free_pages=(f"{name}/memory.free_pages", f"{name}/blocksampler.free_pages"),
         heals=course.heals,
         requires=requires,
