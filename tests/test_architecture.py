@@ -14,7 +14,8 @@ ROOT = Path(__file__).parent.parent / "testbed"
 # From the ground up; a module may import its own layer's package and whatever stands before it.
 LAYERS = (
     ("errors", "units", "clock", "proc", "paths", "plugins"),
-    ("model", "history", "store"),
+    ("model", "snapshot", "history", "store"),
+    ("waitfor", "introspection"),
     ("load", "configuration"),
     ("kernels", "images", "machines"),
     ("witnesses",),
@@ -34,12 +35,13 @@ OWNERS = {
     "fabric": {"machines/guest.py"},
     "paramiko": {"machines/guest.py"},
     "subprocess": {"proc.py"},
+    "drgn": {"introspection/"},
     "typer": {"cli/"},
     "rich": {"cli/"},
 }
 
 # The judge is pure: it may read nothing but the evidence that it is handed.
-JUDGE_MAY_NOT = {"run", "machines", "kernels", "images", "transports", "loads", "faults", "plan", "witnesses"}
+JUDGE_MAY_NOT = {"run", "machines", "kernels", "images", "transports", "loads", "faults", "plan", "witnesses", "introspection"}
 
 
 def modules() -> list[Path]:

@@ -14,10 +14,10 @@ from pydantic import ValidationError
 from testbed import proc
 from testbed.errors import TestbedFault
 from testbed.snapshot import Snapshot
+from testbed.store import MAX_SNAPSHOT_BYTES
 
 READING_S = 120.0
 """A snapshot takes some seconds on a busy host."""
-MAX_SNAPSHOT_BYTES = 8 << 20
 
 
 def look(dump: Path, vmlinux: Path, *, number: int, taken_ns: int, paused_ms: int) -> Snapshot:
@@ -27,7 +27,7 @@ def look(dump: Path, vmlinux: Path, *, number: int, taken_ns: int, paused_ms: in
     where nothing can be read at all.
     """
     argv = [sys.executable, "-P", "-m", "testbed.introspection.reader", str(dump), str(vmlinux)]
-    done = proc.run(argv, timeout_s=READING_S)
+    done = proc.run(["nice", *argv], timeout_s=READING_S)
     if len(done.stdout) > MAX_SNAPSHOT_BYTES:
         raise TestbedFault("the snapshot is too large to be one", where=str(dump))
     try:

@@ -19,13 +19,13 @@ MAX_CPU_S = 90
 
 
 def main(dump: str, vmlinux: str) -> None:
-    """Prints the snapshot of `dump`; `taken_ns` and the like are filled in by who took it."""
+    """Writes the snapshot of `dump`; `taken_ns` and the like are filled in by who took it."""
     resource.setrlimit(resource.RLIMIT_AS, (MAX_ADDRESS_SPACE_BYTES, MAX_ADDRESS_SPACE_BYTES))
     resource.setrlimit(resource.RLIMIT_CPU, (MAX_CPU_S, MAX_CPU_S))
     prog = drgn.Program()
     prog.set_core_dump(dump)
     prog.load_debug_info([vmlinux])
-    print(snapshot(Reading(prog)).model_dump_json())
+    sys.stdout.write(snapshot(Reading(prog)).model_dump_json())
 
 
 def snapshot(reading: Reading) -> Snapshot:

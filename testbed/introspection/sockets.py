@@ -32,18 +32,28 @@ def read_sockets(reading: Reading, tasks: tuple[Task, ...], wanted: frozenset[in
             holders.setdefault(address, []).append(task.pid)
         if task.waits is not None and task.waits.kind == "socket":
             readers.setdefault(task.waits.address, []).append(task.pid)
+    accepting = _accepting(reading, holders)
     found = []
     for protocol, sock in _all(reading):
         one = reading.get(f"a socket of {protocol}", None, _socket, reading, protocol, sock, jiffies, hz)
         if one is not None and (
             one.receive_packets or one.memalloc or one.unacknowledged_bytes or one.address in wanted
         ):
-            update = {
-                "readers": tuple(readers.get(one.address, ())),
-                "holders": tuple(holders.get(one.address, ())),
-            }
+            own = holders.get(one.address) or accepting.get(one.local.rpartition(":")[2], [])
+            update = {"readers": tuple(readers.get(one.address, ())), "holders": tuple(own)}
             found.append(one.model_copy(update=update))
     return tuple(found)
+
+
+def _accepting(reading: Reading, holders: dict[int, list[int]]) -> dict[str, list[int]]:
+    """Who has a listening TCP socket open, by its port: connections that were not accepted yet are theirs."""
+    found = {}
+    for address, pids in holders.items():
+        sock = drgn.Object(reading.prog, "struct sock *", value=address)
+        if reading.get("a held socket's state", "", _state, sock) == "LISTEN":
+            port = reading.get("a listener's port", 0, lambda sock: number(sock.__sk_common.skc_num), sock)
+            found[str(port)] = pids
+    return found
 
 
 def read_limits(reading: Reading) -> tuple[Limit, ...]:

@@ -13,6 +13,7 @@ from testbed.judge.console import KernelLine, telling, written_ns
 from testbed.judge.values import ConsoleLine
 from testbed.model import Judging
 from testbed.store import Evidence
+from testbed.waitfor import Examination, examine
 
 
 @dataclass(frozen=True)
@@ -103,6 +104,21 @@ class Case:
             if points:
                 return points[index - 1][0] if index else None
         return to_ns if self.history.value_at(name, to_ns) is not None else None
+
+    @cached_property
+    def examination(self) -> Examination | None:
+        """What the looks into the subject show: the pair that proves most, the latest of such pairs.
+
+        Only looks after the heal count; None without two of them.
+        """
+        looks = [each for each in self.evidence.snapshots if self.heal_ns <= each.taken_ns <= self.end_ns]
+        found = [
+            examine(first, second, self.history, self.rules)
+            for number, second in enumerate(looks)
+            for first in looks[:number]
+        ]
+        rank = ("open", "starved", "deadlocked")
+        return max(found, key=lambda each: (rank.index(each.proves), each.second, each.first), default=None)
 
     @cached_property
     def telling_lines(self) -> tuple[tuple[str, KernelLine, int | None], ...]:

@@ -115,6 +115,16 @@ class Lab:
             ]
         return [*found, self._free_pages(self.plan.judging.subject)]
 
+    @property
+    def subject(self) -> Domain:
+        """The guest that is judged."""
+        return self.domains[self.plan.judging.subject]
+
+    @property
+    def subject_vmlinux(self) -> Path | None:
+        """The debug information of its kernel; a distribution's has none."""
+        return self._kernel(self.plan.machine(self.plan.judging.subject)).vmlinux
+
     def console_tail(self) -> bytes:
         """The end of the subject's console."""
         return self.consoles[self.plan.judging.subject].tail(64 << 10).encode()
