@@ -76,7 +76,7 @@ def test_loads_have_slots_of_their_own_and_say_when_they_start() -> None:
         ("anonymous-2", "A", 4, "early"),
         ("service", "A", 5, "early"),
         ("flood", "B", 3, "timeline"),
-        ("reader", "B", 4, "early"),
+        ("second-client", "B", 4, "early"),
     ]
 
 

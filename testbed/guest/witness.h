@@ -29,7 +29,7 @@ enum witness_kind {
 	KIND_SERVICE = 5,	/* kind: the network service whose consumers need swapped memory */
 	KIND_FLOOD = 6,		/* kind: the sender of packets */
 	KIND_JOB = 7,		/* kind: any command, run once */
-	KIND_READER = 8,	/* kind: a second client of the swap's server */
+	KIND_CLIENT = 10,	/* kind: a second client of the swap's server */
 };
 
 enum witness_state {
@@ -184,10 +184,10 @@ enum job_field {
 	JOB_CPU_MS = 10,			/* ms: user and system time, known at its end */
 };
 
-enum reader_field {
-	READER_READS = 8,			/* count: blocks read */
-	READER_FAILED = 9,			/* count: reads that failed or came short */
-	READER_LAST_MS = 10,			/* ms: what the last read took */
+enum client_field {
+	CLIENT_READS = 8,			/* count: blocks read */
+	CLIENT_FAILED = 9,			/* count: reads that failed or came short */
+	CLIENT_LAST_MS = 10,			/* ms: what the last read took */
 };
 
 #endif

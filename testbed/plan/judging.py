@@ -39,7 +39,7 @@ def judging(
         second_client=tuple(
             f"{load.machine}/{load.name}.reads"
             for load in loads
-            if load.kind == "reader" and load.machine != name
+            if load.kind == "client" and load.machine != name
         ),
         free_pages=(f"{name}/memory.free_pages", f"{name}/blocksampler.free_pages"),
         heals=course.heals,

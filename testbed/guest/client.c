@@ -25,13 +25,13 @@ static void read_block(struct slot slot, int fd, void *buffer, uint64_t count)
 	uint64_t start_ns = clock_ns(CLOCK_MONOTONIC);
 
 	if (pread(fd, buffer, BLOCK_BYTES, offset) == BLOCK_BYTES)
-		slot_add(slot, READER_READS, 1);
+		slot_add(slot, CLIENT_READS, 1);
 	else
-		slot_add(slot, READER_FAILED, 1);
-	slot_store(slot, READER_LAST_MS, (clock_ns(CLOCK_MONOTONIC) - start_ns) / NS_PER_MS);
+		slot_add(slot, CLIENT_FAILED, 1);
+	slot_store(slot, CLIENT_LAST_MS, (clock_ns(CLOCK_MONOTONIC) - start_ns) / NS_PER_MS);
 }
 
-int reader_main(int argc, char **argv)
+int client_main(int argc, char **argv)
 {
 	const struct setting settings[] = {
 		{ "path", SETTING_TEXT, &config.path },
@@ -45,8 +45,8 @@ int reader_main(int argc, char **argv)
 
 	read_settings(argc, argv, settings, ARRAY_LENGTH(settings));
 	if (!config.path || config.bytes < BLOCK_BYTES)
-		usage_error("reader: --path FILE and --bytes of at least %d", BLOCK_BYTES);
-	slot = slot_begin(KIND_READER);
+		usage_error("client: --path FILE and --bytes of at least %d", BLOCK_BYTES);
+	slot = slot_begin(KIND_CLIENT);
 	buffer = take_memory(slot, BLOCK_BYTES);
 	fd = open(config.path, O_RDONLY | O_DIRECT | O_CLOEXEC);
 	if (fd < 0)

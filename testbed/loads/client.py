@@ -13,11 +13,11 @@ from testbed.model import PlannedMachine, Value
 from testbed.transports import LENT_BYTES, LENT_PATH, Ends, Guest, transport_of
 
 
-class Reader(Value):
+class Client(Value):
     """Reads a block of what the transport's server lends besides the swap, every so often, uncached."""
 
-    kind: ClassVar[str] = "reader"
-    page_kind: ClassVar[str] = "reader"
+    kind: ClassVar[str] = "client"
+    page_kind: ClassVar[str] = "client"
     finish: ClassVar[Literal["sweep", "exit"] | None] = None
     progress: ClassVar[tuple[str, ...]] = ("reads",)
 
@@ -34,10 +34,10 @@ class Reader(Value):
 
     def prepare(self, guest: Guest, context: LoadContext) -> None:
         if context.plan.transport is None:
-            raise TestbedFault("a reader needs a transport, whose server lends it something")
+            raise TestbedFault("a client needs a transport, whose server lends it something")
         ends = Ends.of(context.plan, context.cpu_scale)
         transport_of(context.plan.transport).borrow(guest, ends)
 
     def argv(self, slot: int, context: LoadContext) -> list[str]:
         options = {"path": LENT_PATH, "every-ms": round(self.every * 1000), "bytes": LENT_BYTES}
-        return agent("reader", slot, options)
+        return agent("client", slot, options)
