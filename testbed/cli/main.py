@@ -19,6 +19,7 @@ from testbed.cli import host, inputs, lab, show
 from testbed.cli.exits import TABLE, Exit, Told, err, out, print_json, shows_errors
 from testbed.cli.exits import show as show_error
 from testbed.cli.export import export
+from testbed.cli.inspect import inspect
 from testbed.cli.live import live
 from testbed.errors import MissingCapability, TestbedError, UsageError
 from testbed.model import Plan
@@ -297,7 +298,7 @@ def schema(
     print_json(inputs.schema(kind))
 
 
-for command in (host.doctor, host.gc, export, lab.up, lab.ssh, lab.console, lab.status, lab.down):
+for command in (host.doctor, host.gc, export, lab.up, lab.ssh, lab.console, inspect, lab.status, lab.down):
     app.command()(command)
 
 

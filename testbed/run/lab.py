@@ -19,7 +19,7 @@ from testbed.errors import TestbedFault
 from testbed.faults import Fault, FaultTarget, fault_of
 from testbed.images import BuiltImage
 from testbed.kernels import BuiltKernel
-from testbed.machines import accelerator, keys, seed
+from testbed.machines import accelerator, keys, layout, seed
 from testbed.machines.console import Console
 from testbed.machines.domain import WITNESS_BYTES, Disk, GuestSpec, Nic
 from testbed.machines.guest import PORT, Guest
@@ -88,6 +88,10 @@ class Lab:
         (self.sandbox.folder / "host").write_text(self.keys.host_public)
         store.write_json(self.sandbox.folder / store.PLAN, self.plan.model_dump(mode="json"))
         (self.sandbox.folder / "consoles").symlink_to(self.folder.absolute(), target_is_directory=True)
+        for machine in self.plan.machines:
+            vmlinux = self._kernel(machine).vmlinux
+            if vmlinux is not None:
+                layout.vmlinux(self.sandbox.folder, machine.name).symlink_to(vmlinux)
         self.sandbox.keep()
         return self.sandbox.id
 
@@ -192,6 +196,7 @@ class Lab:
             disks=self._disks(machine),
             nics=tuple(Nic(nic.tap, nic.mac, nic.model) for nic in machine.nics),
             witness=f"witness-{machine.name}",
+            monitor=layout.monitor(self.sandbox.folder, machine.name),
         )
 
     def _fill_shared(self, name: str, data: bytes) -> None:

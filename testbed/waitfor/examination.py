@@ -11,6 +11,9 @@ from testbed.waitfor.building import LEAST_ANSWERS, Outside, build, floor_of, re
 from testbed.waitfor.graph import Graph, common, cycle, reachable, stuck
 from testbed.waitfor.words import chain
 
+ALONE = Outside(answers=LEAST_ANSWERS, retransmission_passed=True, accepted=0, samples=1)
+"""For one look: the outside is taken to do its part, so that the picture is that of the inside."""
+
 Proves = Literal["deadlocked", "starved", "open"]
 
 
@@ -74,6 +77,18 @@ def examine(first: Snapshot, second: Snapshot, history: History, rules: Judging)
         first=first.number,
         second=second.number,
     )
+
+
+def wait_for_graph(snapshot: Snapshot) -> Graph:
+    """The graph of one look alone, with nothing known of what the host saw."""
+    return build(snapshot, ALONE)
+
+
+def single_cycle(graph: Graph) -> str:
+    """The sentence of a cycle in one look, empty if there is none: no proof, only a picture."""
+    requests = [node.id for node in graph.nodes if node.kind == "request"]
+    locks = [node.id for node in graph.nodes if node.kind == "lock"]
+    return chain(graph, cycle(graph, stuck(graph), (*requests, *locks)))
 
 
 def seen_between(first: Snapshot, second: Snapshot, history: History, rules: Judging) -> Outside:
