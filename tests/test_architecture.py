@@ -41,7 +41,18 @@ OWNERS = {
 }
 
 # The judge is pure: it may read nothing but the evidence that it is handed.
-JUDGE_MAY_NOT = {"run", "machines", "kernels", "images", "transports", "loads", "faults", "plan", "witnesses", "introspection"}
+JUDGE_MAY_NOT = {
+    "run",
+    "machines",
+    "kernels",
+    "images",
+    "transports",
+    "loads",
+    "faults",
+    "plan",
+    "witnesses",
+    "introspection",
+}
 
 
 def modules() -> list[Path]:

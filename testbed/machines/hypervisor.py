@@ -216,7 +216,7 @@ class Domain:
         """A dump of its memory, ELF. The guest stands still meanwhile.
 
         Not one of the compressed formats: QEMU compresses while the guest stands, which takes ten times
-        as long (docs/decisions/0009).
+        as long (docs/decisions/0010).
         """
         with _ours(f"dump '{self.name}'"):
             self._domain.coreDumpWithFormat(

@@ -15,7 +15,7 @@ from testbed.campaign.expectation import Cell, Met
 from testbed.campaign.summary import summarise
 from testbed.judge.case import Case, case_of
 from testbed.judge.values import Verdict, read_verdict
-from testbed.reports import plot
+from testbed.reports import graph, plot
 from testbed.reports.excerpt import excerpt
 from testbed.reports.words import MEANS
 from testbed.units import show_bytes, show_seconds
@@ -90,6 +90,9 @@ def render_cell(folder: Path) -> str:
             plot_text=_plot_text(case, verdict),
             console=excerpt(case, case.subject),
             other_consoles=[excerpt(case, machine, MOST_OTHER_LINES) for machine in others],
+            waits=verdict.examination,
+            waits_drawn=graph.draw(verdict.examination) if verdict.examination else None,
+            waits_edges=graph.relevant(verdict.examination.graph) if verdict.examination else (),
             environment=surroundings(folder),
             folder=folder.name,
         )

@@ -29,7 +29,8 @@ class Examination(Value):
     """What a pair of snapshots shows.
 
     `sentence` names the cycle, the chances or what is waited for, made of this pair's own edges.
-    `cycle` are node ids of `graph`, in order; `graph` is what both looks have in common. `lock_cycle`
+    `cycle` are node ids of `graph`, in order; `graph` is what both looks have in common, as far as the
+    requests hang on it. `lock_cycle`
     is one of tasks and locks alone: no matter of memory, and no part of the proof.
     """
 
@@ -59,6 +60,7 @@ def examine(first: Snapshot, second: Snapshot, history: History, rules: Judging)
     ends = [graph.by_id[name] for name in sorted(reachable(graph, targets))]
     chances = tuple(_told(graph, node.id) for node in ends if node.ends == "chance")
     awaited = tuple(_told(graph, node.id) for node in ends if node.ends == "sure" and node.id not in hangs)
+    lock_cycle = _lock_cycle(graph)
     proves: Proves = "open"
     if all(condition.met for condition in conditions):
         if all_stuck and found:
@@ -72,8 +74,8 @@ def examine(first: Snapshot, second: Snapshot, history: History, rules: Judging)
         cycle=found if proves == "deadlocked" else cycle(graph, hangs, targets),
         chances=chances,
         awaited=awaited,
-        lock_cycle=_lock_cycle(graph),
-        graph=graph,
+        lock_cycle=lock_cycle,
+        graph=_within(graph, reachable(graph, (*targets, *lock_cycle))),
         first=first.number,
         second=second.number,
     )
@@ -175,6 +177,13 @@ def _conditions(outside: Outside, targets: list[str], progress_ns: tuple[int, ..
             met=passed is True,
             statement=f"The time of the next retransmission, as the first look found it, {words}.",
         ),
+    )
+
+
+def _within(graph: Graph, names: frozenset[str]) -> Graph:
+    return Graph(
+        nodes=tuple(node for node in graph.nodes if node.id in names),
+        edges=tuple(edge for edge in graph.edges if edge.source in names and edge.target in names),
     )
 
 
