@@ -13,6 +13,7 @@ import typer
 
 from testbed import kernels, store
 from testbed.campaign import play as campaign
+from testbed.campaign.again import look_again
 from testbed.campaign.expectation import Cell
 from testbed.campaign.summary import Summary, summarise
 from testbed.cli import host, inputs, lab, show
@@ -254,13 +255,21 @@ def _exit_code(summary: Summary, cells: list[Cell], faults: int) -> Exit:
 
 @app.command()
 @shows_errors
-def judge(folder: Folder, as_json: AsJson = False) -> None:
+def judge(
+    folder: Folder,
+    again: Annotated[
+        bool, typer.Option("--look-again", help="Read the kept memory dumps anew first, with today's reader.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
     """Judge saved results again, with the detectors of today. Needs no guest.
 
     Example: testbed judge results/flood-short
     """
     cells = []
     for one in inputs.cell_folders(folder):
+        if again:
+            look_again(one)
         verdict = campaign.judge_folder(one)
         cells.append(Cell(one, store.read_plan(one), verdict))
     if as_json:
