@@ -6,12 +6,14 @@ import gc
 import os
 import shutil
 from collections.abc import Callable, Generator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from testbed import proc
-from testbed.errors import TestbedError
+from testbed.errors import MissingCapability, TestbedError
+from testbed.images import programs
 
 ROOT = Path(__file__).parent.parent
 
@@ -52,6 +54,10 @@ def pytest_configure() -> None:
     gc.set_threshold(50_000)
 
 
+def pytest_unconfigure() -> None:
+    gc.freeze()  # else the interpreter's last acts walk half a second through all that was imported
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """A run of an ordinary user's is itself what root's run starts as one: there is nothing to skip."""
     if os.getuid() == 0:
@@ -81,3 +87,27 @@ def pytest_runtest_makereport(
         report.outcome = "failed"
         report.longrepr = f"CI must run {item.nodeid}: {why.removeprefix('Skipped: ')}"
     return report
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compiling(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Future[None] | None:
+    """The guests' agent in the making, if a test wants it: gcc takes a second, meanwhile others run."""
+    if not any("agent" in getattr(item, "fixturenames", ()) for item in request.session.items):
+        return None
+    pool = ThreadPoolExecutor(1)
+    try:
+        return pool.submit(programs.compile_agent, tmp_path_factory.getbasetemp() / "agent")
+    finally:
+        pool.shutdown(wait=False)  # its thread ends with this deed
+
+
+@pytest.fixture(scope="session")
+def agent(compiling: Future[None], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The guests' agent, compiled once for all tests."""
+    try:
+        compiling.result()
+    except MissingCapability as error:
+        pytest.skip(f"{error}: run 'make setup'")
+    return tmp_path_factory.getbasetemp() / "agent"
