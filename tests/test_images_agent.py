@@ -243,14 +243,16 @@ def test_the_service_reads_what_the_flood_sends(guest: Guest) -> None:
 
 
 def test_the_flood_keeps_its_rate(guest: Guest) -> None:
-    port = free_port(socket.SOCK_DGRAM)
+    port, rate, for_s = free_port(socket.SOCK_DGRAM), 200, 0.25
     guest.start("service", 3, "--port", str(port), "--sockets", "1")
-    guest.start("flood", 4, "--to", "127.0.0.1", "--port", str(port), "--ports", "1", "--rate", "100")
+    guest.start("flood", 4, "--to", "127.0.0.1", "--port", str(port), "--ports", "1", "--rate", str(rate))
+    begin = time.monotonic()
     guest.page.control(4, Control.RUN)
-    time.sleep(0.5)
+    time.sleep(for_s)
     guest.page.control(4, Control.STOP)
     guest.until(lambda: guest.page.state(4) is State.READY, "the flood's pause")
-    assert 20 <= guest.page.read(4, "flood")["packets_sent"] <= 70
+    took_s = time.monotonic() - begin
+    assert 0.4 * rate * for_s <= guest.page.read(4, "flood")["packets_sent"] <= 1.4 * rate * took_s
 
 
 def test_a_job_tells_its_exit_status(guest: Guest, tmp_path: Path) -> None:
