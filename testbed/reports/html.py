@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -33,7 +34,9 @@ MET_WORDS: dict[Met, str] = {
 }
 
 
+@cache
 def _environment() -> Environment:
+    """One for all pages of a campaign: a template is compiled once."""
     made = Environment(
         loader=PackageLoader("testbed.reports"),
         autoescape=True,

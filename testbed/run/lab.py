@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from testbed import store
 from testbed.clock import Deadline, poll
@@ -22,7 +22,6 @@ from testbed.kernels import BuiltKernel
 from testbed.machines import accelerator, keys, layout, seed
 from testbed.machines.console import Console
 from testbed.machines.domain import WITNESS_BYTES, Disk, GuestSpec, Nic
-from testbed.machines.guest import PORT, Guest
 from testbed.machines.hypervisor import Domain, Hypervisor
 from testbed.machines.sandbox import Sandbox
 from testbed.model import Plan, PlannedMachine
@@ -32,6 +31,9 @@ from testbed.witnesses.host import ConsoleSize, DiskTraffic, DomainState, VcpuTi
 from testbed.witnesses.memory import FREE_PAGES_SYMBOL, FreePages, GuestMemory, symbol_address
 from testbed.witnesses.page import State, WitnessPage
 from testbed.witnesses.slots import SlotWitness
+
+if TYPE_CHECKING:
+    from testbed.machines.guest import Guest
 
 READY_S = 40.0
 SSH_S = 30.0
@@ -234,6 +236,9 @@ class Lab:
         return page.state(0) == State.READY
 
     def _log_in(self, stack: ExitStack) -> None:
+        # fabric and paramiko take a tenth of a second to import, which no command without a lab should.
+        from testbed.machines.guest import PORT, Guest
+
         for machine in self.plan.machines:
             address = self.plan.management_address(machine)
             guest = Guest(machine.name, lambda address=address: self.broker.connect(address, PORT), self.keys)  # type: ignore[misc]
