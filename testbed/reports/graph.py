@@ -11,12 +11,13 @@ from markupsafe import Markup
 
 from testbed import proc
 from testbed.errors import TestbedError
-from testbed.waitfor import Edge, Examination, Graph
+from testbed.waitfor import Edge, Examination, Graph, Node
 
 DRAW_S = 20.0
 MOST_EDGES = 120
 CYCLE, PLAIN, SOFT = "#b3261e", "#3c4043", "#80868b"
 SHAPES = {"task": "box", "request": "box", "memory": "ellipse", "reclaim": "ellipse", "end": "plaintext"}
+ROUNDS = 4
 LINE = 26
 """Letters a line in a node."""
 
@@ -34,6 +35,7 @@ def draw(found: Examination) -> Markup | None:
 
 
 def _dot(found: Examination) -> str:
+    found = found.model_copy(update={"graph": condensed(found.graph, frozenset(found.cycle))})
     on_cycle = set(zip(found.cycle, (*found.cycle[1:], *found.cycle[:1]), strict=True))
     lines = [
         "digraph waits {",
@@ -48,6 +50,34 @@ def _dot(found: Examination) -> str:
         lines.append(f"{_quoted(node.id)} [label={words}, shape={shape}, color={_quoted(color)}]")
     lines += [_edge(edge, (edge.source, edge.target) in on_cycle) for edge in found.graph.edges[:MOST_EDGES]]
     return "\n".join([*lines, "}"])
+
+
+def condensed(graph: Graph, apart: frozenset[str]) -> Graph:
+    """The same with alike nodes drawn as one: of one kind, waiting for the same; those in `apart` stay."""
+    for _ in range(ROUNDS):
+        waits = graph.successors()
+        groups: dict[tuple[object, ...], list[Node]] = {}
+        for node in graph.nodes:
+            own = node.id if node.id in apart else ""
+            groups.setdefault((own, node.kind, node.ends, waits[node.id]), []).append(node)
+        into = {node.id: alike[0].id for alike in groups.values() for node in alike}
+        nodes = tuple(_one_of(alike) for alike in groups.values())
+        edges = {(into[e.source], into[e.target]): e for e in graph.edges}
+        moved = tuple(
+            edge.model_copy(update={"source": source, "target": target})
+            for (source, target), edge in edges.items()
+        )
+        if len(nodes) == len(graph.nodes):
+            return graph
+        graph = Graph(nodes=nodes, edges=moved)
+    return graph
+
+
+def _one_of(alike: list[Node]) -> Node:
+    if len(alike) == 1:
+        return alike[0]
+    words = f"{alike[0].words} and {len(alike) - 1} more {alike[0].kind}s alike"
+    return alike[0].model_copy(update={"words": words[:300]})
 
 
 def _edge(edge: Edge, marked: bool) -> str:

@@ -165,7 +165,7 @@ def _socket(builder: Builder, sock: Socket) -> str:
             builder.edge(
                 source,
                 _buffers(builder, nic.name),
-                "needs for any reply a receive buffer of",
+                "needs for any reply a receive buffer of the NIC",
                 "inferred",
                 f"{outside.answers} frames of this connection were offered to the NIC",
             )
@@ -195,7 +195,9 @@ def _queue_read(builder: Builder, source: str, sock: Socket) -> None:
 
 def _buffers(builder: Builder, name: str) -> str:
     nic = next(nic for nic in builder.snapshot.nics if nic.name == name)
-    source = builder.node("buffers", name, f"the receive ring of {name}", needs="any")
+    source = builder.node(
+        "buffers", name, f"{name}, whose receive ring has {nic.usable} of {nic.ring} usable", needs="any"
+    )
     if any(edge.source == source for edge in builder._edges):
         return source
     outside = builder.outside
@@ -216,7 +218,7 @@ def _buffers(builder: Builder, name: str) -> str:
     builder.edge(
         source,
         _memory(builder),
-        "is empty, and to be filled needs",
+        "to fill it needs",
         "observed" if nic.usable == 0 else "inferred",
         state + refused,
     )
@@ -230,9 +232,9 @@ def floor_of(zone: Zone) -> int:
 
 
 def _memory(builder: Builder) -> str:
-    source = builder.node(
-        "memory", "atomic", "free memory above the floor of atomic allocations", needs="any"
-    )
+    told = " and ".join(f"{z.free} free, floor {floor_of(z)}" for z in builder.snapshot.zones)
+    words = f"memory above the floor of atomic allocations ({told})"
+    source = builder.node("memory", "atomic", words, needs="any")
     if any(edge.source == source for edge in builder._edges):
         return source
     _free_now(builder, source)
