@@ -16,6 +16,7 @@ from drgn.helpers.linux.block import (
     request_queue_busy_iter,
 )
 from drgn.helpers.linux.mm import compound_head
+from drgn.helpers.linux.sbitmap import sbitmap_for_each_set
 from drgn.helpers.linux.timekeeping import ktime_get_coarse_ns
 
 from testbed.introspection.reading import Reading, number
@@ -30,11 +31,29 @@ def read_requests(reading: Reading, pids: dict[int, int]) -> tuple[Request, ...]
     """Every busy request of every disk. `pids` by the address of their task."""
     found = []
     for name, disk in _disks(reading):
-        for request in reading.each(f"requests of {name}", request_queue_busy_iter, disk.queue, "driver"):
+        for request in reading.each(f"requests of {name}", _busy, disk.queue):
             one = reading.get(f"a request of {name}", None, _request, reading, name, request, pids)
             if one is not None:
                 found.append(one)
     return tuple(found)
+
+
+def _busy(queue: Any) -> Iterator[Any]:
+    """Every request that has a tag, given to its driver or not.
+
+    Without a scheduler the tag is the driver's own; drgn's helper then looks at those only that the
+    driver has been given (`tags->rqs`, block/blk-mq.c `blk_mq_get_driver_tag`), and a request that waits
+    behind a driver that blocks is not among them.
+    """
+    if queue.elevator or not queue.tag_set:
+        yield from request_queue_busy_iter(queue)
+        return
+    for number_of_queue in range(number(queue.tag_set.nr_hw_queues)):
+        tags = queue.tag_set.tags[number_of_queue]
+        for tag in sbitmap_for_each_set(tags.bitmap_tags.sb.address_of_()):
+            request = tags.static_rqs[tag]
+            if request.q == queue:
+                yield request
 
 
 def queues(reading: Reading) -> dict[int, str]:

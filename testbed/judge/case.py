@@ -13,7 +13,7 @@ from testbed.judge.console import KernelLine, telling, written_ns
 from testbed.judge.values import ConsoleLine
 from testbed.model import Judging
 from testbed.store import Evidence
-from testbed.waitfor import Examination, examine
+from testbed.waitfor import Examination, examine, strength
 
 
 @dataclass(frozen=True)
@@ -117,8 +117,7 @@ class Case:
             for number, second in enumerate(looks)
             for first in looks[:number]
         ]
-        rank = ("open", "starved", "deadlocked")
-        return max(found, key=lambda each: (rank.index(each.proves), each.second, each.first), default=None)
+        return max(found, key=strength, default=None)
 
     @cached_property
     def telling_lines(self) -> tuple[tuple[str, KernelLine, int | None], ...]:

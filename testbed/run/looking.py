@@ -18,7 +18,7 @@ from testbed.errors import TestbedError
 from testbed.history import Writer
 from testbed.model import Judging
 from testbed.snapshot import Snapshot
-from testbed.waitfor import Examination, examine, next_retransmission_ns
+from testbed.waitfor import Examination, examine, next_retransmission_ns, strength
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ FIRST_S = 3.0
 MARGIN_S = 1.0
 """After the retransmission's time: for the answer to come, and for the clocks to differ a little."""
 AGAIN_S = 20.0
-"""Between two looks at the least, where the first pair proved nothing."""
+"""Between two looks where no retransmission is to come."""
 MOST_LOOKS = 8
 COMPRESS_S = 120.0
 
@@ -112,21 +112,22 @@ class Looker:
     def _examine(self) -> None:
         self.events.flush()
         seen = history.read(self.folder / store.HISTORY)
-        for first in self.snapshots[:-1]:
-            self.last = examine(first, self.snapshots[-1], seen, self.rules)
-            if self.last.proves == "deadlocked":
-                break
-        assert self.last is not None
-        found = self.last
+        latest = self.snapshots[-1]
+        pairs = [examine(first, latest, seen, self.rules) for first in self.snapshots[:-1]]
+        found = self.last = max(pairs, key=strength)
         self.events.event(
             "examined", first=found.first, second=found.second, proves=found.proves, why=found.sentence[:2000]
         )
 
     def _next_look_ns(self, snapshot: Snapshot) -> int:
-        """After the next retransmission, so that a pair of looks tells back-off from a deadlock."""
-        least_s = MARGIN_S if len(self.snapshots) == 1 else AGAIN_S * len(self.snapshots)
-        due_ns = next_retransmission_ns(snapshot, frozenset(self.rules.devices)) or 0
-        return max(now_ns() + round(least_s * NS), due_ns + round(MARGIN_S * NS))
+        """After the next retransmission, so that a pair of looks tells back-off from a deadlock.
+
+        The timer doubles each time, and so do the spans between looks.
+        """
+        due_ns = next_retransmission_ns(snapshot, frozenset(self.rules.devices))
+        if due_ns is None:
+            return now_ns() + round(AGAIN_S * NS)
+        return max(now_ns(), due_ns) + round(MARGIN_S * NS)
 
     def _give_up(self, error: TestbedError) -> None:
         log.warning("no look into the guest: %s", error)

@@ -11,6 +11,7 @@ from testbed.waitfor.examination import (
     examine,
     next_retransmission_ns,
     single_cycle,
+    strength,
     wait_for_graph,
 )
 from testbed.waitfor.graph import Edge, Graph, Node
@@ -25,5 +26,6 @@ __all__ = [
     "floor_of",
     "next_retransmission_ns",
     "single_cycle",
+    "strength",
     "wait_for_graph",
 ]

@@ -81,6 +81,11 @@ def examine(first: Snapshot, second: Snapshot, history: History, rules: Judging)
     )
 
 
+def strength(found: Examination) -> tuple[int, int, int]:
+    """For the choice among pairs: what proves most, then the latest."""
+    return ("open", "starved", "deadlocked").index(found.proves), found.second, found.first
+
+
 def wait_for_graph(snapshot: Snapshot) -> Graph:
     """The graph of one look alone, with nothing known of what the host saw."""
     return build(snapshot, ALONE)
