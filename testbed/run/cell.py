@@ -15,6 +15,7 @@ from testbed.images import BuiltImage
 from testbed.kernels import BuiltKernel
 from testbed.model import Plan
 from testbed.run import environment, provision
+from testbed.run.endings import Ending
 from testbed.run.lab import Lab
 from testbed.run.observe import Listener, Observer
 from testbed.run.timeline import Timeline
@@ -113,9 +114,8 @@ def _play(
     observer = Observer(writer, lab.witnesses(), listener)
     observer.enter("attaching the transport")
     provision.attach(plan, lab, writer)
-    timeline = Timeline(
-        plan, lab.pages, lab.faults, lab.target, observer, writer, lab.cpu_scale, lab.console_tail
-    )
+    ending = Ending(lab.subject_console().new)
+    timeline = Timeline(plan, lab.pages, lab.faults, lab.target, observer, writer, lab.cpu_scale, ending)
     # Pushed after the lab, so that faults go first; ours is the last word even when the lab is broken.
     stack.callback(timeline.revert_all)
     timeline.play()

@@ -14,7 +14,7 @@ from testbed.errors import TestbedFault
 from testbed.faults import Fault, FaultTarget
 from testbed.history import Writer
 from testbed.model import Plan, PlannedEvent, PlannedLoad
-from testbed.run.endings import ended_for_good
+from testbed.run.endings import Ending
 from testbed.run.observe import Observer
 from testbed.witnesses.page import Control, WitnessPage
 
@@ -53,7 +53,7 @@ class Timeline:
     observer: Observer
     history: Writer
     cpu_scale: float = 1.0
-    consoles: Callable[[], bytes] = lambda: b""
+    ending: Ending = field(default_factory=lambda: Ending(lambda: b""))
     _in_force: list[str] = field(default_factory=list)
 
     def play(self) -> None:
@@ -166,10 +166,10 @@ class Timeline:
         self.observer.enter("does progress resume?")
         end_ns = begin_ns + round(judging.bound_s * NS)
         before = self._progress()
-        if not self.observer.until(end_ns, lambda: self._over() or self._progress() != before):
+        if not self.observer.until(end_ns, lambda: self.ending.came() or self._progress() != before):
             self.history.event("judging.end", why="bound")
             return
-        if self._over():
+        if self.ending.came():
             # What ended it may print a little more; it is evidence.
             self.observer.until(now_ns() + NS)
             self.history.event("judging.end", why="console")
@@ -179,7 +179,7 @@ class Timeline:
             self.history.event("judging.end", why="bound")
             return
         self.observer.enter("measuring the rate")
-        self.observer.until(now_ns() + round(judging.rate_window_s * NS), self._over)
+        self.observer.until(now_ns() + round(judging.rate_window_s * NS), self.ending.came)
         self._finish()
         self.history.event("judging.end", why="finished")
 
@@ -187,7 +187,7 @@ class Timeline:
         """Whether progress is still seen after a while: a single completed request is no recovery."""
         self.observer.until(now_ns() + round(RESUMED_MOVES_S * NS))
         before = self._progress()
-        return self.observer.until(end_ns, lambda: self._over() or self._progress() != before)
+        return self.observer.until(end_ns, lambda: self.ending.came() or self._progress() != before)
 
     def _finish(self) -> None:
         """Asks for the proof at the end; gives up when nothing has moved for the bound, or at its own."""
@@ -211,11 +211,8 @@ class Timeline:
 
         still = _Stillness(signs, judging.bound_s)
         end_ns = now_ns() + round(judging.finish_s * self.cpu_scale * NS)
-        self.observer.until(end_ns, lambda: done() or self._over() or still())
+        self.observer.until(end_ns, lambda: done() or self.ending.came() or still())
         self.history.event("sweep.done" if done() else "sweep.late")
-
-    def _over(self) -> bool:
-        return ended_for_good(self.consoles())
 
     # --- the witness page
 
