@@ -5,9 +5,10 @@ from __future__ import annotations
 import gc
 import os
 import shutil
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -33,6 +34,8 @@ def _namespaces() -> str | None:
         proc.run(["unshare", "-U", "-r", "-n", "-m", "-p", "-f", "true"], timeout_s=10)
     except TestbedError as error:
         return f"no user namespaces ({error}): set user.max_user_namespaces, or run as root"
+    if not os.access("/dev/net/tun", os.R_OK | os.W_OK):
+        return "no use of /dev/net/tun: modprobe tun; chmod 0666 /dev/net/tun"
     return None
 
 
@@ -111,3 +114,16 @@ def agent(compiling: Future[None], tmp_path_factory: pytest.TempPathFactory) -> 
     except MissingCapability as error:
         pytest.skip(f"{error}: run 'make setup'")
     return tmp_path_factory.getbasetemp() / "agent"
+
+
+@pytest.fixture
+def short_folder() -> Iterator[Path]:
+    """A folder whose path leaves room for sockets' names, and which another user can have: pytest's do not.
+
+    It is named by our process, so that the next run removes what a killed one left.
+    """
+    for left in Path("/tmp").glob("tb-*-*"):
+        if not Path("/proc", left.name.split("-")[1]).exists():
+            shutil.rmtree(left, ignore_errors=True)
+    with TemporaryDirectory(prefix=f"tb-{os.getpid()}-", dir="/tmp", ignore_cleanup_errors=True) as name:
+        yield Path(name)

@@ -37,20 +37,17 @@ QEMU_SAYS = "qemu-system-x86_64: error: failed to set MSR 0x10a"
 
 
 @pytest.fixture(autouse=True)
-def runtime(
-    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
-) -> Path:
+def runtime(tmp_path: Path, short_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Nothing of this host: no cache, no lab; image and kernels only have digests."""
-    folder = tmp_path_factory.mktemp("r")  # short, for the sockets in it
     monkeypatch.setattr(typer.testing, "_get_command", command_of)
-    monkeypatch.setenv("TESTBED_RUNTIME", str(folder))
+    monkeypatch.setenv("TESTBED_RUNTIME", str(short_folder))
     monkeypatch.setenv("TESTBED_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("COLUMNS", "80")
     built = BuiltKernel(DIGEST, tmp_path, "6.1", (), None, None)
     monkeypatch.setattr(inputs.images, "build", lambda _own=None: BuiltImage(DIGEST, tmp_path, tmp_path))
     monkeypatch.setattr(inputs.kernels, "digest", lambda spec: DIGEST)
     monkeypatch.setattr(inputs.kernels, "build", lambda spec, **_: built)
-    return folder
+    return short_folder
 
 
 def testbed(*words: str) -> Result:

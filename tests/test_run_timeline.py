@@ -16,6 +16,7 @@ from testbed.clock import NS, now_ns
 from testbed.errors import TestbedFault
 from testbed.faults import Fault, FaultTarget
 from testbed.model import Plan, PlannedEvent
+from testbed.run.endings import LINE_BYTES, Ending
 from testbed.run.observe import Observer, View
 from testbed.run.timeline import Timeline
 from testbed.witnesses import Readings
@@ -125,7 +126,7 @@ class Stage:
     guest: Guest = field(default_factory=Guest)
     log: list[str] = field(default_factory=list)
     faults: dict[str, FakeFault] = field(default_factory=dict)
-    consoles: Callable[[], bytes] = lambda: b""
+    console: Callable[[], bytes] = lambda: b""
     seen: list[View] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -140,7 +141,7 @@ class Stage:
             NOTHING,
             self.observer,
             self.writer,
-            consoles=lambda: self.consoles(),
+            ending=Ending(lambda: self.console()),
         )
 
     def fault(self, name: str, **how: Any) -> FakeFault:
@@ -275,7 +276,8 @@ def test_one_more_request_is_no_recovery(stage: Stage) -> None:
 
 def test_a_panic_ends_the_wait(stage: Stage) -> None:
     stage.guest.works = lambda: not stage.log
-    stage.consoles = lambda: b"[   12.345678] Kernel panic - not syncing: Fatal exception\r\n"
+    said = iter((b"login: \r\n[   12.345678] Kernel pa", b"nic - not syncing: Fatal exception\r\n"))
+    stage.console = lambda: next(said, b"")
     far = stage.plan.judging.model_copy(update={"bound_s": 600.0})
     stage.timeline.plan = stage.plan.model_copy(update={"judging": far})
     stage.timeline.play()
@@ -285,6 +287,28 @@ def test_a_panic_ends_the_wait(stage: Stage) -> None:
     assert begin and end
     # It is heard at the first beat, and may print a little more for a second.
     assert (end.t_ns - begin.t_ns) / NS == pytest.approx(1, abs=0.3)
+
+
+@pytest.mark.parametrize(
+    ("console", "over"),
+    [
+        (b"[    3.000000] Out of memory: Killed process 71 (agent)\r\n", True),
+        (b"[ 1234.567890] ---[ end Kernel panic - not syncing: x ]---\r\n", True),
+        (b"[ 1234.567890][    T1] Kernel panic - not syncing: x", True),
+        (b"login: [   12.345678] Kernel panic - not syncing: x\r\n", False),
+        (b"Kernel panic - not syncing: x\r\n", False),
+        (b"x" * 2 * LINE_BYTES + b"[   12.345678] Kernel panic - not syncing: x\r\n", False),
+        (b"[   12.345678] " + b"x" * 2 * LINE_BYTES + b"Kernel panic - not syncing: x\r\n", False),
+        (b"[   12.345678]\r\nKernel panic - not syncing: x\r\n", False),
+    ],
+)
+@pytest.mark.parametrize("step", [1, 7, LINE_BYTES, LINE_BYTES + 1, 1000])
+def test_a_line_ends_the_wait_in_however_many_pieces_it_comes(console: bytes, over: bool, step: int) -> None:
+    console = b"[    0.000000] Linux version 6.1\r\n" + console
+    pieces = iter([console[at : at + step] for at in range(0, len(console), step)])
+    ending = Ending(lambda: next(pieces, b""))
+    assert any(ending.came() for _ in range(len(console) + 1)) is over
+    assert ending.came() is over
 
 
 def test_a_late_sweep_is_said_to_be_late(stage: Stage) -> None:

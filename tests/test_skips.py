@@ -1,4 +1,4 @@
-"""What skips: with its remedy on a user's machine, as a failure in CI; and what an ordinary user's run leaves out."""
+"""Skips: with their remedy for a user, as failures in CI; and what an ordinary user's run leaves out."""
 
 from __future__ import annotations
 

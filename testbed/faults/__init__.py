@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Protocol
 from testbed import plugins
 from testbed.errors import UsageError, nearest
 from testbed.machines.wire import Count, Flow
-from testbed.model import PlannedFault
+from testbed.model import PlannedFault, Value
 
 
 class FaultNetwork(Protocol):
@@ -69,6 +69,10 @@ class FaultTarget:
             raise UsageError(f"no machine '{machine}'", hint=nearest(machine, self.domains))
         return self.domains[machine]
 
+    def queue(self, machine: str, link: str) -> str:
+        """The discipline, as tc names it, of the queue that leads to a machine."""
+        return self.network.queues().get(self.tap(machine, link), "")
+
     def named_flows(self, name: str) -> tuple[Flow, ...]:
         """The flow of that name, or all whose names begin with it and a dot. Raises UsageError."""
         found = tuple(
@@ -117,6 +121,23 @@ class Fault(Protocol):
     def in_force(self, target: FaultTarget) -> bool: ...
 
     def revert(self, target: FaultTarget) -> None: ...
+
+
+class OnMachine(Value):
+    """What faults of one machine have in common; a fault need not be one.
+
+    They cut no counted flow: packets get through, in part or late, or are lost in the machine,
+    which is behind the counters.
+    """
+
+    machine: str
+
+    @property
+    def machines(self) -> tuple[str, ...]:
+        return (self.machine,)
+
+    def cuts(self, target: FaultTarget) -> tuple[str, ...]:
+        return ()
 
 
 def fault_class(kind: str, *, where: str = "") -> type[Any]:

@@ -4,24 +4,15 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from testbed.faults import FaultTarget
-from testbed.model import Value
+from testbed.faults import FaultTarget, OnMachine
 
 
-class Carrier(Value):
+class Carrier(OnMachine):
     """`machine = "C"`: its cable on `link` is pulled."""
 
     kind: ClassVar[str] = "carrier"
 
-    machine: str
     link: str = "data"
-
-    @property
-    def machines(self) -> tuple[str, ...]:
-        return (self.machine,)
-
-    def cuts(self, target: FaultTarget) -> tuple[str, ...]:
-        return ()
 
     def apply(self, target: FaultTarget) -> None:
         target.domain(self.machine).set_link(target.tap(self.machine, self.link), False)

@@ -4,23 +4,13 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from testbed.faults import FaultTarget
-from testbed.model import Value
+from testbed.faults import FaultTarget, OnMachine
 
 
-class Freeze(Value):
+class Freeze(OnMachine):
     """`machine = "C"`: stopped by its hypervisor."""
 
     kind: ClassVar[str] = "freeze"
-
-    machine: str
-
-    @property
-    def machines(self) -> tuple[str, ...]:
-        return (self.machine,)
-
-    def cuts(self, target: FaultTarget) -> tuple[str, ...]:
-        return ()
 
     def apply(self, target: FaultTarget) -> None:
         target.domain(self.machine).pause()

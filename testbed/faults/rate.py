@@ -6,32 +6,23 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from testbed.faults import FaultTarget
+from testbed.faults import FaultTarget, OnMachine
 from testbed.load import Bps
-from testbed.model import Value
 
 
-class Rate(Value):
+class Rate(OnMachine):
     """`machine = "A"`, `rate = "10Mbit/s"`: what A receives on `link`. Stored in bit/s."""
 
     kind: ClassVar[str] = "rate"
 
-    machine: str
     rate: Bps = Field(gt=0)
     link: str = "data"
-
-    @property
-    def machines(self) -> tuple[str, ...]:
-        return (self.machine,)
-
-    def cuts(self, target: FaultTarget) -> tuple[str, ...]:
-        return ()
 
     def apply(self, target: FaultTarget) -> None:
         target.network.limit_rate(target.tap(self.machine, self.link), self.rate)
 
     def in_force(self, target: FaultTarget) -> bool:
-        return target.network.queues().get(target.tap(self.machine, self.link)) == "tbf"
+        return target.queue(self.machine, self.link) == "tbf"
 
     def revert(self, target: FaultTarget) -> None:
         target.network.limit_rate(target.tap(self.machine, self.link), 0)

@@ -15,6 +15,7 @@ from testbed.images import BuiltImage
 from testbed.kernels import BuiltKernel
 from testbed.model import Plan
 from testbed.run import environment, provision
+from testbed.run.endings import Ending
 from testbed.run.lab import Lab
 from testbed.run.looking import Looker
 from testbed.run.observe import Listener, Observer
@@ -116,8 +117,9 @@ def _play(
     provision.attach(plan, lab, writer)
     looker = Looker(lab.subject, lab.subject_vmlinux, folder, plan.judging, writer)
     stack.callback(lambda: looker.close(keep=timeline.wedged))
+    ending = Ending(lab.subject_console().new)
     timeline = Timeline(
-        plan, lab.pages, lab.faults, lab.target, observer, writer, lab.cpu_scale, lab.console_tail, looker
+        plan, lab.pages, lab.faults, lab.target, observer, writer, lab.cpu_scale, ending, looker
     )
     # Pushed after the lab, so that faults go first; ours is the last word even when the lab is broken.
     stack.callback(timeline.revert_all)

@@ -131,9 +131,9 @@ class Lab:
         """The debug information of its kernel; a distribution's has none."""
         return self._kernel(self.plan.machine(self.plan.judging.subject)).vmlinux
 
-    def console_tail(self) -> bytes:
-        """The end of the subject's console."""
-        return self.consoles[self.plan.judging.subject].tail(64 << 10).encode()
+    def subject_console(self) -> Console:
+        """The subject's console, to be read from its beginning."""
+        return Console(self.consoles[self.plan.judging.subject].path)
 
     def _slots(self, machine: str) -> dict[str, tuple[int, str]]:
         own = {"machine": (0, "machine"), "blocksampler": (1, "blocksampler"), "vmsampler": (2, "vmsampler")}

@@ -14,7 +14,7 @@ from testbed.errors import TestbedFault
 from testbed.faults import Fault, FaultTarget
 from testbed.history import Writer
 from testbed.model import Plan, PlannedEvent, PlannedLoad
-from testbed.run.endings import ended_for_good
+from testbed.run.endings import Ending
 from testbed.run.looking import Looker
 from testbed.run.observe import Observer
 from testbed.witnesses.page import Control, WitnessPage
@@ -54,7 +54,7 @@ class Timeline:
     observer: Observer
     history: Writer
     cpu_scale: float = 1.0
-    consoles: Callable[[], bytes] = lambda: b""
+    ending: Ending = field(default_factory=lambda: Ending(lambda: b""))
     looker: Looker | None = None
     wedged: bool = False
     _in_force: list[str] = field(default_factory=list)
@@ -179,7 +179,7 @@ class Timeline:
             return
         self.history.event("progress.resumed")
         self.observer.enter("measuring the rate")
-        self.observer.until(now_ns() + round(judging.rate_window_s * NS), self._over)
+        self.observer.until(now_ns() + round(judging.rate_window_s * NS), self.ending.came)
         self._finish()
         self.history.event("judging.end", why="finished")
 
@@ -192,7 +192,7 @@ class Timeline:
             if why != "moved":
                 return why
             if self._moves_on(end_ns):
-                return "console" if self._over() else "resumed"
+                return "console" if self.ending.came() else "resumed"
 
     def _await_progress(self, end_ns: int, before: tuple[int, ...]) -> str:
         """`moved`, or why there is nothing to wait for any more; looks into the guest meanwhile."""
@@ -203,15 +203,15 @@ class Timeline:
         def looked() -> bool:
             return self.looker is not None and self.looker.step()
 
-        self.observer.until(end_ns, lambda: self._over() or moved() or looked())
-        if not (moved() or self._over()) and self.looker is not None and self.looker.proved:
+        self.observer.until(end_ns, lambda: self.ending.came() or moved() or looked())
+        if not (moved() or self.ending.came()) and self.looker is not None and self.looker.proved:
             self.history.event("proved")
             self.observer.enter("a deadlock is proved; watching on")
             watched_ns = now_ns() + round(self.plan.judging.watch_s * NS)
-            self.observer.until(watched_ns, lambda: self._over() or moved())
-            if not (moved() or self._over()):
+            self.observer.until(watched_ns, lambda: self.ending.came() or moved())
+            if not (moved() or self.ending.came()):
                 return "proof"
-        if self._over():
+        if self.ending.came():
             return "console"
         return "moved" if moved() else "bound"
 
@@ -221,7 +221,7 @@ class Timeline:
         before = self._progress()
         patience_ns = now_ns() + round(self.plan.judging.still_s * NS)
         return self.observer.until(
-            min(end_ns, patience_ns), lambda: self._over() or self._progress() != before
+            min(end_ns, patience_ns), lambda: self.ending.came() or self._progress() != before
         )
 
     def _finish(self) -> None:
@@ -246,11 +246,8 @@ class Timeline:
 
         still = _Stillness(signs, judging.bound_s)
         end_ns = now_ns() + round(judging.finish_s * self.cpu_scale * NS)
-        self.observer.until(end_ns, lambda: done() or self._over() or still())
+        self.observer.until(end_ns, lambda: done() or self.ending.came() or still())
         self.history.event("sweep.done" if done() else "sweep.late")
-
-    def _over(self) -> bool:
-        return ended_for_good(self.consoles())
 
     # --- the witness page
 

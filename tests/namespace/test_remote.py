@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -27,37 +25,31 @@ pytestmark = pytest.mark.vm
 
 TAP = "tap0"
 # An ordinary user's session daemon, as on another host: no broker, no lab, only a tap that was made for it.
-# The shell is PID 1 in there, and reaps what libvirt's probes of QEMU leave.
+# The shell is PID 1 in there, and reaps what libvirt's probes of QEMU leave. It reads until the other end of
+# its input is closed, also when we are killed, and takes all along.
 DAEMON = f"""
 ip tuntap add {TAP} mode tap && ip link set {TAP} up || exit 1
 libvirtd --config "$XDG_CONFIG_HOME/libvirt/libvirtd.conf" &
-wait
+cat
 """
 UNSHARE = "unshare -U --map-user=1000 --map-group=1000 --keep-caps -n -m -p -f --mount-proc --kill-child"
 
 
 @pytest.fixture
-def uri() -> Iterator[str]:
+def uri(short_folder: Path) -> Iterator[str]:
     """Where a second daemon listens; it ends with the test, and its guests with it."""
-    with tempfile.TemporaryDirectory(prefix="tb", dir="/tmp") as name:
-        folder = Path(name)
-        layout.make(folder, folder / "capabilities")
-        path = f"{os.environ['PATH']}:/usr/sbin:/sbin"
-        daemon = subprocess.Popen(
-            [*UNSHARE.split(), "sh", "-c", DAEMON],
-            env={**os.environ, **layout.environment(folder), "PATH": path},
-            start_new_session=True,
-        )
-        try:
-            socket = folder / layout.LIBVIRT_SOCKET
-            poll(
-                lambda: socket.exists() or daemon.poll() is not None, Deadline.after(30, "a second libvirtd")
-            )
-            assert daemon.poll() is None
-            yield layout.libvirt_uri(folder)
-        finally:
-            os.kill(daemon.pid, signal.SIGKILL)
-            daemon.wait()
+    layout.make(short_folder, short_folder / "capabilities")
+    path = f"{os.environ['PATH']}:/usr/sbin:/sbin"
+    with subprocess.Popen(
+        [*UNSHARE.split(), "sh", "-c", DAEMON],
+        env={**os.environ, **layout.environment(short_folder), "PATH": path},
+        stdin=subprocess.PIPE,
+        start_new_session=True,
+    ) as daemon:
+        socket = short_folder / layout.LIBVIRT_SOCKET
+        poll(lambda: socket.exists() or daemon.poll() is not None, Deadline.after(30, "a second libvirtd"))
+        assert daemon.poll() is None
+        yield layout.libvirt_uri(short_folder)
 
 
 def guest(console: Path) -> GuestSpec:

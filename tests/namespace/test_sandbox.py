@@ -16,6 +16,7 @@ from testbed.machines import registry
 from testbed.machines.hypervisor import Hypervisor
 from testbed.machines.sandbox import Sandbox
 from tests.namespace.conftest import inside
+from tests.vm.leftovers import processes_naming
 
 pytestmark = pytest.mark.namespace
 
@@ -34,18 +35,6 @@ open(sys.argv[2], "w").write(sandbox.id)
 """
 
 
-def processes_naming(text: str) -> list[int]:
-    found = []
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            words = (entry / "cmdline").read_bytes() + (entry / "environ").read_bytes()
-        except OSError:
-            continue
-        if text.encode() in words:
-            found.append(int(entry.name))
-    return found
-
-
 def test_it_is_ready_soon_and_leaves_nothing() -> None:
     begin = now_ns()
     with Sandbox(shm_bytes=64 << 20) as sandbox:
@@ -57,7 +46,7 @@ def test_it_is_ready_soon_and_leaves_nothing() -> None:
             assert "libvirt" in hypervisor.version
         assert "br-data" not in inside(sandbox, "cat", "/proc/net/dev")
     assert not sandbox.folder.exists()
-    assert processes_naming(sandbox.id) == []
+    assert processes_naming(sandbox.id) == {}
     sandbox.close()
 
 
@@ -111,7 +100,7 @@ def test_gc_ends_what_lives_on_without_its_holder(tmp_path: Path) -> None:
     dead.save(attached.folder)
     assert lab_id in registry.gc()
     assert not attached.folder.exists()
-    assert processes_naming(lab_id) == []
+    assert processes_naming(lab_id) == {}
 
 
 def test_a_kept_lab_outlives_its_maker_and_can_be_ended(tmp_path: Path) -> None:
@@ -135,42 +124,46 @@ def test_gc_removes_half_made_and_foreign_folders() -> None:
     assert not half.exists()
 
 
+# In mounts of its own: the tap device as udev makes it (without udev it is root's alone), the clone and the
+# Python packages within reach, wherever they lie. Then all rights are given up, and it dies with its caller.
+BECOME = """
+set -e
+mount -t tmpfs -o mode=755 tmpfs /dev/net
+mknod -m 666 /dev/net/tun c 10 200
+mount --bind "$1" "$3/clone"
+mount --bind "$2" "$3/packages"
+cd "$3/clone"
+shift 3
+exec setpriv --reuid 65534 --regid 65534 --clear-groups --pdeathsig KILL /usr/bin/env "$@"
+"""
+
+
 @pytest.mark.becomes_ordinary
-def test_all_of_this_as_an_ordinary_user(tmp_path_factory: pytest.TempPathFactory) -> None:
-    home = Path("/tmp") / f"testbed-nobody-{os.getpid()}"
-    home.mkdir()
-    os.chown(home, 65534, 65534)
-    become = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"]
-    paths_of_ours = ":".join([str(ROOT), *(entry for entry in sys.path if "site-packages" in entry)])
-    environment = {"HOME": str(home), "PYTHONPATH": paths_of_ours, "PYTHONDONTWRITEBYTECODE": "1"}
-    environment |= dict.fromkeys(
-        ("XDG_RUNTIME_DIR", "XDG_CACHE_HOME", "TESTBED_RUNTIME", "TESTBED_CACHE"), ""
-    )
-    readable = [
-        name
-        for name in (sys.executable, "/usr/bin/python3")
-        if proc.run(
-            # What it runs itself it must reach by its own rights: setpriv still has root's as it execs.
-            [*become, "/usr/bin/env", name, "-c", "import pytest, testbed.machines.sandbox"],
-            timeout_s=30,
-            check=False,
-            env=environment,
-        ).status
-        == 0
-    ]
-    if not readable:
-        home.rmdir()
-        pytest.skip(f"an ordinary user may not read {ROOT} or run its Python: clone where others may read")
-    tests = [
-        "-m",
-        "namespace",
-        "-p",
-        "no:cacheprovider",
-        "-q",
-        f"--basetemp={home}/tmp",
-        str(Path(__file__).parent),
-    ]
+def test_all_of_this_as_an_ordinary_user(short_folder: Path) -> None:
+    for name in ("clone", "packages"):
+        (short_folder / name).mkdir()
+    os.chown(short_folder, 65534, 65534)
+    packages = Path(pytest.__file__).parent.parent
+    environment = {
+        "HOME": str(short_folder),
+        "PYTHONPATH": f"{short_folder}/clone:{short_folder}/packages",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        **dict.fromkeys(("XDG_RUNTIME_DIR", "XDG_CACHE_HOME", "TESTBED_RUNTIME", "TESTBED_CACHE"), ""),
+    }
+    become = ["unshare", "-m", "sh", "-c", BECOME, "sh", str(ROOT), str(packages), str(short_folder)]
+    python = str(Path(sys.executable).resolve())
+
+    def run(*argv: str, timeout_s: float, check: bool) -> proc.Completed:
+        return proc.run([*become, python, *argv], timeout_s=timeout_s, check=check, env=environment)
+
+    able = run("-c", "import pytest, testbed.machines.sandbox", timeout_s=30, check=False)
+    if able.status != 0:
+        pytest.skip(
+            f"nobody can run {python} on {ROOT} and {packages} ({able.stderr.strip()[-300:]}): "
+            "make them readable for all (umask 022), as a root that may mount"
+        )
+    tests = ["-m", "namespace", "-p", "no:cacheprovider", "-q", f"--basetemp={short_folder}/tmp"]
     try:
-        proc.run([*become, readable[0], "-m", "pytest", *tests], timeout_s=300, cwd=ROOT, env=environment)
+        run("-m", "pytest", *tests, "tests/namespace", timeout_s=300, check=True)
     finally:
-        proc.run(["rm", "-rf", str(home), "/tmp/testbed-65534"], timeout_s=10)
+        proc.run(["rm", "-rf", "/tmp/testbed-65534"], timeout_s=10)

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,12 +27,10 @@ ENDS_WITHIN_S = 10.0
 
 
 @pytest.fixture
-def runtime(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A place for labs that is this test's alone; short, for the sockets in it."""
-    folder = Path(tempfile.mkdtemp(prefix="tb-"))
-    monkeypatch.setenv("TESTBED_RUNTIME", str(folder))
-    yield folder
-    shutil.rmtree(folder, ignore_errors=True)
+def runtime(short_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A place for labs that is this test's alone."""
+    monkeypatch.setenv("TESTBED_RUNTIME", str(short_folder))
+    return short_folder
 
 
 def testbed(*words: str) -> subprocess.CompletedProcess[str]:

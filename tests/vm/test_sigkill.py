@@ -6,7 +6,6 @@ import os
 import random
 import signal
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -125,18 +124,17 @@ class Controller:
 
 
 @pytest.fixture
-def controller(tmp_path: Path) -> Iterator[Controller]:
+def controller(tmp_path: Path, short_folder: Path) -> Iterator[Controller]:
     images.build()
     kernels.build(kernels.resolve(KERNEL))
     kernels.build(kernels.resolve("stock"))
-    with tempfile.TemporaryDirectory(prefix="tb", dir="/tmp") as runtime:
-        made = Controller(Path(runtime), tmp_path)
-        try:
-            yield made
-        finally:
-            made.release()
-            for pid in processes_naming(runtime):
-                os.kill(pid, signal.SIGKILL)
+    made = Controller(short_folder, tmp_path)
+    try:
+        yield made
+    finally:
+        made.release()
+        for pid in processes_naming(str(short_folder)):
+            os.kill(pid, signal.SIGKILL)
 
 
 def kill_at(controller: Controller, moments: list[float]) -> None:
