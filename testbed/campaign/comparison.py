@@ -8,7 +8,7 @@ from itertools import combinations
 
 from testbed.campaign.repeats import AT, Place, Repeats
 from testbed.campaign.statistics import LEVEL, anytime, proportions, recovery
-from testbed.campaign.statistics.proportions import Interval
+from testbed.campaign.statistics.proportions import Interval, Tally
 from testbed.campaign.statistics.recovery import Compared
 
 Families = Mapping[tuple[Place, frozenset[str]], int]
@@ -35,6 +35,10 @@ class Comparison:
     times_adjusted: float | None
     family: int
     always: bool
+
+    @property
+    def tallies(self) -> tuple[Tally, Tally]:
+        return self.first.wedged.tally, self.second.wedged.tally
 
     @property
     def shown(self) -> bool:
@@ -67,7 +71,7 @@ class Comparison:
         """`Fisher p = 0.008`, with Holm's adjustment if there is more than one comparison."""
         if self.always:
             return f"always-valid {_p(self.adjusted)}"
-        if self.family == 1:
+        if self.adjusted == self.p:
             return f"Fisher {_p(self.p)}"
         return f"Fisher {_p(self.p)}, after Holm {_p(self.adjusted)}"
 
@@ -78,7 +82,7 @@ class Comparison:
         if self.times is None or self.times_adjusted is None:
             return told
         by = "log-rank by permutation" if self.times.exact else "log-rank"
-        holm = f", after Holm {_p(self.times_adjusted)}" if self.family > 1 else ""
+        holm = f", after Holm {_p(self.times_adjusted)}" if self.times_adjusted != self.times.p else ""
         return f"{told}; {by} {_p(self.times.p)}{holm}"
 
 
@@ -144,9 +148,12 @@ def _at_the_end(first: Repeats, second: Repeats) -> Comparison:
 
 
 def _after_holm(found: Sequence[Comparison]) -> tuple[Comparison, ...]:
+    """The same, where the number of repeats was fixed with p adjusted for all that could show something."""
     fixed = [one for one in found if not one.always]
-    adjusted = iter(proportions.holm([one.p for one in fixed]))
-    times = iter(proportions.holm([one.times.p for one in fixed if one.times]))
+    least = [proportions.least_fisher(*one.tallies) for one in fixed]
+    adjusted = iter(proportions.holm([one.p for one in fixed], least))
+    timed = [one.times for one in fixed if one.times]
+    times = iter(proportions.holm([one.p for one in timed], [one.least for one in timed]))
     return tuple(
         one
         if one.always
@@ -171,4 +178,6 @@ def _points(share: float) -> str:
 
 
 def _p(value: float) -> str:
-    return "p < 0.001" if value < 0.0005 else f"p = {value:.2g}" if value < 0.1 else f"p = {value:.2f}"
+    if value < 0.001:
+        return "p < 0.001"
+    return f"p = {value:.3f}" if value < 0.1 else f"p = {value:.2f}".removesuffix(".00")

@@ -61,9 +61,10 @@ def read(folder: Path) -> Kept:
     """
     if (folder / store.VERDICT).exists():
         raise UsageError("is a single cell", where=str(folder), hint="name the folder that it lies in")
-    judged = [path.parent for depth in ("*", "*/*") for path in folder.glob(f"{depth}/{store.VERDICT}")]
-    finished = [path for path in judged if ".unfinished-" not in str(path.relative_to(folder))]
+    finished = _judged(folder, "*")
     summaries = [] if finished else sorted(folder.glob("*.json"))
+    if not finished and not summaries:
+        finished = _judged(folder, "*/*")
     if not finished and not summaries:
         raise UsageError(
             "holds no judged cell and no summary",
@@ -80,6 +81,12 @@ def read(folder: Path) -> Kept:
         return _kept([of_cell(cell) for cell in cells], notes)
     told = [_summary(path) for path in summaries]
     return _kept([_of_summary(one) for one in told], [one.until_clear for one in told if one.until_clear])
+
+
+def _judged(folder: Path, below: str) -> list[Path]:
+    """The result folders that have a verdict and came to their end."""
+    paths = [path.parent for path in sorted(folder.glob(f"{below}/{store.VERDICT}"))]
+    return [path for path in paths if ".unfinished-" not in path.name]
 
 
 def _kept(observations: list[Observation], notes: list[Note]) -> Kept:

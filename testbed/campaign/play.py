@@ -35,7 +35,8 @@ ATTEMPTS = 2
 """A fault of the testbed is tried once more: it says nothing of the kernel."""
 
 Builder = Callable[[Plan], run_stage.Inputs]
-Display = Callable[[Plan], AbstractContextManager[Listener]]
+Displayed = AbstractContextManager[Listener]
+Display = Callable[[Plan], Displayed]
 
 
 @dataclass(frozen=True, slots=True)

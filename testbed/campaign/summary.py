@@ -10,8 +10,8 @@ from typing import Literal
 from testbed.campaign.comparison import Comparison, compare
 from testbed.campaign.expectation import Cell
 from testbed.campaign.observation import mixed, of_cell
-from testbed.campaign.repeats import Place, Repeats, repeats_of
-from testbed.campaign.until_clear import Note, families_of
+from testbed.campaign.repeats import Repeats, repeats_of
+from testbed.campaign.until_clear import Note, Stop, families_of
 
 State = Literal["sound", "void", "unchecked"]
 ControlState = Literal["held", "failed", "open"]
@@ -62,7 +62,7 @@ class Summary:
 
     rows: tuple[Row, ...]
     comparisons: tuple[Comparison, ...]
-    stops: tuple[tuple[Place, str], ...]
+    stops: tuple[Stop, ...]
     cautions: tuple[str, ...]
     controls: tuple[Control, ...]
     state: State
@@ -104,12 +104,12 @@ def _row(cells: tuple[Cell, ...], notes: Sequence[Note]) -> Row:
     return Row(repeats, labels.expect, cells, cells[0].is_control)
 
 
-def _stops(rows: Sequence[Repeats], notes: Sequence[Note]) -> tuple[tuple[Place, str], ...]:
+def _stops(rows: Sequence[Repeats], notes: Sequence[Note]) -> tuple[Stop, ...]:
     found = []
     for note in notes:
         covered = [row for row in rows if note.covers(row.observations[0].labels)]
         if covered:
-            found.append((covered[0].place, note.words(covered)))
+            found.append(note.stop(covered))
     return tuple(found)
 
 

@@ -41,6 +41,16 @@ class Look:
     statement: str
 
 
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """How what was played by a rule ended, or how it stands."""
+
+    place: Place
+    kernels: tuple[str, ...]
+    clear: bool
+    statement: str
+
+
 class Rule(Value):
     """Of one kernel: until the interval of its share of wedged cells leaves out one half, or is narrower
     than `width`. Of several: until that of each pair's difference leaves out 0, or lies within `width`
@@ -102,15 +112,16 @@ class Note(Value):
         pairs = list(combinations(self.kernels, 2))
         return {(Place(*self.place), frozenset(pair)): len(pairs) for pair in pairs}
 
-    def words(self, rows: Sequence[Repeats]) -> str:
-        """How it ended: `Stopped when clear, after 5 of at most 20 repeats: the difference ... is shown.`"""
+    def stop(self, rows: Sequence[Repeats]) -> Stop:
+        """`Stopped when clear, after 5 of at most 20 repeats: ...`; by the verdicts of today."""
         played = [len(row.observations) for row in rows]
         repeats = " to ".join(str(number) for number in dict.fromkeys((min(played), max(played))))
         looks = self.rule.looks({row.kernel: row.by_round for row in rows})
         still = [look.statement for look in looks if not look.clear]
         reasons = "; ".join(still or [look.statement for look in looks])
         ended = "Not clear" if still else "Stopped when clear,"
-        return f"{ended} after {repeats} of at most {self.rule.at_most} repeats: {reasons}."
+        statement = f"{ended} after {repeats} of at most {self.rule.at_most} repeats: {reasons}."
+        return Stop(Place(*self.place), self.kernels, not still, statement)
 
 
 def note_of(labels: Sequence[Labels], rule: Rule) -> Note:

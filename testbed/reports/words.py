@@ -1,8 +1,14 @@
-"""Owns the plain words for outcomes: what each one says, and what it does not."""
+"""Owns the plain words for outcomes: what each one says, what it does not, and whether it is good news."""
 
 from __future__ import annotations
 
+from typing import Literal
+
+from testbed.campaign.outcomes import counts, went_on
+from testbed.campaign.statistics.proportions import Tally
 from testbed.model import Outcome
+
+Tone = Literal["good", "open", "bad"]
 
 MEANS: dict[Outcome, tuple[str, str]] = {
     "recovered": (
@@ -59,3 +65,15 @@ MEANS: dict[Outcome, tuple[str, str]] = {
         "It is neither a pass nor a failure of the kernel.",
     ),
 }
+
+
+def tone(outcome: Outcome) -> Tone:
+    """Whether an outcome is good news of a kernel; one that does not count is no news."""
+    if outcome == "recovered":
+        return "good"
+    return "open" if went_on(outcome) or not counts(outcome) else "bad"
+
+
+def wedged_tone(wedged: Tally) -> Tone:
+    """Of a row: one cell that wedged is bad news."""
+    return "bad" if wedged.hits else "good" if wedged.of else "open"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from testbed.campaign.statistics import CONFIDENCE
+from testbed.campaign.statistics import CONFIDENCE, LEVEL
 
 
 class Tally(NamedTuple):
@@ -72,14 +72,27 @@ def fisher(first: Tally, second: Tally) -> float:
     return min(1.0, float(fisher_exact(table).pvalue))
 
 
-def holm(values: Sequence[float]) -> tuple[float, ...]:
-    """p values adjusted after Holm, in the order given. Scand. J. Statist. 6 (1979) 65.
+def least_fisher(first: Tally, second: Tally) -> float:
+    """The least that `fisher` could have been, had as many cells wedged in all."""
+    hits = first.hits + second.hits
+    extremes = {max(0, hits - second.of), min(first.of, hits)}
+    return min(fisher(Tally(own, first.of), Tally(hits - own, second.of)) for own in extremes)
 
-    To call a difference shown where the adjusted p is at most 5 % errs in at most 5 % of all tables,
-    however many comparisons a table has.
+
+def holm(values: Sequence[float], least: Sequence[float], level: float = LEVEL) -> tuple[float, ...]:
+    """p values adjusted after S. Holm, in the order given. Scand. J. Statist. 6 (1979) 65.
+
+    To call a difference shown where the adjusted p is at most `level` errs in at most that share of all
+    tables, however many comparisons a table has. `least` is what each p could have been at least: one
+    that could not have shown anything is no comparison, and 1 (R. E. Tarone, Biometrics 46 (1990) 515).
     """
-    if len(values) < 2:
-        return tuple(values)
+    able = [place for place, value in enumerate(least) if value <= level]
+    adjusted = [1.0] * len(values)
+    if not able:
+        return tuple(adjusted)
     from statsmodels.stats.multitest import multipletests
 
-    return tuple(float(value) for value in multipletests(values, method="holm")[1])
+    found = multipletests([values[place] for place in able], method="holm")[1]
+    for place, value in zip(able, found, strict=True):
+        adjusted[place] = float(value)
+    return tuple(adjusted)
