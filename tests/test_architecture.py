@@ -34,6 +34,9 @@ OWNERS = {
     "fabric": {"machines/guest.py"},
     "paramiko": {"machines/guest.py"},
     "subprocess": {"proc.py"},
+    "scipy": {"campaign/statistics/"},
+    "statsmodels": {"campaign/statistics/"},
+    "lifelines": {"campaign/statistics/"},
     "typer": {"cli/"},
     "rich": {"cli/"},
 }

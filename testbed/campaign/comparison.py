@@ -46,6 +46,21 @@ class Comparison:
         return self.adjusted <= LEVEL
 
     @property
+    def times_shown(self) -> bool:
+        """Whether the times to recover are shown to differ."""
+        return self.times_adjusted is not None and self.times_adjusted <= LEVEL
+
+    @property
+    def finding(self) -> str | None:
+        """What is shown, in a sentence: of the shares, else of the times; None if neither differs."""
+        if self.shown:
+            return self.words
+        if self.times_shown:
+            names = f"{self.first.kernel} and {self.second.kernel}"
+            return f"Times to recover differ between {names}: {self.times_words}"
+        return None
+
+    @property
     def words(self) -> str:
         """`stock wedged less often than x: 0 of 5 against 5 of 5, difference -100 points (...) ...`."""
         first, second = self.first.kernel, self.second.kernel
@@ -60,11 +75,21 @@ class Comparison:
     @property
     def difference_words(self) -> str:
         """`difference -100 points (-100 to -39) at 95 %`."""
-        low, high = map(_points, self.interval)
         at = f"{AT} at every look" if self.always else AT
         if self.always and self.family > 1:
             at += f" for all {self.family} pairs"
-        return f"difference {_points(self.difference)} points ({low} to {high}) {at}"
+        return f"difference {_points(self.difference)} points {self.span} {at}"
+
+    @property
+    def span(self) -> str:
+        """`(-100 to -39)`, in points."""
+        low, high = map(_points, self.interval)
+        return f"({low} to {high})"
+
+    @property
+    def in_points(self) -> str:
+        """`-100 (-100 to -39)`."""
+        return f"{_points(self.difference)} {self.span}"
 
     @property
     def p_words(self) -> str:
@@ -79,11 +104,16 @@ class Comparison:
     def times_words(self) -> str:
         """Both medians with their intervals, and whether the times differ."""
         told = "; ".join(f"{one.kernel} {one.recovery.median_words}" for one in (self.first, self.second))
+        return f"{told}; {self.times_p_words}" if self.times else told
+
+    @property
+    def times_p_words(self) -> str:
+        """`log-rank by permutation p = 0.008`; a dash where there is no test."""
         if self.times is None or self.times_adjusted is None:
-            return told
+            return "\N{EM DASH}"
         by = "log-rank by permutation" if self.times.exact else "log-rank"
         holm = f", after Holm {_p(self.times_adjusted)}" if self.times_adjusted != self.times.p else ""
-        return f"{told}; {by} {_p(self.times.p)}{holm}"
+        return f"{by} {_p(self.times.p)}{holm}"
 
 
 def compare(rows: Iterable[Repeats], families: Families | None = None) -> tuple[Comparison, ...]:

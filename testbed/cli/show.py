@@ -109,10 +109,12 @@ def _statistics(table: Summary) -> list[str]:
         told.append(f"[dim]In brackets: the interval of the share {AT}, after Wilson.[/]")
     if any(row.repeats.wedged.always for row in table.rows):
         told.append(f"[dim]In brackets, where played until clear: {ALWAYS}.[/]")
-    told += [f"{escape(stop.statement)}" for stop in table.stops]
-    shown = [one for one in table.comparisons if one.shown]
-    told += [f"{escape(one.words)}." for one in shown]
-    others = len(table.comparisons) - len(shown)
+    for stop in table.stops:
+        where = f"{stop.place.words}: " if len(table.stops) > 1 else ""
+        told.append(escape(f"{where}{stop.statement}"))
+    findings = [one.finding for one in table.comparisons if one.finding]
+    told += [f"{escape(finding)}." for finding in findings]
+    others = len(table.comparisons) - len(findings)
     if others:
         pairs = "one pair" if others == 1 else f"{others} pairs"
         told.append(f"[dim]No difference is shown between {pairs} of kernels: testbed compare says more.[/]")
@@ -121,7 +123,7 @@ def _statistics(table: Summary) -> list[str]:
 
 def comparison(one: Comparison) -> str:
     """Two lines: the shares, and the times."""
-    colour = "bold" if one.shown else "dim"
+    colour = "bold" if one.shown else "default"
     return f"[{colour}]{escape(one.words)}.[/]\n  [dim]times to recover: {escape(one.times_words)}[/]"
 
 
@@ -131,6 +133,7 @@ def comparison_json(one: Comparison) -> dict[str, Any]:
         "words": one.words,
         "times": one.times_words,
         "shown": one.shown,
+        "times_shown": one.times_shown,
         "difference": one.difference,
         "interval": list(one.interval),
         "p": one.p,

@@ -67,8 +67,10 @@ def _curve(axis: Axes, row: Repeats, number: int, end_s: float) -> None:
         label=f"{row.kernel[:NAME_LENGTH]}: {len(times.seen_s)} of {times.of}",
     )
     if len(times.seen_s) >= LEAST_FOR_INTERVAL:
-        low, high = [*steps.low, steps.low[-1]], [*steps.high, steps.high[-1]]
-        axis.fill_between(at_s, low, high, step="post", color=colour, alpha=0.1, linewidth=0)
+        known = [share < 1 for share in steps.share]  # where all have recovered there is no interval
+        until_s = at_s[: sum(known) + 1]
+        low, high = ([*limit[: sum(known)], limit[sum(known) - 1]] for limit in (steps.low, steps.high))
+        axis.fill_between(until_s, low, high, step="post", color=colour, alpha=0.12, linewidth=0)
     left_s = sorted(set(times.unseen_s))
     shares = [steps.share[bisect_right(steps.at_s, each) - 1] for each in left_s]
     axis.plot(left_s, shares, linestyle="", marker="|", markersize=9, markeredgewidth=1.6, color=colour)
@@ -84,7 +86,7 @@ def _dress(axis: Axes, end_s: float) -> None:
     axis.set_ylim(-0.03, 1.05)
     axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0%}"))
     axis.set_ylabel("recovered by then")
-    axis.set_xlabel("time since the heal (not to scale)")
+    axis.set_xlabel("time since the heal (logarithmic from 1 s)")
     axis.grid(color="#e6e9ed", linewidth=0.7)
     axis.set_axisbelow(True)
     axis.legend(loc="upper left", bbox_to_anchor=(1.005, 1.0), frameon=False, fontsize=9, handlelength=2.6)

@@ -44,7 +44,7 @@ def wilson(tally: Tally, confidence: float = CONFIDENCE) -> Interval:
 
 
 def difference(first: Tally, second: Tally, confidence: float = CONFIDENCE) -> Interval:
-    """Newcomb's hybrid score interval of `first.share - second.share`. Statist. Med. 17 (1998) 873, no. 10.
+    """Newcombe's hybrid score interval of `first.share - second.share`. Statist. Med. 17 (1998) 873, no. 10.
 
     Made of the two Wilson intervals, so that it fits the rows above it. Unlike Agresti and Caffo's it
     never leaves [-1, 1], which at 0 of 5 against 5 of 5, the usual case here, that one does.
