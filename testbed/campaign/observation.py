@@ -45,17 +45,16 @@ def of_cell(cell: Cell) -> Observation:
 
 def mixed(observations: Iterable[Observation]) -> tuple[str, ...]:
     """What differs among cells that a table takes together though it should not: a sentence each."""
-    inputs: dict[str, set[str]] = {}
+    cells = tuple(observations)
     builds: dict[str, set[str]] = {}
-    for one in observations:
-        for name, digest in one.inputs.items():
-            if name not in (KERNEL, OTHERS):  # a prebuilt kernel has its like beside it
-                inputs.setdefault(name, set()).add(digest)
+    for one in cells:
         builds.setdefault(one.labels.kernel, set()).add(one.inputs.get(KERNEL, ""))
+    names = {name for one in cells for name in one.inputs} - {KERNEL, OTHERS}
+    versions = {name: len({one.inputs.get(name, "") for one in cells}) for name in sorted(names)}
     told = [
-        f"Not all cells were asked the same: of '{name}' they had {len(digests)} versions."
-        for name, digests in sorted(inputs.items())
-        if len(digests) > 1
+        f"Not all cells were asked the same: of '{name}' they had {count} versions."
+        for name, count in versions.items()
+        if count > 1
     ]
     return tuple(told) + tuple(
         f"The cells of {kernel} are of {len(digests)} builds of it."

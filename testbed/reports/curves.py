@@ -64,7 +64,7 @@ def _curve(axis: Axes, row: Repeats, number: int, end_s: float) -> None:
         color=colour,
         linestyle=line,
         linewidth=1.9,
-        label=f"{row.kernel[:NAME_LENGTH]}: {len(times.seen_s)} of {times.of}",
+        label=f"{_label(row.kernel)}: {len(times.seen_s)} of {times.of}",
     )
     if len(times.seen_s) >= LEAST_FOR_INTERVAL:
         known = [share < 1 for share in steps.share]  # where all have recovered there is no interval
@@ -74,6 +74,10 @@ def _curve(axis: Axes, row: Repeats, number: int, end_s: float) -> None:
     left_s = sorted(set(times.unseen_s))
     shares = [steps.share[bisect_right(steps.at_s, each) - 1] for each in left_s]
     axis.plot(left_s, shares, linestyle="", marker="|", markersize=9, markeredgewidth=1.6, color=colour)
+
+
+def _label(name: str) -> str:
+    return "".join(char for char in name[:NAME_LENGTH] if char.isprintable())
 
 
 def _dress(axis: Axes, end_s: float) -> None:
