@@ -1,4 +1,4 @@
-"""What holds at every look: the formulas by other ways, and how often they err when one looks all the time."""
+"""What holds at every look: the formulas by other ways, and how often they err if one always looks."""
 
 from __future__ import annotations
 
