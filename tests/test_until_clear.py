@@ -101,6 +101,12 @@ def test_the_table_of_what_ended_at_its_bound_says_so() -> None:
     assert stop.statement == "Not clear after 2 to 3 of at most 3 repeats: a and b may differ or not."
 
 
+def test_a_kernel_that_has_no_cell_yet_is_still_in_question() -> None:
+    (stop,) = summarise([*cells("a", *WENT), *cells("b", *WEDGED)], [note("a", "b", "c")]).stops
+    assert not stop.clear
+    assert "after 0 to 5 of at most 20 repeats: a and c may differ or not; b and c" in stop.statement
+
+
 def test_pairs_are_held_to_the_family_that_the_rule_looked_at() -> None:
     rows = [row("a", *WENT, always=True), row("b", *WEDGED, always=True)]
     (alone,) = compare(rows)

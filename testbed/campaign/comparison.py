@@ -65,7 +65,7 @@ class Comparison:
         """`stock wedged less often than x: 0 of 5 against 5 of 5, difference -100 points (...) ...`."""
         first, second = self.first.kernel, self.second.kernel
         if self.shown:
-            less_or_more = "less" if self.difference < 0 else "more"
+            less_or_more = "less" if sum(self.interval) < 0 else "more"
             told = f"{first} wedged {less_or_more} often than {second}"
         else:
             told = f"no difference shown between {first} and {second}"

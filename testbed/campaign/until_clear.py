@@ -114,9 +114,11 @@ class Note(Value):
 
     def stop(self, rows: Sequence[Repeats]) -> Stop:
         """`Stopped when clear, after 5 of at most 20 repeats: ...`; by the verdicts of today."""
-        played = [len(row.observations) for row in rows]
+        by_kernel = {row.kernel: row for row in rows}
+        played = [len(by_kernel[each].observations) if each in by_kernel else 0 for each in self.kernels]
         repeats = " to ".join(str(number) for number in dict.fromkeys((min(played), max(played))))
-        looks = self.rule.looks({row.kernel: row.by_round for row in rows})
+        seen = {each: by_kernel[each].by_round if each in by_kernel else {} for each in self.kernels}
+        looks = self.rule.looks(seen)
         still = [look.statement for look in looks if not look.clear]
         reasons = "; ".join(still or [look.statement for look in looks])
         ended = "Not clear" if still else "Stopped when clear,"

@@ -89,7 +89,7 @@ def run(
     Example: testbed run flood --kernel stock --kernel vanilla-2007 --repeat 5 --controls
     """
     rule = _rule(until_clear=until_clear, repeat=repeat, at_most=at_most, width=width, keep=keep)
-    chosen = tuple(kernel or ["stock"])
+    chosen = tuple(dict.fromkeys(kernel or ["stock"]))
     wish = inputs.Wish(playbook, chosen, form, nic, transport, tuple(settings or ()), accelerator_wish, image)
     course = Course(
         tuple(inputs.plans(wish, variants=(variant,), repeat=rule.at_most if rule else repeat or 1)),

@@ -61,6 +61,7 @@ def compare(
             {
                 "comparisons": [show.comparison_json(one) for one in found],
                 "cautions": cautions,
+                "confounded": _confounded(rows),
                 "without_a_cell_that_counts": silent,
             }
         )
@@ -117,6 +118,10 @@ def _cells(rows: list[Repeats], place: Place) -> list[Observation]:
     return [one for row in rows if row.place == place for one in row.observations]
 
 
+def _confounded(rows: list[Repeats]) -> list[str]:
+    return sorted({row.kernel for row in rows for one in row.observations if one.confounders})
+
+
 def _print(rows: list[Repeats], found: tuple[Comparison, ...]) -> None:
     for place, group in groupby(rows, key=lambda row: row.place):
         out.print(f"[bold]{escape(place.words)}[/]")
@@ -127,8 +132,7 @@ def _print(rows: list[Repeats], found: tuple[Comparison, ...]) -> None:
         for one in found:
             if one.place == place:
                 out.print(show.comparison(one))
-    confounded = {row.kernel for row in rows for one in row.observations if one.confounders}
-    for kernel in sorted(confounded):
+    for kernel in _confounded(rows):
         out.print(f"[yellow]{escape(kernel)} has confounders: what differs may be their doing.[/]")
     if len(found) > 1:
         out.print(f"[dim]{show.FAMILY}[/]")
