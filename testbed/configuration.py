@@ -169,7 +169,8 @@ class Judge(Value):
 
     `progress` and `in_flight` are series, as in `A/anonymous-1.work_units`; `heals` names the faults
     whose heal is the judging point (else all that are healed); `finish` is the proof at the end: a
-    sweep over every page, or the job's exit; `finish_within` bounds that proof.
+    sweep over every page, or the job's exit; `finish_within` bounds that proof. `watch` is how long to
+    go on watching after a deadlock was proved, to see whether the proof holds.
     """
 
     requires: tuple[Precondition, ...] = ("in-flight", "still", "exhausted")
@@ -181,6 +182,7 @@ class Judge(Value):
     heals: tuple[str, ...] | None = None
     still: Seconds = 5.0
     bound: Seconds = 300.0
+    watch: Seconds = 0.0
     rate_window: Seconds = 5.0
     slow_share: float = Field(default=0.25, ge=0, le=1)
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import bisect
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -108,6 +108,34 @@ class History:
         points = self.series(name)
         index = bisect.bisect_right(points, t_ns, key=lambda point: point[0])
         return points[index - 1][1] if index else None
+
+    def within(self, name: str, from_ns: int, to_ns: int) -> tuple[Point, ...]:
+        """The points of a series after `from_ns`, up to and with `to_ns`."""
+        points = self.series(name)
+        start = bisect.bisect_right(points, from_ns, key=lambda point: point[0])
+        end = bisect.bisect_right(points, to_ns, key=lambda point: point[0])
+        return points[start:end]
+
+    def growth(self, name: str, from_ns: int, to_ns: int) -> int | None:
+        """By how much a counter rose in the span; None if it was not seen by its end."""
+        after = self.value_at(name, to_ns)
+        if after is None:
+            return None
+        before = self.value_at(name, from_ns)
+        if before is None:
+            before = self.series(name)[0][1]
+        return max(0, after - before)
+
+    def rises(self, names: Iterable[str], from_ns: int, to_ns: int) -> tuple[int, ...]:
+        """The times in the span at which any of the counters rose, in order."""
+        times = set()
+        for name in names:
+            last = self.value_at(name, from_ns)
+            for t_ns, value in self.within(name, from_ns, to_ns):
+                if last is not None and value > last:
+                    times.add(t_ns)
+                last = value
+        return tuple(sorted(times))
 
     def events_of(self, what: str) -> Iterator[Event]:
         return (event for event in self.events if event.what == what)

@@ -144,8 +144,11 @@ class Judging(Value):
     Series are named `SOURCE.FIELD`, e.g. `A/anonymous.work_units`. `heals` names the faults
     whose revert is the judging point; without any it is the end of the timeline. `faults` are
     all that the timeline applies: one that is not in the history as in force voids the cell.
+    `devices` are the subject's block devices whose requests are asked about, by their names there.
+    `second_client` are counters of what the server did for another machine.
     `server` is the machine whose contention would also fake slowness. The judging point lies at
-    `begin_at_s` on the timeline: where nothing is healed, where the heal would have been.
+    `begin_at_s` on the timeline: where nothing is healed, where the heal would have been. A proof of a
+    deadlock ends the judging `watch_s` later, before the bound.
     """
 
     subject: str
@@ -153,6 +156,8 @@ class Judging(Value):
     faults: tuple[str, ...] = ()
     progress: tuple[str, ...]
     in_flight: str | None
+    devices: tuple[str, ...] = ()
+    second_client: tuple[str, ...] = ()
     free_pages: tuple[str, ...] = ()
     heals: tuple[str, ...]
     requires: tuple[Literal["in-flight", "still", "exhausted"], ...]
@@ -164,6 +169,7 @@ class Judging(Value):
     slow_share: float = 0.25
     rate_window_s: float = 5.0
     finish_s: float = 120.0
+    watch_s: float = 0.0
 
 
 class Labels(Value):

@@ -16,17 +16,33 @@ from pydantic import ValidationError
 from testbed import history
 from testbed.errors import TestbedFault, UsageError
 from testbed.model import Judging, Plan
+from testbed.snapshot import Snapshot
 
 PLAN = "plan.json"
 HISTORY = "history.jsonl"
 ENVIRONMENT = "environment.json"
 VERDICT = "verdict.json"
 REPORT = "report.html"
+MAX_SNAPSHOTS = 16
+MAX_SNAPSHOT_BYTES = 8 << 20
 MAX_CONSOLE_BYTES = 64 << 20
 
 
 def console_name(machine: str) -> str:
     return f"console-{machine}.log"
+
+
+def snapshot_name(number: int) -> str:
+    return f"snapshot-{number:02d}.json"
+
+
+def dump_name(number: int) -> str:
+    """A memory dump, ELF; compressed, `.gz` follows."""
+    return f"dump-{number:02d}.elf"
+
+
+def write_snapshot(folder: Path, snapshot: Snapshot) -> None:
+    write_atomically(folder / snapshot_name(snapshot.number), snapshot.model_dump_json().encode())
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -93,11 +109,13 @@ def read_environment(folder: Path) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What the judge sees: its rules, the history, the consoles by machine. No labels."""
+    """What the judge sees: its rules, the history, the consoles by machine, snapshots. No labels."""
 
     judging: Judging
     history: history.History
     consoles: dict[str, bytes]
+    snapshots: tuple[Snapshot, ...] = ()
+    damaged_snapshots: int = 0
 
 
 def read_evidence(folder: Path) -> Evidence:
@@ -108,7 +126,21 @@ def read_evidence(folder: Path) -> Evidence:
     for path in sorted(folder.glob("console-*.log")):
         with path.open("rb") as file:
             consoles[path.stem.removeprefix("console-")] = file.read(MAX_CONSOLE_BYTES)
+    snapshots, damaged = _snapshots(folder)
     try:
-        return Evidence(rules, history.read(folder / HISTORY), consoles)
+        return Evidence(rules, history.read(folder / HISTORY), consoles, snapshots, damaged)
     except OSError as error:
         raise UsageError(f"cannot be read: {error.strerror}", where=str(folder / HISTORY)) from error
+
+
+def _snapshots(folder: Path) -> tuple[tuple[Snapshot, ...], int]:
+    """The snapshots in order of time, and how many could not be read: one that is damaged is left out."""
+    found, damaged = [], 0
+    for path in sorted(folder.glob("snapshot-*.json"))[:MAX_SNAPSHOTS]:
+        with path.open("rb") as file:
+            data = file.read(MAX_SNAPSHOT_BYTES)
+        try:
+            found.append(Snapshot.model_validate_json(data))
+        except ValidationError:
+            damaged += 1
+    return tuple(sorted(found, key=lambda snapshot: snapshot.taken_ns)), damaged

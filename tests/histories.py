@@ -6,7 +6,7 @@ import bisect
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +77,7 @@ class Story:
 
     # --- when
 
-    @property
+    @cached_property
     def resumes_s(self) -> float | None:
         if self.cut_s is None:
             return self.judge_s
@@ -85,15 +85,15 @@ class Story:
             return None
         return self.judge_s + self.recover_s
 
-    @property
+    @cached_property
     def sweep_s(self) -> float | None:
         return None if self.resumes_s is None else self.resumes_s + 7.5
 
-    @property
+    @cached_property
     def swept_s(self) -> float | None:
         return None if self.sweep_s is None else self.sweep_s + self.sweep_takes_s
 
-    @property
+    @cached_property
     def end_s(self) -> float:
         if self.swept_s is None:
             return self.judge_s + self.watch_s

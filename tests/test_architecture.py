@@ -14,7 +14,8 @@ ROOT = Path(__file__).parent.parent / "testbed"
 # From the ground up; a module may import its own layer's package and whatever stands before it.
 LAYERS = (
     ("errors", "units", "clock", "proc", "paths", "plugins"),
-    ("model", "history", "store"),
+    ("model", "snapshot", "history", "store"),
+    ("waitfor", "introspection"),
     ("load", "configuration"),
     ("kernels", "images", "machines"),
     ("witnesses",),
@@ -37,16 +38,33 @@ OWNERS = {
     "scipy": {"campaign/statistics/"},
     "statsmodels": {"campaign/statistics/"},
     "lifelines": {"campaign/statistics/"},
+    "drgn": {"introspection/"},
     "typer": {"cli/"},
     "rich": {"cli/"},
 }
 
 # The judge is pure: it may read nothing but the evidence that it is handed.
-JUDGE_MAY_NOT = {"run", "machines", "kernels", "images", "transports", "loads", "faults", "plan", "witnesses"}
+JUDGE_MAY_NOT = {
+    "run",
+    "machines",
+    "kernels",
+    "images",
+    "transports",
+    "loads",
+    "faults",
+    "plan",
+    "witnesses",
+    "introspection",
+}
 
 
 def modules() -> list[Path]:
     return sorted(ROOT.rglob("*.py"))
+
+
+@cache
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
 
 
 @cache
@@ -55,7 +73,7 @@ def imports(path: Path) -> tuple[str, ...]:
 
 
 def _imports(path: Path) -> Iterator[str]:
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(tree(path)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -103,6 +121,6 @@ def test_only_the_cli_prints_and_exits() -> None:
     for path in modules():
         if own_name(path) in ("cli", "__main__"):
             continue
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(tree(path)):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
                 assert node.func.id != "print", f"{path.relative_to(ROOT)}:{node.lineno} prints"

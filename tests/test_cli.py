@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
-from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
 import typer
+import typer.main
+import typer.testing
 from rich.console import Console
 from typer.testing import CliRunner, Result
 
@@ -32,13 +32,18 @@ COMMANDS = (
     *("up", "ssh", "console", "status", "down"),
 )
 DIGEST = "0" * 24
+command_of = cache(typer.main.get_command)
+"""An app's commands and options, made out of its functions once and not again for every call."""
 QEMU_SAYS = "qemu-system-x86_64: error: failed to set MSR 0x10a"
 
 
 @pytest.fixture(autouse=True)
-def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def runtime(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> Path:
     """Nothing of this host: no cache, no lab; image and kernels only have digests."""
-    folder = Path(tempfile.mkdtemp(prefix="tb-"))
+    folder = tmp_path_factory.mktemp("r")  # short, for the sockets in it
+    monkeypatch.setattr(typer.testing, "_get_command", command_of)
     monkeypatch.setenv("TESTBED_RUNTIME", str(folder))
     monkeypatch.setenv("TESTBED_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("COLUMNS", "80")
@@ -46,8 +51,7 @@ def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setattr(inputs.images, "build", lambda _own=None: BuiltImage(DIGEST, tmp_path, tmp_path))
     monkeypatch.setattr(inputs.kernels, "digest", lambda spec: DIGEST)
     monkeypatch.setattr(inputs.kernels, "build", lambda spec, **_: built)
-    yield folder
-    shutil.rmtree(folder, ignore_errors=True)
+    return folder
 
 
 def testbed(*words: str) -> Result:

@@ -159,7 +159,8 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result
     def command_of(wedges: dict[str, bool], *words: str) -> Result:
         def play(plan: Plan, _inputs: Any, folder: Path, _listener: Any, *, keep: Any) -> None:
             story = Story(recover_s=None if wedges[plan.labels.kernel] else 10.0)
-            write_result(folder, story, **plan.labels.model_dump())
+            labels = plan.labels.model_dump()
+            write_result(folder, story, **(labels if plan.labels.variant else {**labels, "expect": None}))
 
         monkeypatch.setattr(cell, "run", play)
         chosen = [word for kernel in wedges for word in ("-k", kernel)]

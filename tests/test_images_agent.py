@@ -4,32 +4,21 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import signal
 import socket
 import struct
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
 import pytest
 
-from testbed.images import programs
 from testbed.witnesses.page import Control, State, WitnessPage, layout
-
-pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc: run 'make setup'")
 
 LIMIT_S = 5.0
 PAGE_BYTES = 4096
-
-
-@pytest.fixture(scope="module")
-def agent(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    binary = tmp_path_factory.mktemp("agent") / "agent"
-    programs.compile_agent(binary)
-    return binary
 
 
 class Guest:
@@ -158,40 +147,51 @@ def test_the_load_fills_works_and_sweeps(guest: Guest) -> None:
     guest.until(lambda: guest.page.state(3) is State.DONE, "the end")
 
 
-def resting_load(guest: Guest, pages: int) -> tuple[subprocess.Popen[bytes], int]:
-    """A load that has filled its pages, worked on page 0, and rests until told otherwise; its area."""
+def resting_loads(guest: Guest, pages: int, *slots: int) -> list[tuple[subprocess.Popen[bytes], int]]:
+    """Loads that have filled their pages, worked on page 0, and rest until told otherwise; their areas."""
     options = ("--bytes", str(pages * PAGE_BYTES), "--order", "linear", "--pause-us", "60000000")
-    child = guest.start("anonymous", 3, *options)
-    guest.page.control(3, Control.RUN)
-    guest.until(lambda: guest.page.read(3, "anonymous")["work_units"] == 1, "the first unit")
-    return child, load_area(child.pid, pages)
+    children = [guest.start("anonymous", slot, *options) for slot in slots]
+    tell(guest, slots, Control.RUN, lambda load: load["work_units"] == 1, "the first unit")
+    return [(child, load_area(child.pid, pages)) for child in children]
 
 
-@pytest.mark.parametrize("offset", [0, 8, 16, 2000, 4095], ids=lambda o: f"byte {o}")
-def test_one_wrong_byte_is_a_bad_page_counted_once(guest: Guest, offset: int) -> None:
-    """The byte is changed behind the load's back, through /proc/PID/mem, while it rests."""
+def tell(
+    guest: Guest, slots: Sequence[int], control: Control, done: Callable[[Mapping[str, int]], bool], what: str
+) -> None:
+    """Tells all loads the same, and waits until each has done it."""
+    for slot in slots:
+        guest.page.control(slot, control)
+    guest.until(lambda: all(done(guest.page.read(slot, "anonymous")) for slot in slots), what)
+
+
+def test_one_wrong_byte_is_a_bad_page_counted_once(guest: Guest) -> None:
+    """In each load another byte is changed behind its back, through /proc/PID/mem, while it rests."""
     pages, victim = 16, 11
-    child, area = resting_load(guest, pages)
-    with Path(f"/proc/{child.pid}/mem").open("r+b", buffering=0) as memory:
-        memory.seek(area + victim * PAGE_BYTES + offset)
-        byte = memory.read(1)[0]
-        memory.seek(area + victim * PAGE_BYTES + offset)
-        memory.write(bytes([byte ^ 0x10]))
-    for sweep, control in ((1, Control.SWEEP), (2, Control.SWEEP)):
-        guest.page.control(3, control)
-        guest.until(lambda sweep=sweep: guest.page.read(3, "anonymous")["sweeps_done"] == sweep, "a sweep")  # type: ignore[misc]
-        load = guest.page.read(3, "anonymous")
-        assert load["sweep_bad_pages"] == (1 if sweep == 1 else 0)
-        guest.page.control(3, Control.RUN)
-        guest.until(lambda: guest.page.read(3, "anonymous")["control_seen"] == Control.RUN, "a rest")
-    assert (load["bad_pages"], load["stale_pages"], load["lost_pages"]) == (1, 0, 0)
-    assert load["first_bad_page"] == victim + 1
-    assert child.poll() is None
+    offsets = {3: 0, 4: 8, 5: 16, 6: 2000, 7: 4095}
+    loads = resting_loads(guest, pages, *offsets)
+    for (child, area), offset in zip(loads, offsets.values(), strict=True):
+        with Path(f"/proc/{child.pid}/mem").open("r+b", buffering=0) as memory:
+            memory.seek(area + victim * PAGE_BYTES + offset)
+            byte = memory.read(1)[0]
+            memory.seek(area + victim * PAGE_BYTES + offset)
+            memory.write(bytes([byte ^ 0x10]))
+    slots = tuple(offsets)
+    for sweep in (1, 2):
+        tell(guest, slots, Control.SWEEP, lambda load, sweep=sweep: load["sweeps_done"] == sweep, "a sweep")  # type: ignore[misc]
+        for slot, offset in offsets.items():
+            bad = guest.page.read(slot, "anonymous")["sweep_bad_pages"]
+            assert bad == (1 if sweep == 1 else 0), f"byte {offset}, sweep {sweep}"
+        tell(guest, slots, Control.RUN, lambda load: load["control_seen"] == Control.RUN, "a rest")
+    for slot, (child, _) in zip(slots, loads, strict=True):
+        load = guest.page.read(slot, "anonymous")
+        assert (load["bad_pages"], load["stale_pages"], load["lost_pages"]) == (1, 0, 0), offsets[slot]
+        assert load["first_bad_page"] == victim + 1
+        assert child.poll() is None
 
 
 def test_a_page_that_fell_back_to_an_older_generation_is_stale(guest: Guest) -> None:
     pages, victim = 4, 1
-    child, area = resting_load(guest, pages)
+    ((child, area),) = resting_loads(guest, pages, 3)
     with Path(f"/proc/{child.pid}/mem").open("r+b", buffering=0) as memory:
         memory.seek(area + victim * PAGE_BYTES)
         old = memory.read(PAGE_BYTES)
@@ -243,14 +243,16 @@ def test_the_service_reads_what_the_flood_sends(guest: Guest) -> None:
 
 
 def test_the_flood_keeps_its_rate(guest: Guest) -> None:
-    port = free_port(socket.SOCK_DGRAM)
+    port, rate, for_s = free_port(socket.SOCK_DGRAM), 200, 0.25
     guest.start("service", 3, "--port", str(port), "--sockets", "1")
-    guest.start("flood", 4, "--to", "127.0.0.1", "--port", str(port), "--ports", "1", "--rate", "100")
+    guest.start("flood", 4, "--to", "127.0.0.1", "--port", str(port), "--ports", "1", "--rate", str(rate))
+    begin = time.monotonic()
     guest.page.control(4, Control.RUN)
-    time.sleep(0.5)
+    time.sleep(for_s)
     guest.page.control(4, Control.STOP)
     guest.until(lambda: guest.page.state(4) is State.READY, "the flood's pause")
-    assert 20 <= guest.page.read(4, "flood")["packets_sent"] <= 70
+    took_s = time.monotonic() - begin
+    assert 0.4 * rate * for_s <= guest.page.read(4, "flood")["packets_sent"] <= 1.4 * rate * took_s
 
 
 def test_a_job_tells_its_exit_status(guest: Guest, tmp_path: Path) -> None:

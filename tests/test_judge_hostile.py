@@ -15,6 +15,7 @@ from testbed import history, store
 from testbed.judge import OUTCOMES, judge
 
 QUICK = settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+PLAIN = Story().evidence()
 BASES = [Story(watch_s=60).records(), Story(recover_s=None).records()]
 
 numbers = st.one_of(st.integers(-5, 5), st.integers(), st.sampled_from([2**63, -(2**63), 10**400]))
@@ -85,8 +86,7 @@ def test_random_histories_get_a_verdict_that_is_no_pass(told: list[tuple[Any, ..
 )
 def test_any_console_gets_a_verdict(pieces: list[bytes]) -> None:
     console = b"".join(pieces)
-    evidence = Story().evidence()
-    verdict = judge(store.Evidence(evidence.judging, evidence.history, {"A": console, "": console}))
+    verdict = judge(store.Evidence(PLAIN.judging, PLAIN.history, {"A": console, "": console}))
     assert verdict.outcome in OUTCOMES
     verdict.model_dump_json()
 

@@ -76,6 +76,7 @@ def test_loads_have_slots_of_their_own_and_say_when_they_start() -> None:
         ("anonymous-2", "A", 4, "early"),
         ("service", "A", 5, "early"),
         ("flood", "B", 3, "timeline"),
+        ("second-client", "B", 4, "early"),
     ]
 
 
@@ -143,7 +144,8 @@ def test_never_healed_is_judged_where_the_heal_would_have_been() -> None:
 def test_settings_change_parameters_and_show_in_the_labels() -> None:
     plan = planned(settings={"outage": "20s", "rate": "5kpps"})
     assert plan.judging.begin_at_s == 20
-    assert plan.loads[-1].options["rate"] == "5000pps"
+    flood = next(load for load in plan.loads if load.name == "flood")
+    assert flood.options["rate"] == "5000pps"
     assert plan.labels.form == "short,outage=20s,rate=5kpps"
     assert plan.cell == "flood-short,outage=20s,rate=5kpps/vanilla-2007/e1000e/nbd/r1"
 

@@ -71,6 +71,7 @@ def test_nbd_serves_a_disk_and_is_swapped_to() -> None:
     assert server.lines == ["nbd-server -C /run/nbd-server.conf -p /run/nbd-server.pid"]
     assert server.files["/run/nbd-server.conf"] == (
         "[generic]\nport = 10809\nlistenaddr = 10.77.1.3\n[swap]\nexportname = /dev/testbed/swap\n"
+        "[lent]\nexportname = /run/lent\nreadonly = true\n"
     )
     assert client.lines == [
         "nbd-client 10.77.1.3 10809 /dev/nbd0 -N swap -b 4096 -swap",
@@ -84,10 +85,19 @@ def test_a_bare_nbd_device_is_not_swapped_to() -> None:
     assert client.lines == ["nbd-client 10.77.1.3 10809 /dev/nbd0 -N swap -b 4096"]
 
 
-def test_nfs_serves_a_file_without_holes_to_the_client_alone() -> None:
+def test_a_second_client_borrows_what_is_not_the_swap() -> None:
+    plan = planned()
+    assert plan.transport is not None
+    client = Notebook()
+    transport_of(plan.transport).borrow(client, Ends.of(plan))
+    assert client.lines[0] == "nbd-client 10.77.1.3 10809 /dev/nbd0 -N lent -b 4096"
+    assert client.lines[-1] == "ln -sf /dev/nbd0 /run/testbed/lent"
+
+
+def test_nfs_serves_a_file_without_holes_to_the_link() -> None:
     server, client = attached(planned(transport="nfs3"))
     assert f"fallocate -l {(512 - 16) << 20} /srv/swap/file" in server.lines
-    assert server.lines[-1] == "/usr/lib/testbed/nfs-serve /srv/swap 10.77.1.1"
+    assert server.lines[-1] == "/usr/lib/testbed/nfs-serve /srv/swap 10.77.1.0/24"
     options = "vers=3,proto=tcp,mountproto=tcp,nolock,hard,timeo=600,retrans=2"
     assert client.lines[1] == f"mount -t nfs -o {options} 10.77.1.3:/srv/swap /run/swap"
     assert client.lines[-1] == "swapon /run/swap/file"

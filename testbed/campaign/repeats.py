@@ -123,7 +123,8 @@ class Repeats:
     @property
     def words(self) -> str:
         """`wedged 4 of 5; 38-96 % at 95 %`, then every outcome that came."""
-        return " \N{MIDDLE DOT} ".join((self.wedged.words, *self.split))
+        told = (self.wedged.words, *self.split) if self.wedged.tally.of else self.split
+        return " \N{MIDDLE DOT} ".join(told)
 
     @property
     def by_round(self) -> dict[int, bool]:
@@ -159,9 +160,10 @@ def tally_of(outcomes: Iterable[Outcome]) -> Tally:
 def times_of(counted: Iterable[Observation]) -> Times:
     """A cell that wedged is censored when it was watched no longer.
 
-    One that failed otherwise (killed, crashed) would never have recovered, however long it was watched: it
-    is censored at its bound, not when it failed, so that the curve is the share of all that had recovered
-    by a time (R. J. Gray, Ann. Statist. 16 (1988) 1141).
+    One that failed otherwise (killed, crashed) would never have recovered, however long it was watched, nor
+    would one that is proven to be deadlocked, where the proof ended the watching. Both are censored at their
+    bound, not when they ended, so that the curve is the share of all cells that had recovered by a time
+    (R. J. Gray, Ann. Statist. 16 (1988) 1141).
     """
     seen, unseen = [], []
     for one in counted:
@@ -169,9 +171,8 @@ def times_of(counted: Iterable[Observation]) -> Times:
         if went_on(one.outcome) and one.time_to_recover_s is not None:
             seen.append(one.time_to_recover_s)
         else:
-            unseen.append(
-                max(watched_s, one.bound_s) if SORTS[one.outcome] == "failed otherwise" else watched_s
-            )
+            never = one.outcome == "deadlocked" or SORTS[one.outcome] == "failed otherwise"
+            unseen.append(max(watched_s, one.bound_s) if never else watched_s)
     return Times(tuple(seen), tuple(unseen))
 
 

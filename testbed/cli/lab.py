@@ -105,9 +105,9 @@ def ssh(
 
     Example: testbed ssh A -- cat /proc/swaps
     """
-    attached = _attach(lab)
+    attached = attach(lab)
     plan = store.read_plan(attached.folder)
-    address = plan.management_address(_machine(plan, machine))
+    address = plan.management_address(machine_of(plan, machine))
     known = attached.folder / "known_hosts"
     known.write_text(f"{machine} {(attached.folder / 'host').read_text().strip()}\n")
     dial = f"{sys.executable} -P -m testbed.machines.dial {attached.folder / BROKER_SOCKET} {address} 22"
@@ -136,9 +136,9 @@ def console(
 
     Example: testbed console A --sysrq w
     """
-    attached = _attach(lab)
+    attached = attach(lab)
     plan = store.read_plan(attached.folder)
-    _machine(plan, machine)
+    machine_of(plan, machine)
     if sysrq and sysrq not in SYSRQ:
         raise UsageError(f"'{sysrq}' is no SysRq key", hint=nearest(sysrq, SYSRQ), where="--sysrq")
     file = Console((attached.folder / CONSOLES).resolve() / store.console_name(machine))
@@ -205,12 +205,12 @@ def down(
 
     Example: testbed down
     """
-    attached = _attach(lab or lab_id)
+    attached = attach(lab or lab_id)
     attached.end()
     out.print(f"lab {attached.record.id} is gone")
 
 
-def _attach(lab_id: str) -> registry.AttachedLab:
+def attach(lab_id: str) -> registry.AttachedLab:
     """The lab of that id or its beginning; empty: the only one that was left running.
 
     A lab in which a cell is being played is its controller's: its plan is not in its folder.
@@ -227,7 +227,7 @@ def _attach(lab_id: str) -> registry.AttachedLab:
     raise UsageError(f"{len(fitting)} labs are up: {several}", hint="say which with --lab ID")
 
 
-def _machine(plan: Plan, name: str) -> PlannedMachine:
+def machine_of(plan: Plan, name: str) -> PlannedMachine:
     names = [machine.name for machine in plan.machines]
     if name not in names:
         raise UsageError(f"no machine '{name}' in this lab", hint=nearest(name, names))

@@ -11,10 +11,12 @@ import typer
 
 from testbed import kernels, store
 from testbed.campaign import play as campaign
+from testbed.campaign.again import look_again
 from testbed.campaign.expectation import Cell
 from testbed.cli import host, inputs, lab, show, statistics
 from testbed.cli.exits import TABLE, Exit, Told, out, print_json, shows_errors
 from testbed.cli.export import export
+from testbed.cli.inspect import inspect
 from testbed.cli.options import (
     AsJson,
     Folder,
@@ -129,13 +131,21 @@ def build(
 
 @app.command()
 @shows_errors
-def judge(folder: Folder, as_json: AsJson = False) -> None:
+def judge(
+    folder: Folder,
+    again: Annotated[
+        bool, typer.Option("--look-again", help="Read the kept memory dumps anew first, with today's reader.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
     """Judge saved results again, with the detectors of today. Needs no guest.
 
     Example: testbed judge results/flood-short
     """
     cells = []
     for one in inputs.cell_folders(folder):
+        if again:
+            look_again(one)
         verdict = campaign.judge_folder(one)
         cells.append(Cell(one, store.read_plan(one), verdict))
     if as_json:
@@ -175,7 +185,7 @@ def schema(
 
 for command in (
     *(run, statistics.compare, statistics.power, export, host.doctor, host.gc),
-    *(lab.up, lab.ssh, lab.console, lab.status, lab.down),
+    *(lab.up, lab.ssh, lab.console, inspect, lab.status, lab.down),
 ):
     app.command()(command)
 

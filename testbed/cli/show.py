@@ -96,8 +96,8 @@ def summary(table: Summary) -> RenderableType:
 def _result(repeats: Repeats) -> list[str]:
     """`wedged 0 of 5 (0-43 %)`, and under it a line for each outcome."""
     wedged = repeats.wedged
-    colour = FAILED if wedged.tally.hits else "green" if wedged.tally.of else "magenta"
-    lines = [f"[{colour}]wedged {wedged.count}[/] [dim]({wedged.span})[/]"]
+    colour = FAILED if wedged.tally.hits else "green"
+    lines = [f"[{colour}]wedged {wedged.count}[/] [dim]({wedged.span})[/]"] if wedged.tally.of else []
     lines += [f"  {outcome(name)} {count}" for name, count in repeats.outcomes]
     return lines
 

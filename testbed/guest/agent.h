@@ -121,6 +121,7 @@ int anonymous_main(int argc, char **argv);
 int service_main(int argc, char **argv);
 int flood_main(int argc, char **argv);
 int job_main(int argc, char **argv);
+int client_main(int argc, char **argv);
 int reaper_main(int argc, char **argv);
 
 #endif

@@ -16,6 +16,7 @@ static const struct program {
 	{ "service", service_main },
 	{ "flood", flood_main },
 	{ "job", job_main },
+	{ "client", client_main },
 	{ "reaper", reaper_main },
 };
 

@@ -29,6 +29,7 @@ enum witness_kind {
 	KIND_SERVICE = 5,	/* kind: the network service whose consumers need swapped memory */
 	KIND_FLOOD = 6,		/* kind: the sender of packets */
 	KIND_JOB = 7,		/* kind: any command, run once */
+	KIND_CLIENT = 10,	/* kind: a second client of the swap's server */
 };
 
 enum witness_state {
@@ -181,6 +182,12 @@ enum job_field {
 	JOB_EXIT_STATUS_PLUS_1 = 8,		/* status: 0 while not ended; killed by signal n: 128 + n + 1 */
 	JOB_RUN_MS = 9,				/* ms: since its start, or from start to end */
 	JOB_CPU_MS = 10,			/* ms: user and system time, known at its end */
+};
+
+enum client_field {
+	CLIENT_READS = 8,			/* count: blocks read */
+	CLIENT_FAILED = 9,			/* count: reads that failed or came short */
+	CLIENT_LAST_MS = 10,			/* ms: what the last read took */
 };
 
 #endif

@@ -13,6 +13,7 @@ from testbed.judge.console import KernelLine, telling, written_ns
 from testbed.judge.values import ConsoleLine
 from testbed.model import Judging
 from testbed.store import Evidence
+from testbed.waitfor import Examination, examine
 
 
 @dataclass(frozen=True)
@@ -64,14 +65,8 @@ class Case:
         return f"{self.subject}/{source_field}"
 
     def growth(self, name: str, from_ns: int, to_ns: int) -> int | None:
-        """By how much a counter rose in the span; None if it was not seen by its end."""
-        after = self.history.value_at(name, to_ns)
-        if after is None:
-            return None
-        before = self.history.value_at(name, from_ns)
-        if before is None:
-            before = self.history.series(name)[0][1]
-        return max(0, after - before)
+        """As `History.growth`."""
+        return self.history.growth(name, from_ns, to_ns)
 
     def rate(self, name: str, from_ns: int, to_ns: int) -> float | None:
         """Growth a second; None where the span is under a second or the series unseen."""
@@ -89,22 +84,12 @@ class Case:
         return min(points, key=lambda point: point[1], default=None)
 
     def within(self, name: str, from_ns: int, to_ns: int) -> tuple[tuple[int, int], ...]:
-        """The points of a series after `from_ns`, up to and with `to_ns`."""
-        points = self.history.series(name)
-        start = bisect.bisect_right(points, from_ns, key=lambda point: point[0])
-        end = bisect.bisect_right(points, to_ns, key=lambda point: point[0])
-        return points[start:end]
+        """As `History.within`."""
+        return self.history.within(name, from_ns, to_ns)
 
     def rises(self, names: Iterable[str], from_ns: int, to_ns: int) -> tuple[int, ...]:
-        """The times in the span at which any of the counters rose, in order."""
-        times = set()
-        for name in names:
-            last = self.history.value_at(name, from_ns)
-            for t_ns, value in self.within(name, from_ns, to_ns):
-                if last is not None and value > last:
-                    times.add(t_ns)
-                last = value
-        return tuple(sorted(times))
+        """As `History.rises`."""
+        return self.history.rises(names, from_ns, to_ns)
 
     def last_seen(self, name: str, to_ns: int) -> int | None:
         """When the process that samples this series is last known to have been at work.
@@ -119,6 +104,21 @@ class Case:
             if points:
                 return points[index - 1][0] if index else None
         return to_ns if self.history.value_at(name, to_ns) is not None else None
+
+    @cached_property
+    def examination(self) -> Examination | None:
+        """What the looks into the subject show: the pair that proves most, the latest of such pairs.
+
+        Only looks after the heal count; None without two of them.
+        """
+        looks = [each for each in self.evidence.snapshots if self.heal_ns <= each.taken_ns <= self.end_ns]
+        found = [
+            examine(first, second, self.history, self.rules)
+            for number, second in enumerate(looks)
+            for first in looks[:number]
+        ]
+        rank = ("open", "starved", "deadlocked")
+        return max(found, key=lambda each: (rank.index(each.proves), each.second, each.first), default=None)
 
     @cached_property
     def telling_lines(self) -> tuple[tuple[str, KernelLine, int | None], ...]:

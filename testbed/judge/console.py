@@ -131,12 +131,24 @@ def lines(console: bytes) -> Iterator[tuple[int, int, bytes]]:
         start = end + 1
 
 
+def _bracketed(console: bytes) -> Iterator[tuple[int, int, bytes]]:
+    """Those of `lines` that hold a bracket, as every timestamp does; the others are not looked at."""
+    number, start, bracket = 1, 0, console.find(b"[")
+    while bracket >= 0:
+        before = start
+        start = console.rfind(b"\n", before, bracket) + 1 or before
+        number += console.count(b"\n", before, start)
+        end = console.find(b"\n", bracket)
+        end = len(console) if end < 0 else end
+        if bracket < start + MAX_LINE:
+            yield number, start, console[start : min(end, start + MAX_LINE)]
+        bracket = console.find(b"[", end)
+
+
 def telling(console: bytes) -> tuple[KernelLine, ...]:
     """Every kernel line that matters, in order."""
     found = []
-    for number, offset, line in lines(console):
-        if b"[" not in line:
-            continue
+    for number, offset, line in _bracketed(console):
         text = clean(line)
         sign = sign_of(text)
         if sign is not None:

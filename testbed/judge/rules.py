@@ -14,7 +14,8 @@ from testbed.store import Evidence
 # Ordered by cause. What a kernel has proved against itself stands even if the testbed failed
 # afterwards; errors and kills may be the testbed's own doing, so a broken run comes before them.
 # Doubt comes before every word on progress: no cell passes, or fails, on evidence that is weak. A busy
-# host fakes slowness and silence but no recovery with every page intact, so that stands before it.
+# host fakes slowness and silence, but no recovery with every page intact and no closed cycle that is
+# seen twice: those stand before it.
 ORDER: tuple[tuple[Says, Outcome], ...] = (
     ("corrupt", "corrupt"),
     ("crashed", "crashed"),
@@ -24,11 +25,19 @@ ORDER: tuple[tuple[Says, Outcome], ...] = (
     ("unknown", "inconclusive"),
     ("doubt", "inconclusive"),
     ("recovered", "recovered"),
+    ("deadlocked", "deadlocked"),
+    ("network-down", "network-down"),
     ("contended", "inconclusive"),
+    ("server-down", "server-down"),
     ("livelocked", "livelocked"),
+    ("starved", "starved"),
     ("stalled", "stalled"),
     ("slow", "slow"),
 )
+
+
+UNRECOVERED: tuple[Outcome, ...] = ("deadlocked", "livelocked", "starved", "stalled")
+"""Failures to recover within the time that was watched."""
 
 
 def judge(evidence: Evidence) -> Verdict:
@@ -99,10 +108,11 @@ def _measures(case: Case, outcome: Outcome) -> dict[str, object]:
     met: tuple[Precondition, ...] = preconditions(case)
     return {
         "time_to_recover_s": recover_s if counts else None,
-        "censored": outcome in ("stalled", "livelocked"),
+        "censored": outcome in UNRECOVERED,
         "observed_s": case.observed_s if case.came_to_end else None,
         "sweep_s": (finish.done_ns - finish.asked_ns) / NS if swept else None,  # type: ignore[operator]
         "rate_before": rate_before(case),
         "rate_after": rate_after(case, seen) if case.came_to_end else None,
         "preconditions": met,
+        "examination": case.examination,
     }

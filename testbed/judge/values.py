@@ -10,8 +10,9 @@ from pydantic import Field, ValidationError
 from testbed import store
 from testbed.errors import UsageError
 from testbed.model import Outcome, Value
+from testbed.waitfor import Examination
 
-JUDGE_VERSION = 1
+JUDGE_VERSION = 2
 
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 
@@ -23,8 +24,12 @@ Says = Literal[
     "oom-killed",
     "unknown",
     "doubt",
+    "deadlocked",
+    "network-down",
     "contended",
+    "server-down",
     "livelocked",
+    "starved",
     "stalled",
     "slow",
     "recovered",
@@ -79,7 +84,7 @@ class Verdict(Value):
     `time_to_recover_s` runs from the heal to the first progress that went on; None with
     `censored` means: not within the `observed_s` that were watched. Rates are of the first
     progress witness, in units a second. `testbed_fault` is set where the testbed failed, and
-    then the outcome is no verdict on the kernel.
+    then the outcome is no verdict on the kernel. `examination` is what the looks into the guest show.
     """
 
     judge_version: int = JUDGE_VERSION
@@ -95,6 +100,7 @@ class Verdict(Value):
     preconditions: tuple[Precondition, ...] = ()
     findings: tuple[Finding, ...] = ()
     testbed_fault: str | None = None
+    examination: Examination | None = None
 
 
 def write_verdict(folder: Path, verdict: Verdict) -> None:

@@ -1,6 +1,17 @@
 """Owns the kernels: names to specs (`resolve`), specs to digests, digests to bootable folders (`build`)."""
 
-from testbed.kernels.builder import build, digest, gc, held, hypothesis, names, resolve
+from testbed.kernels.builder import build, cached, digest, gc, held, hypothesis, names, resolve
 from testbed.kernels.record import BuiltKernel, KernelRecord
 
-__all__ = ["BuiltKernel", "KernelRecord", "build", "digest", "gc", "held", "hypothesis", "names", "resolve"]
+__all__ = [
+    "BuiltKernel",
+    "KernelRecord",
+    "build",
+    "cached",
+    "digest",
+    "gc",
+    "held",
+    "hypothesis",
+    "names",
+    "resolve",
+]

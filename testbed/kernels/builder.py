@@ -103,6 +103,12 @@ def digest(spec: KernelSpec, *, root: Path = PATCHES, fragments: Sequence[Path] 
     return record.digest_of(_inputs(spec, root, fragments)[0])
 
 
+def cached(digest: str) -> BuiltKernel | None:
+    """The kernel of that digest if it is in the cache: nothing is built."""
+    folder = kernel_store().folder(digest)
+    return record.read(folder) if (folder / "kernel.json").is_file() else None
+
+
 def build(
     spec: KernelSpec,
     *,

@@ -57,3 +57,13 @@ def environment(folder: Path) -> dict[str, str]:
 def libvirt_uri(folder: Path) -> str:
     """Where any process of ours reaches the lab's daemon."""
     return f"qemu+unix:///session?socket={folder / LIBVIRT_SOCKET}"
+
+
+def monitor(folder: Path, machine: str) -> Path:
+    """Where a guest's QEMU listens for a debugger (QMP)."""
+    return folder / f"qmp-{machine}"
+
+
+def vmlinux(folder: Path, machine: str) -> Path:
+    """In a kept lab: the debug information of a guest's kernel, if it has any."""
+    return folder / f"vmlinux-{machine}"

@@ -35,6 +35,12 @@ def judging(
         faults=tuple(event.name for event in events if event.do == "apply"),
         progress=tuple(dict.fromkeys(progress)),
         in_flight=rules.in_flight or f"{name}/{transport.in_flight_series}",
+        devices=transport.block_devices,
+        second_client=tuple(
+            f"{load.machine}/{load.name}.reads"
+            for load in loads
+            if load.kind == "client" and load.machine != name
+        ),
         free_pages=(f"{name}/memory.free_pages", f"{name}/blocksampler.free_pages"),
         heals=course.heals,
         requires=requires,
@@ -46,6 +52,7 @@ def judging(
         slow_share=rules.slow_share,
         rate_window_s=rules.rate_window,
         finish_s=rules.finish_within,
+        watch_s=rules.watch,
     )
 
 

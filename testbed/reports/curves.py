@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
-
-import matplotlib as mpl
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullLocator
+from typing import TYPE_CHECKING
 
 from testbed.campaign.repeats import Repeats
 from testbed.campaign.statistics.recovery import LEAST_FOR_INTERVAL, curve
 from testbed.reports.plot import BLUE, GREEN, GREY, ORANGE, RED, STYLE, inline
 from testbed.units import show_seconds
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 MOST_CURVES = 8
 LINES = ("-", (0, (6, 2)), (0, (2, 1.5)), (0, (7, 2, 1.5, 2)))
@@ -31,6 +30,9 @@ def drawable(rows: Sequence[Repeats]) -> bool:
 
 def draw(rows: Sequence[Repeats], name: str) -> str:
     """At most MOST_CURVES kernels of one place, as an SVG element; for `name` see `plot.inline`."""
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
     timed = [row for row in rows if row.recovery.times.of][:MOST_CURVES]
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(9.6, 3.4), layout="constrained")
@@ -85,10 +87,10 @@ def _dress(axis: Axes, end_s: float) -> None:
     axis.set_xlim(0, end_s)
     ticks = [tick for tick in TICKS_S if tick < 0.7 * end_s]
     axis.set_xticks([*ticks, end_s])
-    axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: show_seconds(value) if value else "0"))
-    axis.xaxis.set_minor_locator(NullLocator())
+    axis.xaxis.set_major_formatter(lambda value, _: show_seconds(value) if value else "0")
+    axis.minorticks_off()
     axis.set_ylim(-0.03, 1.05)
-    axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0%}"))
+    axis.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
     axis.set_ylabel("recovered by then")
     axis.set_xlabel("time since the heal (logarithmic from 1 s)")
     axis.grid(color="#e6e9ed", linewidth=0.7)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -17,9 +18,9 @@ from testbed.campaign.summary import Row, summarise
 from testbed.campaign.until_clear import read_notes
 from testbed.judge.case import Case, case_of
 from testbed.judge.values import Verdict, read_verdict
-from testbed.reports import curves, plot
+from testbed.reports import curves, graph, plot
 from testbed.reports.excerpt import excerpt
-from testbed.reports.words import MEANS, tone, wedged_tone
+from testbed.reports.words import MEANS, tone
 from testbed.units import show_bytes, show_seconds
 
 INDEX = "index.html"
@@ -35,7 +36,9 @@ MET_WORDS: dict[Met, str] = {
 }
 
 
+@cache
 def _environment() -> Environment:
+    """One for all pages of a campaign: a template is compiled once."""
     made = Environment(
         loader=PackageLoader("testbed.reports"),
         autoescape=True,
@@ -46,7 +49,7 @@ def _environment() -> Environment:
     )
     made.filters["seconds"] = lambda value: "\N{EM DASH}" if value is None else show_seconds(round(value, 2))
     made.filters["bytes"] = show_bytes
-    made.globals |= {"tone": tone, "wedged_tone": wedged_tone, "at": AT}
+    made.globals |= {"tone": tone, "at": AT}
     made.filters["short"] = lambda digest: str(digest)[:12]
     return made
 
@@ -93,6 +96,9 @@ def render_cell(folder: Path) -> str:
             plot_text=_plot_text(case, verdict),
             console=excerpt(case, case.subject),
             other_consoles=[excerpt(case, machine, MOST_OTHER_LINES) for machine in others],
+            waits=verdict.examination,
+            waits_drawn=graph.draw(verdict.examination) if verdict.examination else None,
+            waits_edges=graph.relevant(verdict.examination.graph) if verdict.examination else (),
             environment=surroundings(folder),
             folder=folder.name,
         )

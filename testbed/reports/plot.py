@@ -6,18 +6,16 @@ import io
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
-
-import matplotlib as mpl
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_svg import FigureCanvasSVG
-from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
+from typing import TYPE_CHECKING, Any
 
 from testbed.clock import NS
 from testbed.judge.case import Case, in_force
 from testbed.judge.preconditions import atomic_floor
 from testbed.judge.resumption import resumption
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 BLUE, ORANGE, GREEN, GREY, RED = "#1f5fa8", "#c2570c", "#2c7a4b", "#5f6b7a", "#b3261e"
 CUT_FILL, SWEEP_FILL = "#f4d9d2", "#e3efe7"
@@ -87,6 +85,10 @@ def _drawable(value: float) -> float:
 
 def draw(case: Case) -> str:
     """The plot as one SVG element, text kept as text; the same evidence always gives the same bytes."""
+    # Half a second to import: only where a plot is drawn.
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
     end_ns = max(case.end_ns, case.origin_ns + NS)
     clip = Clip(case, case.origin_ns - round(LEAD_S * NS), end_ns + 2 * NS)
     with mpl.rc_context(STYLE):
@@ -193,7 +195,7 @@ def _packets(axis: Axes, clip: Clip) -> None:
         )
     axis.set_yscale("symlog", linthresh=10, linscale=0.6)
     axis.set_ylim(bottom=0)
-    axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    axis.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     _key(axis)
 
 
@@ -280,6 +282,8 @@ def inline(figure: Figure, name: str) -> str:
 
     The page says what it shows in elements with the ids `NAME-title` and `NAME-text`.
     """
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+
     written = io.StringIO()
     FigureCanvasSVG(figure).print_svg(  # type: ignore[no-untyped-call]
         written, metadata={"Date": None, "Creator": None, "Format": None, "Type": None}

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Literal
 
 from testbed.campaign.outcomes import counts, went_on
-from testbed.campaign.statistics.proportions import Tally
 from testbed.model import Outcome
 
 Tone = Literal["good", "open", "bad"]
@@ -72,8 +71,3 @@ def tone(outcome: Outcome) -> Tone:
     if outcome == "recovered":
         return "good"
     return "open" if went_on(outcome) or not counts(outcome) else "bad"
-
-
-def wedged_tone(wedged: Tally) -> Tone:
-    """Of a row: one cell that wedged is bad news."""
-    return "bad" if wedged.hits else "good" if wedged.of else "open"

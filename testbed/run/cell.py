@@ -16,6 +16,7 @@ from testbed.kernels import BuiltKernel
 from testbed.model import Plan
 from testbed.run import environment, provision
 from testbed.run.lab import Lab
+from testbed.run.looking import Looker
 from testbed.run.observe import Listener, Observer
 from testbed.run.timeline import Timeline
 
@@ -113,8 +114,10 @@ def _play(
     observer = Observer(writer, lab.witnesses(), listener)
     observer.enter("attaching the transport")
     provision.attach(plan, lab, writer)
+    looker = Looker(lab.subject, lab.subject_vmlinux, folder, plan.judging, writer)
+    stack.callback(lambda: looker.close(keep=timeline.wedged))
     timeline = Timeline(
-        plan, lab.pages, lab.faults, lab.target, observer, writer, lab.cpu_scale, lab.console_tail
+        plan, lab.pages, lab.faults, lab.target, observer, writer, lab.cpu_scale, lab.console_tail, looker
     )
     # Pushed after the lab, so that faults go first; ours is the last word even when the lab is broken.
     stack.callback(timeline.revert_all)

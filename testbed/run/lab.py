@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from testbed import store
 from testbed.clock import Deadline, poll
@@ -19,10 +19,9 @@ from testbed.errors import TestbedFault
 from testbed.faults import Fault, FaultTarget, fault_of
 from testbed.images import BuiltImage
 from testbed.kernels import BuiltKernel
-from testbed.machines import accelerator, keys, seed
+from testbed.machines import accelerator, keys, layout, seed
 from testbed.machines.console import Console
 from testbed.machines.domain import WITNESS_BYTES, Disk, GuestSpec, Nic
-from testbed.machines.guest import PORT, Guest
 from testbed.machines.hypervisor import Domain, Hypervisor
 from testbed.machines.sandbox import Sandbox
 from testbed.model import Plan, PlannedMachine
@@ -32,6 +31,9 @@ from testbed.witnesses.host import ConsoleSize, DiskTraffic, DomainState, VcpuTi
 from testbed.witnesses.memory import FREE_PAGES_SYMBOL, FreePages, GuestMemory, symbol_address
 from testbed.witnesses.page import State, WitnessPage
 from testbed.witnesses.slots import SlotWitness
+
+if TYPE_CHECKING:
+    from testbed.machines.guest import Guest
 
 READY_S = 40.0
 SSH_S = 30.0
@@ -88,6 +90,10 @@ class Lab:
         (self.sandbox.folder / "host").write_text(self.keys.host_public)
         store.write_json(self.sandbox.folder / store.PLAN, self.plan.model_dump(mode="json"))
         (self.sandbox.folder / "consoles").symlink_to(self.folder.absolute(), target_is_directory=True)
+        for machine in self.plan.machines:
+            vmlinux = self._kernel(machine).vmlinux
+            if vmlinux is not None:
+                layout.vmlinux(self.sandbox.folder, machine.name).symlink_to(vmlinux)
         self.sandbox.keep()
         return self.sandbox.id
 
@@ -114,6 +120,16 @@ class Lab:
                 *(DiskTraffic(name, disk.name, domain.block_stats) for disk in machine.disks),
             ]
         return [*found, self._free_pages(self.plan.judging.subject)]
+
+    @property
+    def subject(self) -> Domain:
+        """The guest that is judged."""
+        return self.domains[self.plan.judging.subject]
+
+    @property
+    def subject_vmlinux(self) -> Path | None:
+        """The debug information of its kernel; a distribution's has none."""
+        return self._kernel(self.plan.machine(self.plan.judging.subject)).vmlinux
 
     def console_tail(self) -> bytes:
         """The end of the subject's console."""
@@ -182,6 +198,7 @@ class Lab:
             disks=self._disks(machine),
             nics=tuple(Nic(nic.tap, nic.mac, nic.model) for nic in machine.nics),
             witness=f"witness-{machine.name}",
+            monitor=layout.monitor(self.sandbox.folder, machine.name),
         )
 
     def _fill_shared(self, name: str, data: bytes) -> None:
@@ -219,6 +236,9 @@ class Lab:
         return page.state(0) == State.READY
 
     def _log_in(self, stack: ExitStack) -> None:
+        # fabric and paramiko take a tenth of a second to import, which no command without a lab should.
+        from testbed.machines.guest import PORT, Guest
+
         for machine in self.plan.machines:
             address = self.plan.management_address(machine)
             guest = Guest(machine.name, lambda address=address: self.broker.connect(address, PORT), self.keys)  # type: ignore[misc]

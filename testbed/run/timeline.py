@@ -15,6 +15,7 @@ from testbed.faults import Fault, FaultTarget
 from testbed.history import Writer
 from testbed.model import Plan, PlannedEvent, PlannedLoad
 from testbed.run.endings import ended_for_good
+from testbed.run.looking import Looker
 from testbed.run.observe import Observer
 from testbed.witnesses.page import Control, WitnessPage
 
@@ -54,6 +55,8 @@ class Timeline:
     history: Writer
     cpu_scale: float = 1.0
     consoles: Callable[[], bytes] = lambda: b""
+    looker: Looker | None = None
+    wedged: bool = False
     _in_force: list[str] = field(default_factory=list)
 
     def play(self) -> None:
@@ -163,31 +166,63 @@ class Timeline:
     def _judging_window(self) -> None:
         judging = self.plan.judging
         begin_ns = self.history.event("judging.begin")
-        self.observer.enter("does progress resume?")
         end_ns = begin_ns + round(judging.bound_s * NS)
-        before = self._progress()
-        if not self.observer.until(end_ns, lambda: self._over() or self._progress() != before):
-            self.history.event("judging.end", why="bound")
-            return
-        if self._over():
+        if self.looker is not None:
+            self.looker.begin()
+        why = self._await_resumption(end_ns)
+        self.wedged = why in ("bound", "proof")
+        if why == "console":
             # What ended it may print a little more; it is evidence.
             self.observer.until(now_ns() + NS)
-            self.history.event("judging.end", why="console")
+        if why != "resumed":
+            self.history.event("judging.end", why=why)
             return
         self.history.event("progress.resumed")
-        if not self._moves_on(end_ns):
-            self.history.event("judging.end", why="bound")
-            return
         self.observer.enter("measuring the rate")
         self.observer.until(now_ns() + round(judging.rate_window_s * NS), self._over)
         self._finish()
         self.history.event("judging.end", why="finished")
 
+    def _await_resumption(self, end_ns: int) -> str:
+        """Why the waiting ended: `resumed`, `console` (it is over), `proof` of a deadlock, or the `bound`."""
+        while True:
+            self.observer.enter("does progress resume?")
+            before = self._progress()
+            why = self._await_progress(end_ns, before)
+            if why != "moved":
+                return why
+            if self._moves_on(end_ns):
+                return "console" if self._over() else "resumed"
+
+    def _await_progress(self, end_ns: int, before: tuple[int, ...]) -> str:
+        """`moved`, or why there is nothing to wait for any more; looks into the guest meanwhile."""
+
+        def moved() -> bool:
+            return self._progress() != before
+
+        def looked() -> bool:
+            return self.looker is not None and self.looker.step()
+
+        self.observer.until(end_ns, lambda: self._over() or moved() or looked())
+        if not (moved() or self._over()) and self.looker is not None and self.looker.proved:
+            self.history.event("proved")
+            self.observer.enter("a deadlock is proved; watching on")
+            watched_ns = now_ns() + round(self.plan.judging.watch_s * NS)
+            self.observer.until(watched_ns, lambda: self._over() or moved())
+            if not (moved() or self._over()):
+                return "proof"
+        if self._over():
+            return "console"
+        return "moved" if moved() else "bound"
+
     def _moves_on(self, end_ns: int) -> bool:
         """Whether progress is still seen after a while: a single completed request is no recovery."""
         self.observer.until(now_ns() + round(RESUMED_MOVES_S * NS))
         before = self._progress()
-        return self.observer.until(end_ns, lambda: self._over() or self._progress() != before)
+        patience_ns = now_ns() + round(self.plan.judging.still_s * NS)
+        return self.observer.until(
+            min(end_ns, patience_ns), lambda: self._over() or self._progress() != before
+        )
 
     def _finish(self) -> None:
         """Asks for the proof at the end; gives up when nothing has moved for the bound, or at its own."""

@@ -15,6 +15,10 @@ from testbed.errors import TestbedFault, UsageError
 from testbed.model import Plan, PlannedMachine, PlannedTransport
 from testbed.proc import Completed
 
+LENT_BYTES = 1 << 20
+LENT_PATH = "/run/testbed/lent"
+"""What a server lends besides the swap, for a second client: its size, and where that client finds it."""
+
 COMMAND_S = 20.0
 """For one command in a guest that is idle; `Ends.cpu_scale` stretches it."""
 
@@ -37,10 +41,11 @@ class SwapFlow:
 
 @dataclass(frozen=True, slots=True)
 class Ends:
-    """Where client and server are, on the data link."""
+    """Where client and server are, on the data link; `clients` are all that may be there (a subnet)."""
 
     client: str
     server: str
+    clients: str
     disk_bytes: Mapping[str, int]
     cpu_scale: float = 1.0
 
@@ -56,7 +61,8 @@ class Ends:
         client, server = plan.machine(plan.transport.client), plan.machine(plan.transport.server)
         link = data_link(plan, client, server)
         disks = {disk.name: disk.size_bytes for disk in server.disks}
-        return cls(_address(client, link), _address(server, link), disks, cpu_scale)
+        subnet = next(each.subnet for each in plan.links if each.name == link)
+        return cls(_address(client, link), _address(server, link), subnet, disks, cpu_scale)
 
 
 class Transport(Protocol):
@@ -65,7 +71,8 @@ class Transport(Protocol):
     `block_devices` are the client's devices to watch, by their names in /sys/block: the first ones
     that the blocksampler numbers. `in_flight_series` and `progress_series` are `SOURCE.FIELD` of the
     client. `kernel_timers_s` says after what silence the kernel itself does what: an outage beyond
-    the shortest tests that instead. `server_disk` is the disk it serves.
+    the shortest tests that instead. `server_disk` is the disk it serves. `borrow` makes another machine
+    a client too: of LENT_BYTES that are not the swap, at LENT_PATH.
     """
 
     kind: ClassVar[str]
@@ -91,6 +98,8 @@ class Transport(Protocol):
     def serve(self, server: Guest, ends: Ends) -> None: ...
 
     def attach(self, client: Guest, ends: Ends) -> None: ...
+
+    def borrow(self, client: Guest, ends: Ends) -> None: ...
 
 
 def transport_class(kind: str, *, where: str = "") -> type[Any]:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import PurePosixPath
 from typing import ClassVar, Literal
 
 from pydantic import Field
 
 from testbed.load import Count, Flag
 from testbed.model import Value
-from testbed.transports import Ends, Guest, SwapFlow, await_listener
+from testbed.transports import LENT_BYTES, LENT_PATH, Ends, Guest, SwapFlow, await_listener
 
 DEVICE = "nbd0"
 EXPORT = "swap"
+LENT_EXPORT = "lent"
+LENT_FILE = "/run/lent"
 CONFIG = "/run/nbd-server.conf"
 
 
@@ -59,22 +62,29 @@ class Nbd(Value):
 
     def serve(self, server: Guest, ends: Ends) -> None:
         server.put(CONFIG, self._config(ends).encode())
+        server.put(LENT_FILE, bytes(LENT_BYTES))
         server.run(["nbd-server", "-C", CONFIG, "-p", "/run/nbd-server.pid"], timeout_s=ends.command_s)
         await_listener(server, self.port, ends)
 
     def attach(self, client: Guest, ends: Ends) -> None:
-        client.run(self._connect(ends), timeout_s=ends.command_s)
+        client.run(self._connect(ends, EXPORT, swap=self.swap), timeout_s=ends.command_s)
         if self.swap:
             client.run(["mkswap", f"/dev/{DEVICE}"], timeout_s=ends.command_s)
             client.run(["swapon", f"/dev/{DEVICE}"], timeout_s=ends.command_s)
+
+    def borrow(self, client: Guest, ends: Ends) -> None:
+        client.run(self._connect(ends, LENT_EXPORT, swap=False), timeout_s=ends.command_s)
+        client.run(["mkdir", "-p", str(PurePosixPath(LENT_PATH).parent)], timeout_s=ends.command_s)
+        client.run(["ln", "-sf", f"/dev/{DEVICE}", LENT_PATH], timeout_s=ends.command_s)
 
     def _config(self, ends: Ends) -> str:
         return (
             f"[generic]\nport = {self.port}\nlistenaddr = {ends.server}\n"
             f"[{EXPORT}]\nexportname = /dev/testbed/{self.disk}\n"
+            f"[{LENT_EXPORT}]\nexportname = {LENT_FILE}\nreadonly = true\n"
         )
 
-    def _connect(self, ends: Ends) -> list[str]:
+    def _connect(self, ends: Ends, export: str, *, swap: bool) -> list[str]:
         size = {"512B": "512", "1KiB": "1024", "2KiB": "2048", "4KiB": "4096"}[self.block_size]
-        options = ["-N", EXPORT, "-b", size] + (["-swap"] if self.swap else [])
+        options = ["-N", export, "-b", size] + (["-swap"] if swap else [])
         return ["nbd-client", ends.server, str(self.port), f"/dev/{DEVICE}", *options]

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import PurePosixPath
 from typing import ClassVar
 
 from pydantic import Field
 
 from testbed.load import Count, Seconds
 from testbed.model import Value
-from testbed.transports import Ends, Guest, SwapFlow, await_listener, size_of
+from testbed.transports import LENT_BYTES, LENT_PATH, Ends, Guest, SwapFlow, await_listener, size_of
 
 EXPORT = "/srv/swap"
 MOUNT = "/run/swap"
+LENT_MOUNT = "/run/lent"
 PORT = 2049
 SPARE_BYTES = 16 << 20
 """Left for the export's own file system beside the swap file."""
@@ -70,18 +72,28 @@ class Nfs3(Value):
             ["mount", "-t", "ext4", disk, EXPORT],
             ["fallocate", "-l", str(size), f"{EXPORT}/file"],
             ["chmod", "600", f"{EXPORT}/file"],
-            ["/usr/lib/testbed/nfs-serve", EXPORT, ends.client],
+            ["fallocate", "-l", str(LENT_BYTES), f"{EXPORT}/lent"],
+            ["/usr/lib/testbed/nfs-serve", EXPORT, ends.clients],
         ):
             server.run(argv, timeout_s=ends.command_s)
         await_listener(server, PORT, ends)
 
     def attach(self, client: Guest, ends: Ends) -> None:
-        decisecond = str(round(self.timeo * 10))
-        options = f"vers=3,proto=tcp,mountproto=tcp,nolock,hard,timeo={decisecond},retrans={self.retrans}"
+        self._mount(client, ends, MOUNT)
         for argv in (
-            ["mkdir", "-p", MOUNT],
-            ["mount", "-t", "nfs", "-o", options, f"{ends.server}:{EXPORT}", MOUNT],
             ["mkswap", f"{MOUNT}/file"],
             ["swapon", f"{MOUNT}/file"],
         ):
             client.run(argv, timeout_s=ends.command_s)
+
+    def borrow(self, client: Guest, ends: Ends) -> None:
+        self._mount(client, ends, LENT_MOUNT)
+        client.run(["mkdir", "-p", str(PurePosixPath(LENT_PATH).parent)], timeout_s=ends.command_s)
+        client.run(["ln", "-sf", f"{LENT_MOUNT}/lent", LENT_PATH], timeout_s=ends.command_s)
+
+    def _mount(self, client: Guest, ends: Ends, where: str) -> None:
+        decisecond = str(round(self.timeo * 10))
+        options = f"vers=3,proto=tcp,mountproto=tcp,nolock,hard,timeo={decisecond},retrans={self.retrans}"
+        client.run(["mkdir", "-p", where], timeout_s=ends.command_s)
+        mount = ["mount", "-t", "nfs", "-o", options, f"{ends.server}:{EXPORT}", where]
+        client.run(mount, timeout_s=ends.command_s)

@@ -135,9 +135,7 @@ def test_gc_removes_half_made_and_foreign_folders() -> None:
     assert not half.exists()
 
 
-@pytest.mark.skipif(
-    os.getuid() != 0, reason="only root can become somebody else; this run is an ordinary user's"
-)
+@pytest.mark.becomes_ordinary
 def test_all_of_this_as_an_ordinary_user(tmp_path_factory: pytest.TempPathFactory) -> None:
     home = Path("/tmp") / f"testbed-nobody-{os.getpid()}"
     home.mkdir()

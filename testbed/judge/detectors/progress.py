@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from testbed.clock import NS
 from testbed.judge.case import Case
+from testbed.judge.proof import proved_deadlocked
 from testbed.judge.resumption import Resumption, rate_after, rate_before, resumption
 from testbed.judge.values import Finding, Says
 from testbed.units import show_seconds
@@ -44,6 +45,8 @@ def _standing_still(case: Case, seen: Resumption) -> Iterator[Finding]:
             "note",
             f"A first sign of life came {sign_s:.1f} s {since(case)}, but progress did not go on.",
         )
+    if proved_deadlocked(case):
+        return  # the proof ended the watching before the bound
     if case.observed_s >= case.rules.bound_s - BOUND_SLACK_S:
         yield _finding(
             case,

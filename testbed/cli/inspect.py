@@ -1,0 +1,83 @@
+"""The command to look into a machine of a lab that was left up, or into the looks of a saved cell."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from testbed import introspection, store
+from testbed.cli import lab as labs
+from testbed.cli import looks
+from testbed.cli.exits import Exit, out, print_json, shows_errors
+from testbed.errors import UsageError
+from testbed.machines import layout
+from testbed.machines.hypervisor import Hypervisor
+from testbed.machines.registry import AttachedLab
+from testbed.snapshot import Snapshot
+from testbed.waitfor import wait_for_graph
+
+
+@shows_errors
+def inspect(
+    machine: Annotated[str, typer.Argument(help="Machine, as the topology names it.")] = "A",
+    result: Annotated[
+        Path | None, typer.Option("--result", help="A saved cell instead of a running lab.", exists=True)
+    ] = None,
+    shell: Annotated[bool, typer.Option("--drgn", help="A drgn shell on the guest, with our views.")] = False,
+    gdb: Annotated[bool, typer.Option("--gdb", help="gdb on the guest; it stands still meanwhile.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    lab: labs.LabOption = "",
+) -> None:
+    """Look into a machine without its help: who waits for whom, memory, requests, sockets, the ring.
+
+    Example: testbed run flood --kernel vanilla-2007 --keep; testbed inspect A
+
+    For its console and SysRq: testbed console A --sysrq w
+    """
+    if result is not None:
+        _show(_saved(result), as_json=as_json)
+        return
+    attached = labs.attach(lab)
+    labs.machine_of(store.read_plan(attached.folder), machine)
+    vmlinux = layout.vmlinux(attached.folder, machine)
+    if not vmlinux.exists():
+        raise UsageError(
+            f"there is no debug information of the kernel of '{machine}'",
+            hint="a kernel that the testbed builds has it; a distribution's has not",
+        )
+    monitor = layout.monitor(attached.folder, machine)
+    if shell:
+        argv = introspection.shell_argv(f"{introspection.LIVE}{monitor}", vmlinux.resolve())
+        os.execv(argv[0], argv)
+    if gdb:
+        _gdb(attached, machine, vmlinux.resolve())
+    _show((introspection.look_live(monitor, vmlinux.resolve()),), as_json=as_json)
+
+
+def _saved(folder: Path) -> tuple[Snapshot, ...]:
+    snapshots = store.read_evidence(folder).snapshots
+    if not snapshots:
+        raise UsageError("this cell has no looks into the guest", where=str(folder))
+    return snapshots
+
+
+def _show(snapshots: tuple[Snapshot, ...], *, as_json: bool) -> None:
+    if as_json:
+        print_json([{**each.model_dump(), "graph": wait_for_graph(each).model_dump()} for each in snapshots])
+        return
+    for each in snapshots:
+        out.print(looks.snapshot(each))
+
+
+def _gdb(attached: AttachedLab, machine: str, vmlinux: Path) -> None:
+    socket = attached.folder / f"gdb-{machine}"
+    with Hypervisor(attached.libvirt_uri) as hypervisor:
+        arguments = {"command-line": f"gdbserver unix:{socket},server=on,wait=off"}
+        said = hypervisor.domains()[machine].qmp("human-monitor-command", arguments)
+    if not socket.exists():
+        out.print(f"QEMU does not open a gdb server: {said}", markup=False)
+        raise typer.Exit(Exit.FAULT)
+    os.execvp("gdb", ["gdb", "-q", str(vmlinux), "-ex", f"target remote {socket}"])

@@ -1,0 +1,120 @@
+"""Owns reading the block layer: requests in flight, their age, their memory, the socket that carries them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import drgn
+from drgn.helpers.linux.block import (
+    blk_mq_rq_to_pdu,
+    blk_rq_bytes,
+    blk_rq_pos,
+    disk_name,
+    for_each_disk,
+    req_op,
+    request_queue_busy_iter,
+)
+from drgn.helpers.linux.mm import compound_head
+from drgn.helpers.linux.timekeeping import ktime_get_coarse_ns
+
+from testbed.introspection.reading import Reading, number
+from testbed.snapshot import Request
+
+MAX_BIOS, MAX_VECTORS, MAX_FOLIOS = 256, 256, 1024
+STATES = {0: "idle", 1: "in flight", 2: "complete"}
+"""include/linux/blk-mq.h, enum mq_rq_state."""
+
+
+def read_requests(reading: Reading, pids: dict[int, int]) -> tuple[Request, ...]:
+    """Every busy request of every disk. `pids` by the address of their task."""
+    found = []
+    for name, disk in _disks(reading):
+        for request in reading.each(f"requests of {name}", request_queue_busy_iter, disk.queue, "driver"):
+            one = reading.get(f"a request of {name}", None, _request, reading, name, request, pids)
+            if one is not None:
+                found.append(one)
+    return tuple(found)
+
+
+def queues(reading: Reading) -> dict[int, str]:
+    """Device names by the address of their request queue."""
+    return {
+        reading.get("a disk's queue", 0, lambda disk: number(disk.queue), disk): name
+        for name, disk in _disks(reading)
+    }
+
+
+def _disks(reading: Reading) -> Iterator[tuple[str, Any]]:
+    for disk in reading.each("disks", for_each_disk, reading.prog, most=256):
+        yield (
+            reading.get("a disk's name", "?", lambda disk: disk_name(disk).decode(errors="replace"), disk),
+            disk,
+        )
+
+
+def _request(reading: Reading, device: str, request: Any, pids: dict[int, int]) -> Request:
+    now_ns = reading.get("ktime", 0, lambda: number(ktime_get_coarse_ns(reading.prog)))
+    started_ns = reading.get("a request's start", 0, lambda: number(request.start_time_ns))
+    return Request(
+        address=number(request),
+        device=device,
+        tag=number(request.tag),
+        operation=_operation(reading, request),
+        sector=number(blk_rq_pos(request)),
+        size_bytes=number(blk_rq_bytes(request)),
+        age_ms=None if not now_ns or not started_ns else max(0, now_ns - started_ns) // 1_000_000,
+        state=STATES.get(number(request.state), "?"),
+        socket=_socket(reading, device, request),
+        folios=tuple(dict.fromkeys(_folios(reading, request))),
+        waiters=tuple(pids[owner] for owner in _owners(reading, request) if owner in pids),
+    )
+
+
+def _operation(reading: Reading, request: Any) -> str:
+    """`read`, `write`, ... of REQ_OP_*."""
+    name = reading.get("an operation", "?", lambda: req_op(request).format_(type_name=False))
+    return name.removeprefix("(").partition(")")[2] or name.removeprefix("REQ_OP_").lower()
+
+
+def _folios(reading: Reading, request: Any) -> Iterator[int]:
+    """The folios that the request's bios read into or write from."""
+    count = 0
+    for bio in _bios(request):
+        for index in range(min(number(bio.bi_vcnt), MAX_VECTORS)):
+            count += 1
+            if count > MAX_FOLIOS:
+                return
+            page = reading.get(
+                "a bio's page", None, lambda bio, index: bio.bi_io_vec[index].bv_page, bio, index
+            )
+            if page is not None:
+                yield number(compound_head(page))
+
+
+def _bios(request: Any) -> Iterator[Any]:
+    bio = request.bio
+    for _ in range(MAX_BIOS):
+        if not bio:
+            return
+        yield bio
+        bio = bio.bi_next
+
+
+def _owners(reading: Reading, request: Any) -> Iterator[int]:
+    """What its bios keep as their owner's own: where a task waits for its bio, that task (mm/page_io.c)."""
+    for bio in _bios(request):
+        yield reading.get("a bio's owner", 0, lambda bio: number(bio.bi_private), bio)
+
+
+def _socket(reading: Reading, device: str, request: Any) -> int:
+    """The `struct sock` by which the request's answer comes; 0 if the driver is not known here."""
+    if device.startswith("nbd"):
+        return reading.get("an NBD request's socket", 0, _nbd_socket, request)
+    return 0
+
+
+def _nbd_socket(request: Any) -> int:
+    """drivers/block/nbd.c: the request's `struct nbd_cmd` says which connection took it."""
+    command = drgn.cast("struct nbd_cmd *", blk_mq_rq_to_pdu(request))
+    return number(command.nbd.config.socks[command.index].sock.sk)

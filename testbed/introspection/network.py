@@ -1,0 +1,126 @@
+"""Owns reading the NICs: how full their receive rings are, by what each driver keeps of them.
+
+A driver is one function here. Without one, a NIC is shown without its ring.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import drgn
+from drgn.helpers.linux.net import for_each_netdev, netdev_name, netdev_priv
+
+from testbed.introspection.reading import Reading, number, text
+from testbed.snapshot import Nic
+
+E1000E_STEP = 16
+"""E1000_RX_BUFFER_WRITE: e1000_alloc_rx_buffers tells the hardware of every sixteenth descriptor only."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ring:
+    """Descriptors in all, with a buffer, and of those known to the hardware and unused."""
+
+    size: int
+    filled: int
+    usable: int | None = None
+    counters: dict[str, int] = field(default_factory=dict)
+
+
+def read_nics(reading: Reading) -> tuple[Nic, ...]:
+    """The NICs that have a device behind them."""
+    found = []
+    for device in reading.each("NICs", _devices, reading.prog, most=64):
+        one = reading.get("a NIC", None, _nic, reading, device)
+        if one is not None and one.driver:
+            found.append(one)
+    return tuple(found)
+
+
+def _devices(prog: drgn.Program) -> Iterable[Any]:
+    return for_each_netdev(prog["init_net"].address_of_())
+
+
+def _nic(reading: Reading, device: Any) -> Nic:
+    name = netdev_name(device).decode(errors="replace")
+    driver = _driver(device)
+    ring = None
+    if driver in RINGS:
+        ring = reading.get(f"ring of {name} ({driver})", None, RINGS[driver], reading.prog, device)
+    return Nic(
+        name=name,
+        driver=driver,
+        carrier=not number(device.state) & 1 << number(reading.prog["__LINK_STATE_NOCARRIER"]),
+        ring=ring.size if ring else None,
+        filled=ring.filled if ring else None,
+        usable=ring.usable if ring else None,
+        counters=ring.counters if ring else {},
+    )
+
+
+def _driver(device: Any) -> str:
+    """The driver of the NIC's bus device; virtio's lies one device up. Empty for a NIC without a device."""
+    parent = device.dev.parent
+    return text(parent.driver.name) if parent and parent.driver else ""
+
+
+def _e1000e(prog: drgn.Program, device: Any) -> Ring:
+    """drivers/net/ethernet/intel/e1000e/netdev.c, legacy receive (one buffer a frame).
+
+    The hardware's tail is the last multiple of 16 that was filled; it stops short of it.
+    """
+    adapter = netdev_priv(device, prog.type("struct e1000_adapter", "e1000e/e1000.h"))
+    ring = adapter.rx_ring
+    size, use, clean = (number(each) for each in (ring.count, ring.next_to_use, ring.next_to_clean))
+    filled = (use - clean) % size
+    last = (use - 1) % size
+    tail = last - last % E1000E_STEP
+    done = _e1000e_done(prog, ring, clean, filled, size)
+    usable = max(0, (tail - clean) % size - done) if (tail - clean) % size <= filled else 0
+    return Ring(size, filled, usable, _counted(adapter))
+
+
+def _counted(adapter: Any) -> dict[str, int]:
+    """`received`: frames that came into buffers, as the watchdog last read the hardware (every 2 s)."""
+    return {
+        "refills_failed": number(adapter.alloc_rx_buff_failed),
+        "received": number(adapter.stats.gprc),
+        "missed": number(adapter.stats.mpc),
+    }
+
+
+def _e1000e_done(prog: drgn.Program, ring: Any, clean: int, filled: int, size: int) -> int:
+    """Descriptors that the hardware has filled and the driver has not yet looked at (E1000_RXD_STAT_DD)."""
+    table = drgn.cast("union e1000_rx_desc_extended *", ring.desc)
+    done = 0
+    for step in range(filled):
+        if not number(table[(clean + step) % size].wb.upper.status_error) & 1:
+            break
+        done += 1
+    return done
+
+
+def _e1000(prog: drgn.Program, device: Any) -> Ring:
+    """drivers/net/ethernet/intel/e1000/e1000_main.c: the tail follows next_to_use at each refill."""
+    adapter = netdev_priv(device, prog.type("struct e1000_adapter", "e1000/e1000.h"))
+    ring = adapter.rx_ring
+    size, use, clean = (number(each) for each in (ring.count, ring.next_to_use, ring.next_to_clean))
+    filled = (use - clean) % size
+    return Ring(size, filled, max(0, filled - 1), _counted(adapter))
+
+
+def _virtio(prog: drgn.Program, device: Any) -> Ring:
+    """drivers/net/virtio_net.c, drivers/virtio/virtio_ring.c: descriptors not free are with the device."""
+    queue = netdev_priv(device, "struct virtnet_info").rq[0].vq
+    size = number(queue.num_max) if queue.type_.type.has_member("num_max") else 0
+    free = number(queue.num_free)
+    return Ring(size or free, max(0, size - free), max(0, size - free))
+
+
+RINGS: dict[str, Callable[[drgn.Program, Any], Ring]] = {
+    "e1000e": _e1000e,
+    "e1000": _e1000,
+    "virtio_net": _virtio,
+}

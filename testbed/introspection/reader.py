@@ -1,0 +1,77 @@
+"""Owns the reader's process: a dump or a running guest, and VMLINUX, in; one snapshot as JSON out.
+
+Run by testbed.introspection, in a process of its own.
+"""
+
+from __future__ import annotations
+
+import resource
+import sys
+
+import drgn
+
+from testbed.introspection import LIVE, blocks, memory, network, sockets, tasks
+from testbed.introspection.reading import Reading
+from testbed.snapshot import Snapshot
+
+MAX_ADDRESS_SPACE_BYTES = 6 << 30
+MAX_CPU_S = 90
+
+
+def main(target: str, vmlinux: str) -> None:
+    """Writes the snapshot of `target`; `taken_ns` and the like are filled in by who took it."""
+    resource.setrlimit(resource.RLIMIT_AS, (MAX_ADDRESS_SPACE_BYTES, MAX_ADDRESS_SPACE_BYTES))
+    resource.setrlimit(resource.RLIMIT_CPU, (MAX_CPU_S, MAX_CPU_S))
+    sys.stdout.write(snapshot(Reading(program(target, vmlinux))).model_dump_json())
+
+
+def program(target: str, vmlinux: str) -> drgn.Program:
+    """A dump, or after `LIVE` the QMP socket of a running guest, under drgn."""
+    prog = drgn.Program()
+    if target.startswith(LIVE):
+        prog.set_qemu_qmp(target.removeprefix(LIVE))
+    else:
+        prog.set_core_dump(target)
+    prog.load_debug_info([vmlinux])
+    return prog
+
+
+def snapshot(reading: Reading) -> Snapshot:
+    """All that is looked at, each part on its own: one that fails leaves the others alone."""
+    seen = tasks.read_tasks(reading)
+    requests = blocks.read_requests(reading, seen.pids)
+    carriers = frozenset(request.socket for request in requests if request.socket)
+    devices = blocks.queues(reading)
+    named = tuple(
+        task
+        if task.waits is None or task.waits.kind != "tag"
+        else task.model_copy(
+            update={"waits": task.waits.model_copy(update={"detail": devices.get(task.waits.address, "")})}
+        )
+        for task in seen.tasks
+    )
+    return Snapshot(
+        number=0,
+        taken_ns=0,
+        paused_ms=0,
+        release=reading.get("release", "", _release, reading.prog),
+        tasks=named,
+        idle_tasks=seen.idle,
+        locks=seen.locks,
+        requests=requests,
+        sockets=sockets.read_sockets(reading, seen.tasks, carriers),
+        nics=network.read_nics(reading),
+        zones=memory.read_zones(reading),
+        memory_pages=memory.read_pages(reading),
+        limits=sockets.read_limits(reading),
+        fragment_bytes=sockets.fragment_bytes(reading),
+        missing=reading.notes(),
+    )
+
+
+def _release(prog: drgn.Program) -> str:
+    return str(prog["UTS_RELEASE"].string_().decode(errors="replace"))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:3])

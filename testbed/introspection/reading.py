@@ -1,0 +1,64 @@
+"""Owns the careful reading of a dump: what fails is noted and left out, never fatal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any, TypeVar
+
+import drgn
+
+T = TypeVar("T")
+
+FAILURES = (LookupError, AttributeError, ValueError, TypeError, OverflowError, RecursionError)
+"""What drgn raises for a symbol, member or value that this kernel, or this dump, does not have.
+
+drgn.FaultError and drgn.ObjectAbsentError are ours to add: they are no builtin's children.
+"""
+UNREADABLE = (*FAILURES, drgn.FaultError, drgn.ObjectAbsentError)
+MAX_NOTES = 200
+MOST = 4000
+
+
+@dataclass
+class Reading:
+    """A program under drgn, and what could not be read of it."""
+
+    prog: drgn.Program
+    missing: dict[str, str] = field(default_factory=dict)
+
+    def get(self, what: str, default: T, read: Callable[..., T], *arguments: Any) -> T:
+        """What `read(*arguments)` finds, or `default` and a note under `what`."""
+        try:
+            return read(*arguments)
+        except UNREADABLE as error:
+            self.note(what, error)
+            return default
+
+    def note(self, what: str, error: Exception) -> None:
+        if len(self.missing) < MAX_NOTES:
+            self.missing.setdefault(what, f"{type(error).__name__}: {error}"[:160])
+
+    def each(
+        self, what: str, items: Callable[..., Iterable[Any]], *arguments: Any, most: int = MOST
+    ) -> Iterator[Any]:
+        """The items of a list in the guest, up to `most`; a broken list ends where it breaks."""
+        try:
+            yield from islice(items(*arguments), most)
+        except UNREADABLE as error:
+            self.note(what, error)
+
+    def notes(self) -> tuple[str, ...]:
+        return tuple(f"{what}: {why}"[:256] for what, why in self.missing.items())
+
+
+def number(value: Any) -> int:
+    """A drgn object, or what a helper of drgn made of one, as a plain number."""
+    return value if isinstance(value, int) else int(value.value_())
+
+
+def text(value: Any) -> str:
+    """A C string of the guest, safe to show."""
+    raw = value.string_()[:64].decode(errors="replace")
+    return "".join(char if char.isprintable() else "\ufffd" for char in raw)

@@ -1,0 +1,186 @@
+"""Owns reading the sockets: those of TCP and UDP that hold, want or carry something, and the limits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import drgn
+from drgn.helpers.linux.list import hlist_for_each_entry
+from drgn.helpers.linux.net import sk_nulls_for_each
+from drgn.helpers.linux.tcp import sk_tcpstate
+
+from testbed.introspection.reading import Reading, number
+from testbed.snapshot import Limit, Socket, Task
+
+ICSK_TIME_RETRANS = 1
+ICSK_TIME_PROBE0 = 3
+"""include/net/inet_connection_sock.h: what the connection's timer is for."""
+MAX_PACKETS = 256
+MAX_TIMER_MS = 1 << 32
+IDLE = ("LISTEN", "TIME_WAIT", "NEW_SYN_RECV", "CLOSE")
+
+
+def read_sockets(reading: Reading, tasks: tuple[Task, ...], wanted: frozenset[int]) -> tuple[Socket, ...]:
+    """Sockets with packets queued, with memory reserve, or in `wanted` (that carry requests)."""
+    jiffies = reading.get("jiffies", 0, lambda: number(reading.prog["jiffies"]))
+    hz = _hz(reading)
+    holders: dict[int, list[int]] = {}
+    readers: dict[int, list[int]] = {}
+    for task in tasks:
+        for address in task.holds_sockets:
+            holders.setdefault(address, []).append(task.pid)
+        if task.waits is not None and task.waits.kind == "socket":
+            readers.setdefault(task.waits.address, []).append(task.pid)
+    accepting = _accepting(reading, holders)
+    found = []
+    for protocol, sock in _all(reading):
+        one = reading.get(f"a socket of {protocol}", None, _socket, reading, protocol, sock, jiffies, hz)
+        if one is not None and (
+            one.receive_packets or one.memalloc or one.unacknowledged_bytes or one.address in wanted
+        ):
+            own = holders.get(one.address) or accepting.get(one.local.rpartition(":")[2], [])
+            update = {"readers": tuple(readers.get(one.address, ())), "holders": tuple(own)}
+            found.append(one.model_copy(update=update))
+    return tuple(found)
+
+
+def _accepting(reading: Reading, holders: dict[int, list[int]]) -> dict[str, list[int]]:
+    """Who has a listening TCP socket open, by its port: connections that were not accepted yet are theirs."""
+    found = {}
+    for address, pids in holders.items():
+        sock = drgn.Object(reading.prog, "struct sock *", value=address)
+        if reading.get("a held socket's state", "", _state, sock) == "LISTEN":
+            port = reading.get("a listener's port", 0, lambda sock: number(sock.__sk_common.skc_num), sock)
+            found[str(port)] = pids
+    return found
+
+
+def read_limits(reading: Reading) -> tuple[Limit, ...]:
+    """net.ipv4.tcp_mem and udp_mem, with what is charged to them."""
+    found = []
+    for protocol in ("tcp", "udp"):
+        one = reading.get(f"{protocol}_mem", None, _limit, reading.prog, protocol)
+        if one is not None:
+            found.append(one)
+    return tuple(found)
+
+
+def fragment_bytes(reading: Reading) -> int | None:
+    """Memory of IPv4 fragments that wait for the rest of their packets."""
+    return reading.get("fragments", None, _fragment_bytes, reading.prog)
+
+
+def _fragment_bytes(prog: drgn.Program) -> int:
+    return number(prog["init_net"].ipv4.fqdir.mem.counter)
+
+
+def _limit(prog: drgn.Program, protocol: str) -> Limit:
+    allocated = prog[f"{protocol}_memory_allocated"]
+    limits = prog[f"sysctl_{protocol}_mem"]
+    low, pressure, high = (number(limits[index]) for index in range(3))
+    return Limit(protocol=protocol, pages=number(allocated.counter), limits=(low, pressure, high))
+
+
+def _hz(reading: Reading) -> int:
+    """Jiffies a second: a jiffy's length is in tick_nsec (kernel/time/ntp.c)."""
+    return reading.get("HZ", 250, lambda: round(1e9 / number(reading.prog["tick_nsec"])))
+
+
+def _all(reading: Reading) -> Iterator[tuple[str, Any]]:
+    for sock in reading.each("TCP sockets", _tcp, reading.prog):
+        yield "tcp", sock
+    for sock in reading.each("UDP sockets", _udp, reading.prog):
+        yield "udp", sock
+
+
+def _tcp(prog: drgn.Program) -> Iterator[Any]:
+    info = prog["tcp_hashinfo"]
+    for bucket in range(number(info.ehash_mask) + 1):
+        yield from sk_nulls_for_each(info.ehash[bucket].chain.address_of_())
+
+
+def _udp(prog: drgn.Program) -> Iterator[Any]:
+    table = prog["udp_table"]
+    for slot in range(number(table.mask) + 1):
+        yield from hlist_for_each_entry(
+            "struct sock", table.hash[slot].head.address_of_(), "__sk_common.skc_node"
+        )
+
+
+def _socket(reading: Reading, protocol: str, sock: Any, jiffies: int, hz: int) -> Socket | None:
+    state = reading.get("a TCP state", "?", _state, sock) if protocol == "tcp" else ""
+    if state in IDLE:
+        return None  # a TIME_WAIT is another structure, in the same table
+    flags = number(sock.__sk_common.skc_flags)
+    tcp = _tcp_fields(reading, sock, jiffies, hz) if protocol == "tcp" else {}
+    return Socket(
+        address=number(sock),
+        protocol=protocol,
+        state=state,
+        local=_end(sock.__sk_common.skc_rcv_saddr, number(sock.__sk_common.skc_num)),
+        remote=_end(sock.__sk_common.skc_daddr, _swapped(number(sock.__sk_common.skc_dport))),
+        memalloc=bool(flags >> number(reading.prog["SOCK_MEMALLOC"]) & 1),
+        receive_bytes=number(sock.sk_backlog.rmem_alloc.counter),
+        receive_packets=_queued(reading, protocol, sock),
+        receive_limit_bytes=number(sock.sk_rcvbuf),
+        backlog_bytes=number(sock.sk_backlog.len),
+        pfmemalloc_packets=reading.get("pfmemalloc packets", 0, _pfmemalloc, sock),
+        send_bytes=number(sock.sk_wmem_queued),
+        send_limit_bytes=number(sock.sk_sndbuf),
+        **tcp,
+    )
+
+
+def _tcp_fields(reading: Reading, sock: Any, jiffies: int, hz: int) -> dict[str, Any]:
+    tcp = drgn.cast("struct tcp_sock *", sock)
+    connection = drgn.cast("struct inet_connection_sock *", sock)
+    in_ms = None
+    if number(connection.icsk_pending) in (ICSK_TIME_RETRANS, ICSK_TIME_PROBE0):
+        in_ms = (_deadline(connection) - jiffies) * 1000 // hz
+        if abs(in_ms) > MAX_TIMER_MS:
+            in_ms = None
+    return {
+        "unacknowledged_bytes": (number(tcp.write_seq) - number(tcp.snd_una)) & 0xFFFFFFFF,
+        "retransmit_in_ms": in_ms,
+        "retransmit_timeout_ms": number(connection.icsk_rto) * 1000 // hz,
+        "retransmits": number(connection.icsk_retransmits),
+    }
+
+
+def _deadline(connection: Any) -> int:
+    """When the timer is due: icsk_timeout, or the timer's own `expires` where a kernel has no such field."""
+    if connection.type_.type.has_member("icsk_timeout"):
+        return number(connection.icsk_timeout)
+    return number(connection.icsk_retransmit_timer.expires)
+
+
+def _state(sock: Any) -> str:
+    return str(sk_tcpstate(sock).format_(type_name=False)).removeprefix("TCP_")
+
+
+def _queued(reading: Reading, protocol: str, sock: Any) -> int:
+    """Packets not read yet; UDP moves them to a queue of its own for the reader (net/ipv4/udp.c)."""
+    count = number(sock.sk_receive_queue.qlen)
+    if protocol == "udp":
+        udp = drgn.cast("struct udp_sock *", sock)
+        count += reading.get("UDP's reader queue", 0, lambda: number(udp.reader_queue.qlen))
+    return count
+
+
+def _pfmemalloc(sock: Any) -> int:
+    head = sock.sk_receive_queue
+    packet, count = head.next, 0
+    for _ in range(min(MAX_PACKETS, number(head.qlen))):
+        count += number(packet.pfmemalloc)
+        packet = packet.next
+    return count
+
+
+def _end(address: Any, port: int) -> str:
+    raw = number(address)
+    return ".".join(str(raw >> shift & 0xFF) for shift in (0, 8, 16, 24)) + f":{port}"
+
+
+def _swapped(port: int) -> int:
+    return (port & 0xFF) << 8 | port >> 8

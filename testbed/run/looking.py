@@ -1,0 +1,148 @@
+"""Owns when to look into the guest, and whether what two looks show lets the waiting end.
+
+A look stops the guest for a fraction of a second; the dump is read in a process of its own while the
+guest goes on. It needs nothing of the guest, and where it fails the cell is judged without.
+"""
+
+from __future__ import annotations
+
+import logging
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from testbed import history, introspection, proc, store
+from testbed.clock import NS, now_ns
+from testbed.errors import TestbedError
+from testbed.history import Writer
+from testbed.model import Judging
+from testbed.snapshot import Snapshot
+from testbed.waitfor import Examination, examine, next_retransmission_ns
+
+log = logging.getLogger(__name__)
+
+FIRST_S = 3.0
+"""After the heal: TCP, whose next retransmission may lie far off, has had its chance to go on by itself."""
+MARGIN_S = 1.0
+"""After the retransmission's time: for the answer to come, and for the clocks to differ a little."""
+AGAIN_S = 20.0
+"""Between two looks at the least, where the first pair proved nothing."""
+MOST_LOOKS = 8
+COMPRESS_S = 120.0
+
+
+class Dumpable(Protocol):
+    """The guest that is looked into (machines/hypervisor.py)."""
+
+    def dump(self, path: Path) -> None: ...
+
+
+@dataclass
+class Looker:
+    """Takes looks while nothing progresses; `step` is called on every beat and never waits.
+
+    `vmlinux` is the debug information of the guest's kernel; without it (a distribution's kernel)
+    nothing is looked at.
+    """
+
+    guest: Dumpable
+    vmlinux: Path | None
+    folder: Path
+    rules: Judging
+    events: Writer
+    snapshots: list[Snapshot] = field(default_factory=list)
+    last: Examination | None = None
+    _begin_ns: int = 0
+    _next_ns: int = 0
+    _taken: int = 0
+    _reading: Future[Snapshot] | None = None
+    _pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "reading-a-dump"))
+    _failed: bool = False
+
+    def begin(self) -> None:
+        """The waiting begins now."""
+        self._begin_ns = now_ns()
+        self._next_ns = self._begin_ns + round(FIRST_S * NS)
+
+    @property
+    def proved(self) -> bool:
+        return self.last is not None and self.last.proves == "deadlocked"
+
+    def step(self) -> bool:
+        """Goes on with the look under way, or takes the next; whether a deadlock has been proved."""
+        if self._reading is not None and self._reading.done():
+            self._take_in(self._reading)
+            self._reading = None
+        due = self._reading is None and now_ns() >= self._next_ns
+        if due and not self.proved and not self._failed and self._taken < MOST_LOOKS:
+            self.look()
+        return self.proved
+
+    def look(self) -> None:
+        """Stops the guest for as long as its memory takes to be written down."""
+        if self.vmlinux is None or self._reading is not None:
+            return
+        self._taken += 1
+        number, path = self._taken, self.folder / store.dump_name(self._taken)
+        taken_ns = now_ns()
+        try:
+            self.guest.dump(path)
+        except TestbedError as error:
+            self._give_up(error)
+            return
+        paused_ms = (now_ns() - taken_ns) // 1_000_000
+        self.events.event("look", number=number, paused_ms=paused_ms)
+        self._reading = self._pool.submit(
+            introspection.look, path, self.vmlinux, number=number, taken_ns=taken_ns, paused_ms=paused_ms
+        )
+
+    def _take_in(self, reading: Future[Snapshot]) -> None:
+        try:
+            snapshot = reading.result()
+            store.write_snapshot(self.folder, snapshot)
+        except TestbedError as error:
+            self._give_up(error)
+            return
+        self.snapshots.append(snapshot)
+        self._next_ns = self._next_look_ns(snapshot)
+        if len(self.snapshots) > 1:
+            self._examine()
+
+    def _examine(self) -> None:
+        self.events.flush()
+        seen = history.read(self.folder / store.HISTORY)
+        for first in self.snapshots[:-1]:
+            self.last = examine(first, self.snapshots[-1], seen, self.rules)
+            if self.last.proves == "deadlocked":
+                break
+        assert self.last is not None
+        found = self.last
+        self.events.event(
+            "examined", first=found.first, second=found.second, proves=found.proves, why=found.sentence[:2000]
+        )
+
+    def _next_look_ns(self, snapshot: Snapshot) -> int:
+        """After the next retransmission, so that a pair of looks tells back-off from a deadlock."""
+        least_s = MARGIN_S if len(self.snapshots) == 1 else AGAIN_S * len(self.snapshots)
+        due_ns = next_retransmission_ns(snapshot, frozenset(self.rules.devices)) or 0
+        return max(now_ns() + round(least_s * NS), due_ns + round(MARGIN_S * NS))
+
+    def _give_up(self, error: TestbedError) -> None:
+        log.warning("no look into the guest: %s", error)
+        self._failed = True
+        self.events.event("look.failed", message=str(error)[:1000])
+
+    def close(self, *, keep: bool) -> None:
+        """Waits for the reading under way; compresses the dumps, or drops them where they prove nothing."""
+        self._pool.shutdown(wait=True)
+        if self._reading is not None:
+            self._take_in(self._reading)
+            self._reading = None
+        pair = (self.last.first, self.last.second) if self.last is not None else range(self._taken + 1)
+        wanted = {store.dump_name(number) for number in pair} if keep else set()
+        for path in sorted(self.folder.glob("dump-*.elf")):
+            if path.name in wanted:
+                proc.run(["nice", "gzip", "-1", "-f", str(path)], timeout_s=COMPRESS_S, check=False)
+            else:
+                path.unlink(missing_ok=True)

@@ -1,0 +1,178 @@
+"""Owns the values of a snapshot: what one look into a guest's memory found, as plain facts.
+
+All of it is read from a dump, so any of it may be missing or, in a guest that was hit in the middle of
+a change, inconsistent: `missing` says what could not be read, and why. Addresses are the guest's, in
+its own kernel; they only serve to tell whether two facts speak of one object. Sizes are bounded.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from testbed.model import Value
+
+SCHEMA = 1
+MAX_ITEMS = 4096
+MAX_FRAMES = 48
+
+Name = Annotated[str, Field(max_length=256)]
+Address = Annotated[int, Field(ge=0, lt=1 << 64)]
+Addresses = Annotated[tuple[Address, ...], Field(max_length=MAX_ITEMS)]
+Pids = Annotated[tuple[int, ...], Field(max_length=MAX_ITEMS)]
+
+WaitKind = Literal["folio", "mutex", "rwsem", "bio", "tag", "queue", "pool", "socket", "memory", "writeback"]
+"""What a task sleeps for:
+
+- `folio`: a bit of a folio in memory (locked, writeback);
+- `bio`: its own read or write, submitted and waited for;
+- `mutex`, `rwsem`: a lock, held by its owner;
+- `tag`: a free request of a block device; `queue`: what its queue throttles by;
+- `pool`: an element of a memory pool: one that comes back, or new memory;
+- `socket`: data or room of a socket;
+- `memory`: free pages (the allocator's slow path, reclaim's throttles);
+- `writeback`: dirty pages to be written.
+"""
+
+
+class Wait(Value):
+    """What a task waits for. `address` is the object's, 0 where only its kind is known; `frame` tells."""
+
+    kind: WaitKind
+    address: Address = 0
+    detail: Name = ""
+    frame: Name = ""
+
+
+class Task(Value):
+    """A task that is not just idle: `state` as ps shows it, `stack` innermost function first."""
+
+    pid: int
+    comm: Name
+    state: Name
+    kthread: bool = False
+    pf_memalloc: bool = False
+    stack: Annotated[tuple[Name, ...], Field(max_length=MAX_FRAMES)] = ()
+    waits: Wait | None = None
+    holds_sockets: Addresses = ()
+
+
+class Lock(Value):
+    """A sleeping lock that somebody waits for. `owner` is a pid, None if it could not be told."""
+
+    address: Address
+    kind: Literal["mutex", "rwsem"]
+    name: Name = ""
+    owner: int | None = None
+    waiters: Pids = ()
+
+
+class Request(Value):
+    """A request in flight. `socket` carries it; `folios` are the memory it reads into or writes from.
+
+    `waiters` are tasks that a bio names as its own (bi_private).
+    """
+
+    address: Address
+    device: Name
+    tag: int
+    operation: Name
+    sector: int = 0
+    size_bytes: int = 0
+    age_ms: int | None = None
+    state: Name = ""
+    socket: Address = 0
+    folios: Addresses = ()
+    waiters: Pids = ()
+
+
+class Socket(Value):
+    """A socket with something to it: memalloc, filled, or carrying requests. Times count from the dump.
+
+    `retransmit_in_ms`: when its TCP sends again what is unacknowledged; negative: it is due; None: no
+    such timer. `readers` sleep on it, `holders` have it open.
+    """
+
+    address: Address
+    protocol: Name
+    state: Name = ""
+    local: Name = ""
+    remote: Name = ""
+    memalloc: bool = False
+    allocation_reserve: bool = False
+    receive_bytes: int = 0
+    receive_packets: int = 0
+    receive_limit_bytes: int = 0
+    backlog_bytes: int = 0
+    pfmemalloc_packets: int = 0
+    send_bytes: int = 0
+    send_limit_bytes: int = 0
+    unacknowledged_bytes: int = 0
+    retransmit_in_ms: int | None = None
+    retransmit_timeout_ms: int | None = None
+    retransmits: int = 0
+    readers: Pids = ()
+    holders: Pids = ()
+
+
+class Nic(Value):
+    """A network interface and its receive ring.
+
+    `ring`: descriptors in all; `filled`: those with a buffer of the driver; `usable`: those of them
+    that the hardware was told of and has not used yet. None where the driver is not known here.
+    """
+
+    name: Name
+    driver: Name = ""
+    carrier: bool | None = None
+    ring: int | None = None
+    filled: int | None = None
+    usable: int | None = None
+    counters: dict[Name, int] = Field(default_factory=dict)
+
+
+class Zone(Value):
+    """A zone of memory, in pages. `minimum` is without the boost, which order 0 of GFP_ATOMIC ignores.
+
+    `free` is what the watermarks look at; `on_cpu_lists` are free pages kept by the processors besides.
+    """
+
+    name: Name
+    free: int
+    minimum: int
+    low: int
+    high: int
+    boost: int = 0
+    managed: int = 0
+    on_cpu_lists: int = 0
+
+
+class Limit(Value):
+    """Pages that a protocol's sockets hold, against its three limits."""
+
+    protocol: Name
+    pages: int
+    limits: tuple[int, int, int]
+
+
+class Snapshot(Value):
+    """One look. `taken_ns`: host CLOCK_MONOTONIC as the guest stopped; `paused_ms`: for how long."""
+
+    schema_version: int = SCHEMA
+    number: int
+    taken_ns: int
+    paused_ms: int
+    release: Name = ""
+    tasks: Annotated[tuple[Task, ...], Field(max_length=MAX_ITEMS)] = ()
+    idle_tasks: int = 0
+    locks: Annotated[tuple[Lock, ...], Field(max_length=MAX_ITEMS)] = ()
+    requests: Annotated[tuple[Request, ...], Field(max_length=MAX_ITEMS)] = ()
+    sockets: Annotated[tuple[Socket, ...], Field(max_length=MAX_ITEMS)] = ()
+    nics: Annotated[tuple[Nic, ...], Field(max_length=64)] = ()
+    zones: Annotated[tuple[Zone, ...], Field(max_length=64)] = ()
+    memory_pages: dict[Name, int] = Field(default_factory=dict)
+    limits: Annotated[tuple[Limit, ...], Field(max_length=16)] = ()
+    fragment_bytes: int | None = None
+    counters: dict[Name, int] = Field(default_factory=dict)
+    missing: Annotated[tuple[Name, ...], Field(max_length=256)] = ()

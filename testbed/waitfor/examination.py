@@ -1,0 +1,217 @@
+"""Owns what two looks into a wedged guest prove: a deadlock, a chance on which all hangs, or neither."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from testbed.history import History
+from testbed.model import Judging, Value
+from testbed.snapshot import Request, Snapshot, Socket
+from testbed.waitfor.building import LEAST_ANSWERS, Outside, build, floor_of, request_id
+from testbed.waitfor.graph import Graph, common, cycle, reachable, stuck
+from testbed.waitfor.words import chain
+
+ALONE = Outside(answers=LEAST_ANSWERS, retransmission_passed=True, accepted=0, samples=1)
+"""For one look: the outside is taken to do its part, so that the picture is that of the inside."""
+
+Proves = Literal["deadlocked", "starved", "open"]
+
+
+class Condition(Value):
+    """Something that must hold for a proof."""
+
+    name: str
+    met: bool
+    statement: str
+
+
+class Examination(Value):
+    """What a pair of snapshots shows.
+
+    `sentence` names the cycle, the chances or what is waited for, made of this pair's own edges.
+    `cycle` are node ids of `graph`, in order; `graph` is what both looks have in common, as far as the
+    requests hang on it. `lock_cycle`
+    is one of tasks and locks alone: no matter of memory, and no part of the proof.
+    """
+
+    proves: Proves
+    sentence: str
+    conditions: tuple[Condition, ...] = ()
+    cycle: tuple[str, ...] = ()
+    chances: tuple[str, ...] = ()
+    awaited: tuple[str, ...] = ()
+    lock_cycle: tuple[str, ...] = ()
+    graph: Graph = Graph()
+    first: int = 0
+    second: int = 0
+
+
+def examine(first: Snapshot, second: Snapshot, history: History, rules: Judging) -> Examination:
+    """Holds two snapshots, and what the host saw between them, against each other."""
+    devices = frozenset(rules.devices)
+    outside = seen_between(first, second, history, rules)
+    graph = common(build(first, outside), build(second, outside))
+    targets = [request_id(one) for one in _of(devices, second) if request_id(one) in graph.by_id]
+    conditions = _conditions(outside, targets, history.rises(rules.progress, first.taken_ns, second.taken_ns))
+    found = cycle(graph, stuck(graph), targets)
+    stands = stuck(graph)
+    hangs = stuck(graph, chance_moves=False)
+    all_stuck = bool(targets) and all(target in stands for target in targets)
+    ends = [graph.by_id[name] for name in sorted(reachable(graph, targets))]
+    chances = tuple(_told(graph, node.id) for node in ends if node.ends == "chance")
+    awaited = tuple(_told(graph, node.id) for node in ends if node.ends == "sure" and node.id not in hangs)
+    lock_cycle = _lock_cycle(graph)
+    proves: Proves = "open"
+    if all(condition.met for condition in conditions):
+        if all_stuck and found:
+            proves = "deadlocked"
+        elif targets and all(target in hangs for target in targets):
+            proves = "starved"
+    return Examination(
+        proves=proves,
+        sentence=_sentence(proves, graph, found, chances, awaited, conditions),
+        conditions=conditions,
+        cycle=found if proves == "deadlocked" else cycle(graph, hangs, targets),
+        chances=chances,
+        awaited=awaited,
+        lock_cycle=lock_cycle,
+        graph=_within(graph, reachable(graph, (*targets, *lock_cycle))),
+        first=first.number,
+        second=second.number,
+    )
+
+
+def wait_for_graph(snapshot: Snapshot) -> Graph:
+    """The graph of one look alone, with nothing known of what the host saw."""
+    return build(snapshot, ALONE)
+
+
+def single_cycle(graph: Graph) -> str:
+    """The sentence of a cycle in one look, empty if there is none: no proof, only a picture."""
+    requests = [node.id for node in graph.nodes if node.kind == "request"]
+    locks = [node.id for node in graph.nodes if node.kind == "lock"]
+    return chain(graph, cycle(graph, stuck(graph), (*requests, *locks)))
+
+
+def seen_between(first: Snapshot, second: Snapshot, history: History, rules: Judging) -> Outside:
+    """What the host saw from the end of the first look to the begin of the second."""
+    from_ns = first.taken_ns + first.paused_ms * 1_000_000
+    to_ns = second.taken_ns
+    floors = [floor_of(zone) for zone in second.zones]
+    floor = sum(floors) if floors else None
+    points = [
+        value
+        for name in rules.free_pages[:1]
+        for value in (history.value_at(name, from_ns), *(v for _, v in history.within(name, from_ns, to_ns)))
+        if value is not None
+    ]
+    return Outside(
+        answers=history.growth("wire/swap.replies.delivered_packets", from_ns, to_ns),
+        retransmission_passed=_retransmission_passed(frozenset(rules.devices), first, to_ns),
+        accepted=_grown(first, second, "received"),
+        refused=_grown(first, second, "refills_failed"),
+        most_free_pages=max(points, default=None),
+        samples=len(points),
+        samples_above_floor=sum(1 for value in points if floor is not None and value > floor),
+        floor_pages=floor,
+    )
+
+
+def next_retransmission_ns(snapshot: Snapshot, devices: frozenset[str]) -> int | None:
+    """When the last of the connections that carry requests will have sent again; None without a timer."""
+    due = [
+        snapshot.taken_ns + snapshot.paused_ms * 1_000_000 + sock.retransmit_in_ms * 1_000_000
+        for sock in _carriers(devices, snapshot)
+        if sock.retransmit_in_ms is not None
+    ]
+    return max(due, default=None)
+
+
+def _retransmission_passed(devices: frozenset[str], first: Snapshot, to_ns: int) -> bool | None:
+    if not _carriers(devices, first):
+        return None
+    due_ns = next_retransmission_ns(first, devices)
+    return due_ns is None or due_ns < to_ns
+
+
+def _of(devices: frozenset[str], snapshot: Snapshot) -> list[Request]:
+    return [one for one in snapshot.requests if one.device in devices]
+
+
+def _carriers(devices: frozenset[str], snapshot: Snapshot) -> list[Socket]:
+    addresses = {one.socket for one in _of(devices, snapshot)}
+    return [sock for sock in snapshot.sockets if sock.address in addresses]
+
+
+def _grown(first: Snapshot, second: Snapshot, counter: str) -> int | None:
+    before = [nic.counters[counter] for nic in first.nics if counter in nic.counters]
+    after = [nic.counters[counter] for nic in second.nics if counter in nic.counters]
+    return sum(after) - sum(before) if before and len(before) == len(after) else None
+
+
+def _conditions(outside: Outside, targets: list[str], progress_ns: tuple[int, ...]) -> tuple[Condition, ...]:
+    answers = outside.answers
+    passed = outside.retransmission_passed
+    words = {True: "has passed", False: "has not come yet", None: "is not known"}[passed]
+    return (
+        Condition(
+            name="same-requests",
+            met=bool(targets),
+            statement=f"{len(targets)} requests were in flight in both looks.",
+        ),
+        Condition(
+            name="still",
+            met=not progress_ns,
+            statement="Nothing progressed between the looks."
+            if not progress_ns
+            else "Work went on between the looks.",
+        ),
+        Condition(
+            name="answers",
+            met=answers is not None and answers >= LEAST_ANSWERS,
+            statement=f"The host saw {answers} frames of the swap connection come from the server"
+            f" between the looks (needed: {LEAST_ANSWERS}).",
+        ),
+        Condition(
+            name="retransmission",
+            met=passed is True,
+            statement=f"The time of the next retransmission, as the first look found it, {words}.",
+        ),
+    )
+
+
+def _within(graph: Graph, names: frozenset[str]) -> Graph:
+    return Graph(
+        nodes=tuple(node for node in graph.nodes if node.id in names),
+        edges=tuple(edge for edge in graph.edges if edge.source in names and edge.target in names),
+    )
+
+
+def _told(graph: Graph, end: str) -> str:
+    """An end in words, with the evidence of the edge that leads to it."""
+    edge = next(edge for edge in graph.edges if edge.target == end)
+    return f"{graph.by_id[edge.source].words} {edge.verb} {graph.by_id[end].words} ({edge.evidence})"
+
+
+def _sentence(
+    proves: Proves,
+    graph: Graph,
+    found: tuple[str, ...],
+    chances: tuple[str, ...],
+    awaited: tuple[str, ...],
+    conditions: tuple[Condition, ...],
+) -> str:
+    if proves == "deadlocked":
+        return chain(graph, found)
+    if proves == "starved":
+        return "No closed cycle: all hangs on a chance. " + "; ".join(chances[:3]) + "."
+    unmet = [condition.statement for condition in conditions if not condition.met]
+    if unmet:
+        return "Nothing is proved: " + " ".join(unmet)
+    return "No cycle: " + ("; ".join(awaited[:3]) or "what is waited for is not known") + "."
+
+
+def _lock_cycle(graph: Graph) -> tuple[str, ...]:
+    """A cycle of tasks and locks alone."""
+    names = frozenset(node.id for node in graph.nodes if node.kind in ("task", "lock"))
+    return cycle(graph, names, [node.id for node in graph.nodes if node.kind == "lock"])

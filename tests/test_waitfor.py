@@ -1,0 +1,278 @@
+"""Who waits for whom: what two looks prove, and what they do not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from testbed.clock import NS
+from testbed.history import History
+from testbed.model import Judging
+from testbed.snapshot import Lock, Nic, Request, Snapshot, Socket, Task, Wait, Zone
+from testbed.waitfor import examine, floor_of, next_retransmission_ns, single_cycle, wait_for_graph
+from testbed.waitfor.graph import Edge, Graph, Node, common, cycle, stuck
+
+FIRST_NS, SECOND_NS = 100 * NS, 130 * NS
+RULES = Judging(
+    subject="A",
+    progress=("A/load.work",),
+    in_flight=None,
+    devices=("nbd0",),
+    free_pages=("A/memory.free_pages",),
+    heals=("cut",),
+    requires=(),
+    finish="sweep",
+    finish_loads=("load",),
+)
+MINIMUM = 268  # its atomic floor is 101
+
+
+def task(pid: int, kind: str | None = None, **more: Any) -> Task:
+    wait = Wait.model_validate({"kind": kind, **more}) if kind else None
+    state = "D" if kind else "S"
+    return Task(pid=pid, comm=f"task{pid}", state=state, waits=wait, stack=("schedule_timeout",))
+
+
+KSWAPD = Task(
+    pid=28, comm="kswapd0", state="D", waits=Wait(kind="pool"), stack=("mempool_alloc", "shrink_folio_list")
+)
+READER = task(131, "folio", address=0xF0, detail="locked", frame="folio_wait_bit_common")
+REQUEST = Request(address=1, device="nbd0", tag=7, operation="read", sector=8, socket=0x50, folios=(0xF0,))
+SWAP_SOCKET = Socket(
+    address=0x50,
+    protocol="tcp",
+    local="10.0.0.1:40000",
+    remote="10.0.0.3:10809",
+    unacknowledged_bytes=400,
+    retransmit_in_ms=10_000,
+)
+FLOODED = Socket(
+    address=0x60,
+    protocol="udp",
+    local="0.0.0.0:7000",
+    remote="0.0.0.0:0",
+    receive_bytes=900_000,
+    receive_packets=600,
+    holders=(131,),
+)
+RING = Nic(
+    name="data", driver="e1000e", ring=64, filled=5, usable=0, counters={"received": 10, "refills_failed": 70}
+)
+ZONE = Zone(name="DMA32", free=101, minimum=MINIMUM, low=335, high=402, managed=19_000)
+
+
+def look(number: int, taken_ns: int, **changes: Any) -> Snapshot:
+    """The wedge of a kernel without reserve, as it was seen on real guests, in small."""
+    whole: dict[str, Any] = {
+        "tasks": (KSWAPD, READER),
+        "requests": (REQUEST,),
+        "sockets": (SWAP_SOCKET, FLOODED),
+        "nics": (RING,),
+        "zones": (ZONE,),
+    }
+    return Snapshot(number=number, taken_ns=taken_ns, paused_ms=100, **(whole | changes))
+
+
+def seen(*, answers: int = 2, free: tuple[int, ...] = (101,), work: tuple[int, ...] = (5,)) -> History:
+    """What the host saw: frames of C between the looks, free pages, progress."""
+
+    def series(values: tuple[int, ...]) -> tuple[tuple[int, int], ...]:
+        return tuple((FIRST_NS - NS + number * 2 * NS, value) for number, value in enumerate(values))
+
+    replies = ((FIRST_NS - NS, 100), (FIRST_NS + 12 * NS, 100 + answers))
+    return History(
+        values={
+            "wire/swap.replies.delivered_packets": replies,
+            "A/memory.free_pages": series(free),
+            "A/load.work": series(work),
+        },
+        last_ns=SECOND_NS,
+    )
+
+
+def pair(history: History | None = None, **changes: Any) -> Any:
+    return examine(look(1, FIRST_NS, **changes), look(2, SECOND_NS, **changes), history or seen(), RULES)
+
+
+def test_a_closed_cycle_seen_twice_is_a_deadlock_and_is_told() -> None:
+    found = pair()
+    assert found.proves == "deadlocked"
+    for word in (
+        "request 7 of nbd0",
+        "10.0.0.3:10809",
+        "receive ring has 0 of 64",
+        "101 free, floor 101",
+        "closed cycle",
+    ):
+        assert word in found.sentence.lower() or word in found.sentence
+    assert found.cycle[0].startswith("request:") and len(found.cycle) >= 5
+    assert {edge.how for edge in found.graph.edges} == {"observed", "inferred"}
+    assert not found.chances and not found.awaited
+
+
+def test_the_floor_is_that_of_the_kernel() -> None:
+    assert floor_of(ZONE) == 101
+    assert floor_of(ZONE.model_copy(update={"minimum": 256})) == 96
+
+
+@pytest.mark.parametrize("answers", [0, 1])
+def test_a_server_that_does_not_answer_gives_no_proof(answers: int) -> None:
+    found = pair(seen(answers=answers))
+    assert found.proves == "open"
+    assert f"{answers} frames" in found.sentence
+
+
+def test_a_retransmission_that_is_still_to_come_is_no_deadlock() -> None:
+    later = SWAP_SOCKET.model_copy(update={"retransmit_in_ms": 53_000})
+    found = pair(sockets=(later, FLOODED))
+    assert found.proves == "open"
+    assert "has not come yet" in found.sentence
+
+
+def test_progress_between_the_looks_is_no_deadlock() -> None:
+    assert pair(seen(work=(5, 6, 7))).proves == "open"
+
+
+def test_other_requests_than_before_are_no_deadlock() -> None:
+    other = REQUEST.model_copy(update={"sector": 16})
+    found = examine(look(1, FIRST_NS), look(2, SECOND_NS, requests=(other,)), seen(), RULES)
+    assert found.proves == "open"
+    assert "0 requests" in found.sentence
+
+
+@pytest.mark.parametrize(
+    ("changes", "chance"),
+    [
+        ({"nics": (RING.model_copy(update={"usable": 16}),)}, "free buffer"),
+        ({"zones": (ZONE.model_copy(update={"free": 102}),)}, "free pages"),
+        ({"memory_pages": {"inactive_file": 400}}, "clean pages"),
+        ({"fragment_bytes": 5000}, "fragment reassembly"),
+    ],
+)
+def test_what_may_free_memory_makes_it_starved_and_is_named(changes: dict[str, Any], chance: str) -> None:
+    found = pair(**changes)
+    assert found.proves == "starved"
+    assert chance in found.sentence
+
+
+def test_free_pages_above_the_floor_between_the_looks_are_a_chance() -> None:
+    assert pair(seen(free=(101, 140, 101))).proves == "starved"
+    assert pair(seen(free=(101, 99, 101))).proves == "deadlocked"
+
+
+def test_frames_that_came_in_between_the_looks_are_a_chance() -> None:
+    more = RING.model_copy(update={"counters": {"received": 14, "refills_failed": 80}})
+    found = examine(look(1, FIRST_NS), look(2, SECOND_NS, nics=(more,)), seen(), RULES)
+    assert found.proves == "starved"
+    assert "refill" in found.sentence
+
+
+def test_one_reader_that_can_read_breaks_the_knot() -> None:
+    awake = task(200)
+    sockets = (SWAP_SOCKET, FLOODED.model_copy(update={"holders": (131, 200)}))
+    found = pair(tasks=(KSWAPD, READER, awake), sockets=sockets)
+    assert found.proves == "open"
+    assert "task200" in found.sentence
+
+
+def test_a_reclaimer_that_runs_breaks_the_knot() -> None:
+    busy = KSWAPD.model_copy(update={"state": "R", "waits": None})
+    assert pair(tasks=(busy, READER)).proves == "open"
+
+
+def test_a_lock_cycle_is_named_as_what_it_is_and_proves_nothing_of_memory() -> None:
+    locks = (
+        Lock(address=0x10, kind="mutex", name="one", owner=301, waiters=(302,)),
+        Lock(address=0x20, kind="mutex", name="two", owner=302, waiters=(301,)),
+    )
+    tasks = (task(301, "mutex", address=0x20), task(302, "mutex", address=0x10))
+    found = examine(
+        Snapshot(number=1, taken_ns=FIRST_NS, paused_ms=1, tasks=tasks, locks=locks),
+        Snapshot(number=2, taken_ns=SECOND_NS, paused_ms=1, tasks=tasks, locks=locks),
+        seen(),
+        RULES,
+    )
+    assert found.proves == "open"
+    assert len(found.lock_cycle) == 4
+    assert {name.partition(":")[0] for name in found.lock_cycle} == {"task", "lock"}
+
+
+def test_the_last_retransmission_of_those_that_carry_requests_counts() -> None:
+    assert next_retransmission_ns(look(1, FIRST_NS), frozenset({"nbd0"})) == FIRST_NS + 10_100 * 1_000_000
+    assert next_retransmission_ns(look(1, FIRST_NS), frozenset({"sda"})) is None
+
+
+def test_one_look_alone_shows_its_cycle() -> None:
+    assert "closed cycle" in single_cycle(wait_for_graph(look(1, FIRST_NS)))
+    assert single_cycle(wait_for_graph(look(1, FIRST_NS, requests=()))) == ""
+
+
+# --- the graph
+
+
+def graph(edges: dict[str, str], **ends: str) -> Graph:
+    """`{"a": "bc"}`: a waits for b and c. An upper-case node needs any of what it waits for."""
+    names = sorted({*edges, *"".join(edges.values()), *ends})
+    nodes = [
+        Node(id=name, kind="task", words=name, needs="any" if name.isupper() else "all", ends=ends.get(name))  # type: ignore[arg-type]
+        for name in names
+    ]
+    return Graph(
+        nodes=tuple(nodes),
+        edges=tuple(
+            Edge(source=source, target=target, verb="waits for", how="observed", evidence="")
+            for source, targets in edges.items()
+            for target in targets
+        ),
+    )
+
+
+def test_who_needs_all_stands_while_one_stands() -> None:
+    assert stuck(graph({"a": "bc", "b": "a"}, c="sure")) == {"a", "b"}
+
+
+def test_who_needs_any_moves_as_soon_as_one_moves() -> None:
+    assert stuck(graph({"A": "bc", "b": "A"}, c="sure")) == frozenset()
+    assert stuck(graph({"A": "bc", "b": "A", "c": "A"})) == {"A", "b", "c"}
+
+
+def test_a_chance_decides_between_starved_and_deadlocked() -> None:
+    hangs = graph({"A": "bc", "b": "A"}, c="chance")
+    assert stuck(hangs) == frozenset()
+    assert stuck(hangs, chance_moves=False) == {"A", "b", "c"}
+
+
+def test_who_waits_for_nothing_known_is_not_said_to_stand() -> None:
+    assert stuck(graph({"a": "b"})) == frozenset()
+    assert stuck(graph({"a": "b"}, b="never")) == {"a", "b"}
+
+
+def test_the_shortest_cycle_is_found() -> None:
+    one = graph({"a": "bd", "b": "c", "c": "a", "d": "a"})
+    assert cycle(one, stuck(one), ["a"]) == ("a", "d")
+    assert cycle(one, frozenset(), ["a"]) == ()
+
+
+def test_only_what_both_looks_hold_is_common() -> None:
+    both = common(graph({"a": "b", "b": "a"}), graph({"a": "b", "b": "c"}, c="sure"))
+    assert [(edge.source, edge.target) for edge in both.edges] == [("a", "b")]
+    assert {node.id for node in both.nodes} == {"a", "b"}
+
+
+@given(st.dictionaries(st.sampled_from("abcDEF"), st.text("abcDEF", max_size=4), max_size=6))
+@settings(max_examples=150, deadline=None)
+def test_every_node_of_the_stuck_set_really_stands(edges: dict[str, str]) -> None:
+    one = graph(edges)
+    found, waits, nodes = stuck(one), one.successors(), one.by_id
+    for name in found:
+        standing = [target in found for target in waits[name]]
+        assert standing and (any(standing) if nodes[name].needs == "all" else all(standing))
+    for name in set(nodes) - found:
+        standing = [target in found for target in waits[name]]
+        assert not standing or not (any(standing) if nodes[name].needs == "all" else all(standing))
+    path = cycle(one, found, sorted(found))
+    for source, target in zip(path, (*path[1:], *path[:1]), strict=True):
+        assert target in waits[source]
