@@ -143,8 +143,8 @@ def test_the_interval_of_the_difference_covers_at_all_looks_together() -> None:
     dice = np.random.default_rng(SEED)
     for first, second in ((0.9, 0.5), (0.1, 0.1), (0.02, 0.98)):
         missed = 0
-        for _ in range(300):
+        for _ in range(150):
             rounds = [tuple(map(bool, seen)) for seen in dice.random((30, 2)) < (first, second)]
             evidence = anytime._log_evidence_of(rounds, [first - second])  # type: ignore[arg-type]
             missed += evidence[0] >= log(20)
-        assert missed / 300 <= 0.05
+        assert missed / 150 <= 0.05
