@@ -35,6 +35,9 @@ OWNERS = {
     "fabric": {"machines/guest.py"},
     "paramiko": {"machines/guest.py"},
     "subprocess": {"proc.py"},
+    "scipy": {"campaign/statistics/"},
+    "statsmodels": {"campaign/statistics/"},
+    "lifelines": {"campaign/statistics/"},
     "drgn": {"introspection/"},
     "typer": {"cli/"},
     "rich": {"cli/"},
@@ -121,3 +124,15 @@ def test_only_the_cli_prints_and_exits() -> None:
         for node in ast.walk(tree(path)):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
                 assert node.func.id != "print", f"{path.relative_to(ROOT)}:{node.lineno} prints"
+
+
+@pytest.mark.parametrize("library", ["scipy", "statsmodels", "lifelines", "numpy", "matplotlib"])
+def test_what_takes_long_to_import_is_imported_where_it_is_used(library: str) -> None:
+    for path in modules():
+        top = [node for node in tree(path).body if isinstance(node, ast.Import | ast.ImportFrom)]
+        named = {name for node in top for name in _imports_of(node)}
+        assert library not in {name.split(".")[0] for name in named}, f"{path.relative_to(ROOT)}"
+
+
+def _imports_of(node: ast.Import | ast.ImportFrom) -> list[str]:
+    return [alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module or ""]

@@ -28,6 +28,7 @@ from testbed.run.observe import View
 
 COMMANDS = (
     *("doctor", "check", "plan", "build", "run", "judge", "report", "export", "schema", "gc"),
+    *("compare", "power"),
     *("up", "ssh", "console", "status", "down"),
 )
 DIGEST = "0" * 24

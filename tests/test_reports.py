@@ -16,7 +16,7 @@ from histories import Story, judging, kernel_line, plan_of, write_result
 
 from testbed import store
 from testbed.campaign.expectation import Cell, accepted, compare
-from testbed.campaign.summary import median_time, summarise, wilson
+from testbed.campaign.summary import summarise
 from testbed.errors import UsageError
 from testbed.judge import OUTCOMES, Verdict, judge
 from testbed.judge.case import case_of
@@ -246,46 +246,25 @@ def cell(outcome: Any, repeat: int = 1, time_s: float | None = None, **labels: A
 SILENT = cell("recovered", variant="silent", expect="recovered", time_s=1.0)
 
 
-def test_proportions_are_told_in_words_with_their_interval() -> None:
-    summary = summarise([*(cell("recovered", n, 10.0 + n) for n in range(5)), SILENT])
-    row = summary.rows[0]
-    assert row.words == "recovered 5 of 5; 57\N{EN DASH}100 % at 95 %"
-    assert row.times.words == "median 12 s (10 s to 14 s)"
-
-
-def test_wilson_agrees_with_the_textbook() -> None:
-    assert wilson(5, 5) == pytest.approx((0.5655, 1.0), abs=1e-4)
-    assert wilson(0, 20) == pytest.approx((0.0, 0.1611), abs=1e-4)
-
-
-@pytest.mark.parametrize(
-    ("seen", "censored", "median"),
-    [
-        ([1, 2, 3], [], 2),
-        ([1, 2], [60, 60], 2),
-        ([1], [60, 60], None),
-        ([], [60], None),
-        ([5], [], 5),
-        ([2, 9], [4], 9),
-    ],
-)
-def test_the_median_counts_those_that_never_recovered(
-    seen: list[float], censored: list[float], median: Any
-) -> None:
-    assert median_time(seen, censored) == median
+def test_wedged_is_told_first_with_its_interval_then_every_outcome() -> None:
+    row = summarise([*(cell("recovered", n, 10.0 + n) for n in range(5)), SILENT]).rows[0]
+    assert row.words == "wedged 0 of 5; 0\N{EN DASH}43 % at 95 % \N{MIDDLE DOT} recovered 5"
+    assert row.repeats.recovery.words == "median 12 s (10 s to 14 s)"
+    none = summarise([cell("stalled", n) for n in range(5)]).rows[0]
+    assert none.words == "wedged 5 of 5; 57\N{EN DASH}100 % at 95 % \N{MIDDLE DOT} stalled 5"
 
 
 def test_censoring_is_stated() -> None:
     some = summarise([cell("recovered", 1, 8.0), cell("recovered", 2, 9.0), cell("stalled", 3)]).rows[0]
-    assert some.times.words == "median 9 s (8 s to 9 s); 1 of 3 not within 60 s"
+    assert some.repeats.recovery.words == "median 9 s (8 s to 9 s); 1 of 3 not within 60 s"
     none = summarise([cell("stalled", 1), cell("stalled", 2)]).rows[0]
-    assert none.times.words == "no median: 2 of 2 not within 60 s"
+    assert none.repeats.recovery.words == "no median: 2 of 2 not within 60 s"
 
 
-def test_inconclusive_cells_are_shown_but_not_counted() -> None:
-    row = summarise([cell("recovered", 1, 8.0), cell("inconclusive", 2)]).rows[0]
-    assert row.proportions[0].of == 1
-    assert "1 inconclusive, not counted" in row.words
+def test_what_says_nothing_of_the_kernel_is_shown_but_not_counted() -> None:
+    row = summarise([cell("recovered", 1, 8.0), cell("inconclusive", 2), cell("server-down", 3)]).rows[0]
+    assert row.repeats.wedged.tally == (0, 1)
+    assert "not counted: server-down 1, inconclusive 1" in row.words
 
 
 def test_kernels_and_variants_make_rows_of_their_own() -> None:

@@ -10,7 +10,7 @@ from devtools import Browser, browser, evaluate, open_page
 from histories import Story, kernel_line, write_result
 
 from testbed import store
-from testbed.campaign.expectation import Cell
+from testbed.campaign.play import cells_of
 from testbed.judge import judge
 from testbed.judge.values import write_verdict
 from testbed.reports import html
@@ -32,7 +32,9 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> Path:
     verdict = judge(store.read_evidence(folder))
     write_verdict(folder, verdict)
     html.write_cell(folder)
-    html.write_index(root, [Cell(folder, store.read_plan(folder), verdict)])
+    other = write_result(root / "other", Story(recover_s=None), kernel="vanilla-2007")
+    write_verdict(other, judge(store.read_evidence(other)))
+    html.write_index(root, cells_of(root))
     return root
 
 
@@ -70,6 +72,16 @@ def test_the_plot_is_there(chromium: Browser, reports: Path) -> None:
     assert height > 400
     drawn = "[...document.querySelectorAll('.plot svg path')].filter(p => p.getBBox().width > 50).length"
     assert evaluate(chromium, session, drawn) > 8
+
+
+def test_the_curves_of_two_kernels_are_there(chromium: Browser, reports: Path) -> None:
+    session = open_page(chromium, (reports / "index.html").as_uri(), 1200)
+    size = "(r => [r.width, r.height])(document.querySelector('.plot svg').getBoundingClientRect())"
+    width, height = evaluate(chromium, session, size)
+    assert width > 600
+    assert height > 200
+    steps = "[...document.querySelectorAll('.plot svg path')].filter(p => p.getBBox().height > 50).length"
+    assert evaluate(chromium, session, steps) >= 1
 
 
 def test_what_these_tests_look_for_would_be_seen(chromium: Browser, tmp_path: Path) -> None:

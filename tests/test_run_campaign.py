@@ -15,6 +15,7 @@ import pytest
 from testbed import history, store
 from testbed.campaign import play as campaign
 from testbed.campaign.play import Played
+from testbed.campaign.until_clear import Rule, read_notes
 from testbed.errors import TestbedError, TestbedFault, UsageError
 from testbed.images import BuiltImage
 from testbed.model import Plan
@@ -144,6 +145,106 @@ def test_a_usage_error_is_not_tried_again(play: Play) -> None:
 def test_ctrl_c_is_not_taken_for_a_hiccup(play: Play) -> None:
     with pytest.raises(KeyboardInterrupt):
         play(fails(KeyboardInterrupt()), plans=(PLAN, plan_of(judging(), repeat=2)))
+
+
+def test_the_lab_of_the_last_cell_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept: list[bool] = []
+
+    def run(_plan: Plan, _inputs: Any, folder: Path, _listener: Any, *, keep: Any) -> None:
+        kept.append(keep is not None)
+        fill(folder)
+
+    monkeypatch.setattr(cell, "run", run)
+    plans = tuple(plan_of(judging(), repeat=number) for number in (1, 2, 3))
+    list(campaign.play(plans, tmp_path, lambda _plan: INPUTS, display, keep=lambda _lab: None))
+    assert kept == [False, False, True]
+
+
+# --- until it is clear
+
+WEDGES = {"vanilla-2007": True, "stock": False, "complete-rx": False}
+
+
+@pytest.fixture
+def until_clear(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[tuple[str, int]]]:
+    """Plays kernels by a rule, and tells which cells were run, in their order."""
+
+    def run(*kernels: str, at_most: int = 20, stories: Callable[[Plan], Story | None] | None = None) -> Any:
+        ran: list[tuple[str, int]] = []
+
+        def play(plan: Plan, _inputs: Any, folder: Path, _listener: Any, *, keep: Any) -> None:
+            ran.append((plan.labels.kernel, plan.labels.repeat))
+            told = stories(plan) if stories else Story(recover_s=None if WEDGES[plan.labels.kernel] else 10.0)
+            if told is None:
+                raise TestbedFault("a hiccup")
+            write_result(folder, told, kernel=plan.labels.kernel, repeat=plan.labels.repeat)
+
+        monkeypatch.setattr(cell, "run", play)
+        repeats = range(1, at_most + 1)
+        plans = [plan_of(judging(), kernel=kernel, repeat=number) for number in repeats for kernel in kernels]
+        rule = Rule(at_most=at_most)
+        list(campaign.play_until_clear(plans, rule, tmp_path, lambda _plan: INPUTS, display))
+        return ran
+
+    return run
+
+
+def test_two_kernels_that_differ_are_played_in_turn_until_that_is_clear(
+    until_clear: Callable[..., Any], tmp_path: Path
+) -> None:
+    ran = until_clear("stock", "vanilla-2007")
+    assert ran == [(kernel, number) for number in (1, 2, 3, 4) for kernel in ("stock", "vanilla-2007")]
+    (note,) = read_notes(tmp_path)
+    assert note.kernels == ("stock", "vanilla-2007")
+    assert note.rule.at_most == 20
+
+
+def test_a_run_that_was_cut_short_goes_on_where_it_was_and_ends_where_it_would_have(
+    until_clear: Callable[..., Any],
+) -> None:
+    def interrupted(plan: Plan) -> Story:
+        if plan.labels.repeat == 3:
+            raise KeyboardInterrupt
+        return Story(recover_s=None if WEDGES[plan.labels.kernel] else 10.0)
+
+    with pytest.raises(KeyboardInterrupt):
+        until_clear("stock", "vanilla-2007", stories=interrupted)
+    assert until_clear("stock", "vanilla-2007") == [
+        *(("stock", 3), ("vanilla-2007", 3), ("stock", 4), ("vanilla-2007", 4))
+    ]
+    assert until_clear("stock", "vanilla-2007") == []
+
+
+def test_what_stays_open_ends_at_its_bound(until_clear: Callable[..., Any]) -> None:
+    assert len(until_clear("stock", "complete-rx", at_most=3)) == 6
+
+
+def test_one_kernel_alone_ends_when_one_half_is_left_out(until_clear: Callable[..., Any]) -> None:
+    assert until_clear("stock") == [("stock", number) for number in range(1, 7)]
+
+
+def test_a_kernel_without_an_open_question_is_left_out_of_the_next_rounds(
+    until_clear: Callable[..., Any],
+) -> None:
+    def stories(plan: Plan) -> Story:
+        often = plan.labels.kernel == "complete-rx" and plan.labels.repeat in (2, 5)
+        return Story(recover_s=None if WEDGES[plan.labels.kernel] or often else 10.0)
+
+    ran = until_clear("stock", "complete-rx", "vanilla-2007", at_most=12, stories=stories)
+    last = {kernel: max(number for name, number in ran if name == kernel) for kernel in WEDGES}
+    assert last["stock"] == last["complete-rx"] > last["vanilla-2007"]
+
+
+def test_cells_that_say_nothing_are_not_counted_and_not_waited_for(until_clear: Callable[..., Any]) -> None:
+    def stories(plan: Plan) -> Story | None:
+        if plan.labels.repeat == 1:
+            return Story(least_free=900)  # memory was never exhausted
+        if plan.labels.repeat == 2 and plan.labels.kernel == "stock":
+            return None
+        return Story(recover_s=None if WEDGES[plan.labels.kernel] else 10.0)
+
+    ran = until_clear("stock", "vanilla-2007", stories=stories)
+    assert max(number for _, number in ran) == 6  # the first two rounds are not of both
 
 
 # --- what a cut short cell leaves behind

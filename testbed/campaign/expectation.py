@@ -9,16 +9,16 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 from testbed import store
+from testbed.campaign.outcomes import SORTS, counts
 from testbed.errors import UsageError, nearest
 from testbed.judge.values import Verdict
-from testbed.model import Outcome, Plan
+from testbed.model import Plan
 
 Met = Literal["met", "not met", "inconclusive", "none"]
 
-OUTCOMES: frozenset[str] = frozenset(get_args(Outcome))
 MAIN_VARIANTS = ("", "main")
 
 
@@ -53,23 +53,28 @@ class Cell:
 
 
 def accepted(expect: str) -> frozenset[str]:
-    """The outcomes that meet an expectation. Raises UsageError on a name that is no outcome."""
+    """The outcomes that meet an expectation. Raises UsageError on a name that is no outcome.
+
+    `not X` is met by every other verdict, also one that says nothing of the kernel: that nothing is called
+    recovered while the link is cut is what a control asks. A cell without a verdict meets it not.
+    """
     text = expect.strip()
     negated = text.startswith("not ")
     names = [name for name in re.split(r"\s*(?:\||,|\bor\b)\s*", text.removeprefix("not ").strip()) if name]
     for name in names:
-        if name not in OUTCOMES:
-            raise UsageError(f"no outcome '{name}' to expect", hint=nearest(name, OUTCOMES))
+        if name not in SORTS:
+            raise UsageError(f"no outcome '{name}' to expect", hint=nearest(name, SORTS))
     if not names:
-        raise UsageError("the expectation names no outcome", hint=nearest("", OUTCOMES))
-    return OUTCOMES - set(names) if negated else frozenset(names)
+        raise UsageError("the expectation names no outcome", hint=nearest("", SORTS))
+    if negated:
+        return frozenset(outcome for outcome in SORTS if outcome not in (*names, "inconclusive"))
+    return frozenset(names)
 
 
 def compare(expect: str | None, verdict: Verdict) -> Met:
-    """Whether a verdict is what was expected; one that decides nothing meets nothing and fails nothing."""
+    """Whether a verdict is what was expected; one that says nothing of the kernel does not fail it."""
     if expect is None:
         return "none"
-    wanted = accepted(expect)
-    if verdict.outcome == "inconclusive":
-        return "inconclusive"
-    return "met" if verdict.outcome in wanted else "not met"
+    if verdict.outcome in accepted(expect):
+        return "met"
+    return "not met" if counts(verdict.outcome) else "inconclusive"

@@ -15,6 +15,7 @@ from typing import Any
 
 from testbed import history, store
 from testbed.campaign.expectation import Cell
+from testbed.campaign.until_clear import read_notes
 from testbed.clock import NS
 from testbed.errors import UsageError
 from testbed.judge.values import Finding, Verdict, read_verdict
@@ -45,6 +46,7 @@ def summary_of(folder: Path) -> dict[str, Any]:
         "rules": plan.judging.model_dump(mode="json"),
         "events": _events(log),
         "inputs": dict(sorted(plan.inputs.items())),
+        "until_clear": _until_clear(folder, plan),
         "surroundings": _surroundings(folder, plan),
         "sha256": _hashes(folder),
     }
@@ -136,6 +138,12 @@ def _surroundings(folder: Path, plan: Plan) -> dict[str, Any]:
         "load": (host or {}).get("load"),
         "kernels": known.get("kernels") if isinstance(known.get("kernels"), dict) else {},
     }
+
+
+def _until_clear(folder: Path, plan: Plan) -> dict[str, Any] | None:
+    """The note of the campaign by whose rule this cell was played, if there was one."""
+    notes = [note for note in read_notes(folder.resolve().parent) if note.covers(plan.labels)]
+    return notes[-1].model_dump(mode="json") if notes else None
 
 
 def _evidence(folder: Path) -> list[Path]:

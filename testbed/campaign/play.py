@@ -12,6 +12,7 @@ import hashlib
 import json
 import logging
 import os
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ from pathlib import Path
 
 from testbed import store
 from testbed.campaign.expectation import Cell
+from testbed.campaign.outcomes import counts, wedged
+from testbed.campaign.until_clear import Rule, note_of, write_note
 from testbed.errors import MissingCapability, TestbedError, TestbedFault
 from testbed.judge import Verdict, judge
 from testbed.judge.values import read_verdict, write_verdict
@@ -32,7 +35,8 @@ ATTEMPTS = 2
 """A fault of the testbed is tried once more: it says nothing of the kernel."""
 
 Builder = Callable[[Plan], run_stage.Inputs]
-Display = Callable[[Plan], AbstractContextManager[Listener]]
+Displayed = AbstractContextManager[Listener]
+Display = Callable[[Plan], Displayed]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +64,39 @@ def play(
     *,
     keep: run_stage.Keeper | None = None,
 ) -> Iterator[Played | TestbedError]:
-    """Yields each cell's outcome as soon as there is one; an error of one cell does not end the rest."""
-    for plan in plans:
+    """Yields each cell's outcome as soon as there is one; an error of one cell does not end the rest.
+
+    `keep` is for the lab of the last cell.
+    """
+    for count, plan in enumerate(plans, 1):
         folder = into / folder_name(plan)
         with _alone(folder):
-            outcome = _one(plan, folder, build, display, keep)
+            outcome = _one(plan, folder, build, display, keep if count == len(plans) else None)
         yield outcome
+
+
+def play_until_clear(
+    plans: Sequence[Plan], rule: Rule, into: Path, build: Builder, display: Display
+) -> Iterator[Played | TestbedError]:
+    """Plays round after round, one cell of each kernel that `rule` still has a question about.
+
+    `plans` are of one place, every kernel's in the order of its repeats; what is left of them when all is
+    clear is not played. Kept cells are looked at in their turn, so that a run that was cut short goes on as
+    if it had not been. Notes the rule in the folder as soon as there is a cell.
+    """
+    left: dict[str, deque[Plan]] = {}
+    for plan in plans:
+        left.setdefault(plan.labels.kernel, deque()).append(plan)
+    seen: dict[str, dict[int, bool]] = {kernel: {} for kernel in left}
+    while round_ := [kernel for kernel in rule.open_kernels(seen) if left[kernel]]:
+        for kernel in round_:
+            plan = left[kernel].popleft()
+            for outcome in play([plan], into, build, display):
+                if isinstance(outcome, Played):
+                    write_note(into, note_of([plan.labels for plan in plans], rule))
+                    if counts(outcome.verdict.outcome):
+                        seen[kernel][plan.labels.repeat] = wedged(outcome.verdict.outcome)
+                yield outcome
 
 
 def _one(

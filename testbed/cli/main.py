@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import logging
 import signal
-from contextlib import suppress
 from importlib import metadata
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -15,16 +13,22 @@ from testbed import kernels, store
 from testbed.campaign import play as campaign
 from testbed.campaign.again import look_again
 from testbed.campaign.expectation import Cell
-from testbed.campaign.summary import Summary, summarise
-from testbed.cli import host, inputs, lab, show
-from testbed.cli.exits import TABLE, Exit, Told, err, out, print_json, shows_errors
-from testbed.cli.exits import show as show_error
+from testbed.cli import host, inputs, lab, show, statistics
+from testbed.cli.exits import TABLE, Exit, Told, out, print_json, shows_errors
 from testbed.cli.export import export
 from testbed.cli.inspect import inspect
-from testbed.cli.live import live
-from testbed.errors import MissingCapability, TestbedError, UsageError
-from testbed.model import Plan
-from testbed.run.lab import Lab
+from testbed.cli.options import (
+    AsJson,
+    Folder,
+    Form,
+    Kernels,
+    NicModel,
+    Playbook,
+    Settings,
+    Transport,
+    Variant,
+)
+from testbed.cli.run import exit_code, run
 
 app = typer.Typer(
     help="Does this kernel, with these patches, get out of the networked-swap deadlock?",
@@ -34,27 +38,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-Playbook = Annotated[str, typer.Argument(help="Name (in playbooks/) or path of a playbook.")]
-Kernels = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--kernel",
-        "-k",
-        help="SET[+SET...]\\[@BASE], `stock`, or `debian` (prebuilt). Several times for several.",
-    ),
-]
-Form = Annotated[str, typer.Option(help="The playbook's form: short or long.")]
-Variant = Annotated[str, typer.Option(help="The playbook's variant; without: the question itself.")]
-NicModel = Annotated[str | None, typer.Option("--nic", help="NIC model of the machine under test.")]
-Transport = Annotated[str | None, typer.Option(help="Another transport than the playbook's: nbd, nfs3, ...")]
-Settings = Annotated[
-    list[str] | None,
-    typer.Option("--set", help="A parameter of the playbook: outage=50s. Several times for several."),
-]
-AcceleratorOption = Annotated[str, typer.Option("--accelerator", help="auto, kvm or tcg.")]
-AsJson = Annotated[bool, typer.Option("--json", help="For programs: one JSON document on standard output.")]
-Folder = Annotated[Path, typer.Argument(help="A result folder, or a campaign's folder of such.", exists=True)]
 
 
 def _version(wanted: bool) -> None:
@@ -148,113 +131,6 @@ def build(
 
 @app.command()
 @shows_errors
-def run(
-    playbook: Playbook,
-    kernel: Kernels = None,
-    repeat: Annotated[int, typer.Option(min=1, max=1000, help="Cells for each kernel.")] = 1,
-    form: Form = "short",
-    variant: Variant = "",
-    controls: Annotated[
-        bool, typer.Option("--controls", help="Run the playbook's controls beside it.")
-    ] = False,
-    nic: NicModel = None,
-    transport: Transport = None,
-    settings: Settings = None,
-    accelerator_wish: AcceleratorOption = "auto",
-    image: lab.ImageOption = None,
-    into: Annotated[
-        Path | None, typer.Option(help="Folder of the campaign; finished cells in it are kept.")
-    ] = None,
-    keep: Annotated[bool, typer.Option("--keep", help="Leave the last lab up for inspection.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No live display.")] = False,
-    as_json: AsJson = False,
-) -> None:
-    """Play a playbook on kernels, judge, and report. Finished cells are kept and not run again.
-
-    Example: testbed run flood --kernel stock --kernel vanilla-2007 --repeat 5 --controls
-    """
-    wish = inputs.Wish(
-        playbook,
-        tuple(kernel or ["stock"]),
-        form,
-        nic,
-        transport,
-        tuple(settings or ()),
-        accelerator_wish,
-        image,
-    )
-    variants = inputs.control_variants(wish) if controls else ()
-    plans = inputs.plans(wish, variants=(variant, *variants), repeat=repeat)
-    folder = into or inputs.RESULTS / inputs.campaign_name(wish)
-    folder.mkdir(parents=True, exist_ok=True)
-    faults = _play(
-        plans, folder, inputs.builder(image, quiet=quiet or as_json), quiet=quiet or as_json, keep=keep
-    )
-    _conclude(folder, plans, faults, as_json=as_json)
-
-
-def _play(plans: list[Plan], folder: Path, build: campaign.Builder, *, quiet: bool, keep: bool) -> int:
-    faults = 0
-    last = plans[-1]
-    for count, one in enumerate(plans, 1):
-        title = f"{count}/{len(plans)} {one.cell}"
-        for played in campaign.play(
-            [one],
-            folder,
-            build,
-            lambda plan, title=title: live(plan, title, quiet=quiet),  # type: ignore[misc]
-            keep=_keep if keep and one is last else None,
-        ):
-            if isinstance(played, TestbedError):
-                if isinstance(played, UsageError | MissingCapability):
-                    _remove_if_empty(folder)
-                    raise played  # it would be the same for every cell
-                faults += 1
-                show_error(played)
-            else:
-                inputs.write_report(played)
-                if not quiet:
-                    out.print(show.played(played))
-    return faults
-
-
-def _remove_if_empty(folder: Path) -> None:
-    with suppress(OSError):
-        folder.rmdir()
-
-
-def _keep(running: Lab) -> None:
-    lab_id = running.keep()
-    err.print(
-        f"lab {lab_id} is left up: testbed status, testbed ssh A, testbed console A --sysrq w, testbed down"
-    )
-
-
-def _conclude(folder: Path, plans: list[Plan], faults: int, *, as_json: bool) -> None:
-    names = {campaign.folder_name(one) for one in plans}
-    cells = [cell for cell in campaign.cells_of(folder) if cell.folder.name in names]
-    summary = summarise(cells)
-    index = inputs.write_index(folder, campaign.cells_of(folder))
-    if as_json:
-        print_json(show.summary_json(summary, cells, index))
-    else:
-        out.print(show.summary(summary))
-        out.print(f"report: {index}")
-    raise typer.Exit(_exit_code(summary, cells, faults))
-
-
-def _exit_code(summary: Summary, cells: list[Cell], faults: int) -> Exit:
-    if faults:
-        return Exit.FAULT
-    if any(cell.met == "not met" for cell in cells if not cell.is_control):
-        return Exit.NOT_MET
-    if summary.state == "void" or any(cell.verdict.outcome == "inconclusive" for cell in cells):
-        return Exit.INCONCLUSIVE
-    return Exit.MET
-
-
-@app.command()
-@shows_errors
 def judge(
     folder: Folder,
     again: Annotated[
@@ -277,7 +153,7 @@ def judge(
     else:
         for cell in cells:
             out.print(show.cell(cell))
-    raise typer.Exit(_exit_code(summarise(cells), cells, 0))
+    raise typer.Exit(exit_code(cells))
 
 
 @app.command()
@@ -307,7 +183,10 @@ def schema(
     print_json(inputs.schema(kind))
 
 
-for command in (host.doctor, host.gc, export, lab.up, lab.ssh, lab.console, inspect, lab.status, lab.down):
+for command in (
+    *(run, statistics.compare, statistics.power, export, host.doctor, host.gc),
+    *(lab.up, lab.ssh, lab.console, inspect, lab.status, lab.down),
+):
     app.command()(command)
 
 

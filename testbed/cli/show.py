@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -11,25 +12,33 @@ from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
 
+from testbed.campaign.comparison import Comparison
 from testbed.campaign.expectation import Cell
+from testbed.campaign.outcomes import counts, went_on
 from testbed.campaign.play import Played
-from testbed.campaign.summary import CONFIDENCE, Row, Summary
+from testbed.campaign.repeats import AT, Repeats
+from testbed.campaign.summary import Summary
 from testbed.doctor import Check
-from testbed.model import Plan
+from testbed.model import Outcome, Plan
 from testbed.units import show_bytes, show_seconds
 
-COLOURS = {
-    "recovered": "green",
-    "slow": "yellow",
-    "inconclusive": "magenta",
-}
 FAILED = "red"
 MET = {"met": "[green]as expected[/]", "not met": "[red]not as expected[/]", "inconclusive": "", "none": ""}
 
 
-def outcome(name: str) -> str:
+ALWAYS = f"the interval of the share {AT}, at every look"
+FAMILY = f"p is adjusted after Holm for all comparisons here; each interval is {AT} for itself."
+
+
+def outcome(name: Outcome) -> str:
     """An outcome in its colour."""
-    return f"[{COLOURS.get(name, FAILED)}]{name}[/]"
+    if not counts(name):
+        colour = "magenta"
+    elif went_on(name):
+        colour = "green" if name == "recovered" else "yellow"
+    else:
+        colour = FAILED
+    return f"[{colour}]{name}[/]"
 
 
 def cell(one: Cell) -> str:
@@ -72,28 +81,87 @@ def summary(table: Summary) -> RenderableType:
         for row in rows:
             drawn.add_row(
                 f"  {escape(row.kernel)}",
-                "\n".join(_proportions(row)),
-                row.times.words,
+                "\n".join(_result(row.repeats)),
+                row.repeats.recovery.words,
                 escape(row.expect or "\N{EM DASH}"),
             )
         parts += ["", f"[bold]{escape(place)}[/]", drawn]
     for kernel in dict.fromkeys(row.kernel for row in table.rows if row.confounders):
         parts.append(f"[yellow]{escape(kernel)} has confounders, named above and in its report.[/]")
-    if table.rows:
-        parts.append(f"[dim]In brackets: the interval at {CONFIDENCE * 100:.0f} %, after Wilson.[/]")
+    parts += [f"[yellow]{escape(caution)}[/]" for caution in table.cautions]
+    parts += _statistics(table)
     return Group(*parts, f"Controls: {escape(table.statement)}")
 
 
-def _proportions(row: Row) -> list[str]:
-    """A line an outcome: `recovered 5 of 5 (57-100 %)`."""
-    lines = [
-        f"{outcome(each.outcome)} {each.count} of {each.of} "
-        f"[dim]({each.low * 100:.0f}\N{EN DASH}{each.high * 100:.0f} %)[/]"
-        for each in row.proportions
-    ]
-    if row.inconclusive:
-        lines.append(f"[magenta]{row.inconclusive} inconclusive[/]")
-    return lines or [escape(row.words)]
+def _result(repeats: Repeats) -> list[str]:
+    """`wedged 0 of 5 (0-43 %)`, and under it a line for each outcome."""
+    wedged = repeats.wedged
+    colour = FAILED if wedged.tally.hits else "green"
+    lines = [f"[{colour}]wedged {wedged.count}[/] [dim]({wedged.span})[/]"] if wedged.tally.of else []
+    lines += [f"  {outcome(name)} {count}" for name, count in repeats.outcomes]
+    return lines
+
+
+def _statistics(table: Summary) -> list[str]:
+    """What the intervals are, how a run until clear ended, and which kernels differ."""
+    told = []
+    if any(not row.repeats.wedged.always for row in table.rows):
+        told.append(f"[dim]In brackets: the interval of the share {AT}, after Wilson.[/]")
+    if any(row.repeats.wedged.always for row in table.rows):
+        told.append(f"[dim]In brackets, where played until clear: {ALWAYS}.[/]")
+    for stop in table.stops:
+        where = f"{stop.place.words}: " if len(table.stops) > 1 else ""
+        told.append(escape(f"{where}{stop.statement}"))
+    findings = [one.finding for one in table.comparisons if one.finding]
+    told += [f"{escape(finding)}." for finding in findings]
+    others = len(table.comparisons) - len(findings)
+    if others:
+        pairs = "one pair" if others == 1 else f"{others} pairs"
+        told.append(f"[dim]No difference is shown between {pairs} of kernels: testbed compare says more.[/]")
+    return told
+
+
+def comparison(one: Comparison) -> str:
+    """Two lines: the shares, and the times."""
+    colour = "bold" if one.shown else "default"
+    return f"[{colour}]{escape(one.words)}.[/]\n  [dim]times to recover: {escape(one.times_words)}[/]"
+
+
+def comparison_json(one: Comparison) -> dict[str, Any]:
+    return {
+        "place": asdict(one.place),
+        "words": one.words,
+        "times": one.times_words,
+        "shown": one.shown,
+        "times_shown": one.times_shown,
+        "difference": one.difference,
+        "interval": list(one.interval),
+        "p": one.p,
+        "adjusted_p": one.adjusted,
+        "comparisons": one.family,
+        "at_every_look": one.always,
+        "times_p": one.times.p if one.times else None,
+        "times_adjusted_p": one.times_adjusted,
+        "kernels": [_repeats_json(each) for each in (one.first, one.second)],
+    }
+
+
+def _repeats_json(repeats: Repeats) -> dict[str, Any]:
+    recovery = repeats.recovery
+    return {
+        "kernel": repeats.kernel,
+        "words": repeats.words,
+        "wedged": repeats.wedged.tally.hits,
+        "of": repeats.wedged.tally.of,
+        "interval": list(repeats.wedged.interval),
+        "at_every_look": repeats.wedged.always,
+        "outcomes": dict(repeats.outcomes),
+        "times": recovery.words,
+        "median_s": recovery.median.at_s,
+        "median_interval_s": [recovery.median.low_s, recovery.median.high_s],
+        "seen_s": list(recovery.times.seen_s),
+        "unseen_s": list(recovery.times.unseen_s),
+    }
 
 
 def summary_json(table: Summary, cells: Sequence[Cell], index: Path) -> dict[str, Any]:
@@ -101,19 +169,12 @@ def summary_json(table: Summary, cells: Sequence[Cell], index: Path) -> dict[str
         "report": str(index),
         "controls": {"state": table.state, "statement": table.statement},
         "rows": [
-            {
-                "playbook": row.playbook,
-                "form": row.form,
-                "variant": row.variant,
-                "transport": row.transport,
-                "nic": row.nic,
-                "kernel": row.kernel,
-                "expect": row.expect,
-                "words": row.words,
-                "times": row.times.words,
-            }
+            {**asdict(row.repeats.place), "expect": row.expect, **_repeats_json(row.repeats)}
             for row in table.rows
         ],
+        "comparisons": [comparison_json(one) for one in table.comparisons],
+        "until_clear": [{"clear": stop.clear, "statement": stop.statement} for stop in table.stops],
+        "cautions": list(table.cautions),
         "cells": [cell_json(one) for one in cells],
     }
 

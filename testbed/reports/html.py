@@ -13,12 +13,14 @@ from markupsafe import Markup
 
 from testbed import store
 from testbed.campaign.expectation import Cell, Met
-from testbed.campaign.summary import summarise
+from testbed.campaign.repeats import AT, Repeats
+from testbed.campaign.summary import Row, summarise
+from testbed.campaign.until_clear import read_notes
 from testbed.judge.case import Case, case_of
 from testbed.judge.values import Verdict, read_verdict
-from testbed.reports import graph, plot
+from testbed.reports import curves, graph, plot
 from testbed.reports.excerpt import excerpt
-from testbed.reports.words import MEANS
+from testbed.reports.words import MEANS, tone
 from testbed.units import show_bytes, show_seconds
 
 INDEX = "index.html"
@@ -47,6 +49,7 @@ def _environment() -> Environment:
     )
     made.filters["seconds"] = lambda value: "\N{EM DASH}" if value is None else show_seconds(round(value, 2))
     made.filters["bytes"] = show_bytes
+    made.globals |= {"tone": tone, "at": AT}
     made.filters["short"] = lambda digest: str(digest)[:12]
     return made
 
@@ -103,20 +106,34 @@ def render_cell(folder: Path) -> str:
 
 
 def render_index(folder: Path, cells: Sequence[Cell]) -> str:
-    summary = summarise(cells)
+    summary = summarise(cells, read_notes(folder))
+    questions = [row for row in summary.rows if not row.is_control]
     return (
         _environment()
         .get_template("index.html.j2")
         .render(
             summary=summary,
-            questions=[row for row in summary.rows if not row.is_control],
+            questions=questions,
             controls=summary.controls,
+            curves=_curves(questions),
             link=lambda cell: _link(folder, cell),
             met_words=MET_WORDS,
             means=MEANS,
             title=folder.name,
         )
     )
+
+
+def _curves(rows: Sequence[Row]) -> list[tuple[str, str, Markup, str]]:
+    """Of each place with kernels to compare: its name, its picture's id, the picture, and that in words."""
+    places: dict[str, list[Repeats]] = {}
+    for row in rows:
+        places.setdefault(row.place, []).append(row.repeats)
+    return [
+        (place, name, Markup(curves.draw(repeats, name)), curves.words(repeats))
+        for count, (place, repeats) in enumerate(places.items(), 1)
+        if curves.drawable(repeats) and (name := f"recovery-{count}")
+    ]
 
 
 def _link(folder: Path, cell: Cell) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from testbed.campaign.expectation import Cell
+from testbed.campaign.outcomes import counts
 
 
 def render(cells: Sequence[Cell]) -> str:
@@ -21,8 +22,8 @@ def _result(number: int, cell: Cell) -> str:
     name = _one_line("/".join(part for part in (*parts, str(labels.repeat)) if part))
     if verdict.testbed_fault is not None:
         return f"not ok {number} {name} # ERROR testbed fault: {_one_line(verdict.testbed_fault)}"
-    if verdict.outcome == "inconclusive":
-        return f"ok {number} {name} # SKIP inconclusive"
+    if not counts(verdict.outcome) and cell.met != "met":
+        return f"ok {number} {name} # SKIP {verdict.outcome}"
     if cell.met == "not met":
         return f"not ok {number} {name} # {verdict.outcome}, expected {_one_line(labels.expect or '')}"
     return f"ok {number} {name} # {verdict.outcome}"

@@ -15,6 +15,7 @@ from testbed.judge.resumption import resumption
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 BLUE, ORANGE, GREEN, GREY, RED = "#1f5fa8", "#c2570c", "#2c7a4b", "#5f6b7a", "#b3261e"
 CUT_FILL, SWEEP_FILL = "#f4d9d2", "#e3efe7"
@@ -86,7 +87,6 @@ def draw(case: Case) -> str:
     """The plot as one SVG element, text kept as text; the same evidence always gives the same bytes."""
     # Half a second to import: only where a plot is drawn.
     import matplotlib as mpl
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
     end_ns = max(case.end_ns, case.origin_ns + NS)
@@ -106,11 +106,7 @@ def draw(case: Case) -> str:
         _moments(axes, clip)
         axes[-1].set_xlabel("seconds since the timeline began")
         axes[-1].set_xlim(case.at(clip.from_ns), case.at(clip.to_ns))
-        written = io.StringIO()
-        FigureCanvasSVG(figure).print_svg(  # type: ignore[no-untyped-call]
-            written, metadata={"Date": None, "Creator": None, "Format": None, "Type": None}
-        )
-    return _inline(written.getvalue())
+        return inline(figure, "plot")
 
 
 def _title(axis: Axes, text: str) -> None:
@@ -281,10 +277,19 @@ def _judging_words(case: Case) -> str:
     return "heal, judging begins" if case.rules.heals and near else "judging begins"
 
 
-def _inline(svg: str) -> str:
-    """The SVG element alone, without fixed size, so that the page may scale it."""
-    element = svg[svg.index("<svg") :]
-    head, rest = element.split(">", 1)
+def inline(figure: Figure, name: str) -> str:
+    """The SVG element alone, without fixed size, so that the page may scale it.
+
+    The page says what it shows in elements with the ids `NAME-title` and `NAME-text`.
+    """
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+
+    written = io.StringIO()
+    FigureCanvasSVG(figure).print_svg(  # type: ignore[no-untyped-call]
+        written, metadata={"Date": None, "Creator": None, "Format": None, "Type": None}
+    )
+    svg = written.getvalue()
+    head, rest = svg[svg.index("<svg") :].split(">", 1)
     head = re.sub(r'\s(?:width|height)="[^"]*"', "", head)
-    head += ' role="img" aria-labelledby="plot-title plot-text"'
+    head += f' role="img" aria-labelledby="{name}-title {name}-text"'
     return re.sub(r"<metadata>.*?</metadata>", "", f"{head}>{rest}", flags=re.DOTALL)

@@ -1,8 +1,13 @@
-"""Owns the plain words for outcomes: what each one says, and what it does not."""
+"""Owns the plain words for outcomes: what each one says, what it does not, and whether it is good news."""
 
 from __future__ import annotations
 
+from typing import Literal
+
+from testbed.campaign.outcomes import counts, went_on
 from testbed.model import Outcome
+
+Tone = Literal["good", "open", "bad"]
 
 MEANS: dict[Outcome, tuple[str, str]] = {
     "recovered": (
@@ -59,3 +64,10 @@ MEANS: dict[Outcome, tuple[str, str]] = {
         "It is neither a pass nor a failure of the kernel.",
     ),
 }
+
+
+def tone(outcome: Outcome) -> Tone:
+    """Whether an outcome is good news of a kernel; one that does not count is no news."""
+    if outcome == "recovered":
+        return "good"
+    return "open" if went_on(outcome) or not counts(outcome) else "bad"

@@ -1,0 +1,137 @@
+"""Owns what was kept of many cells: the result folders of campaigns, or the summaries that were committed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from testbed import store
+from testbed.campaign.expectation import Cell
+from testbed.campaign.observation import Observation, digest, of_cell
+from testbed.campaign.until_clear import Note, read_notes
+from testbed.errors import UsageError
+from testbed.judge.values import read_verdict
+from testbed.model import Labels, Outcome
+
+MOST_SUMMARY_BYTES = 1 << 20
+MOST_CELLS = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What was found: the cells in the order of their names, and the notes of what was played until clear."""
+
+    observations: tuple[Observation, ...]
+    notes: tuple[Note, ...]
+
+
+class _Told(BaseModel):
+    """What is read of a summary's verdict."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    outcome: Outcome
+    time_to_recover_s: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    observed_s: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    bound_s: float = Field(ge=0, allow_inf_nan=False)
+
+
+class _Summary(BaseModel):
+    """What is read of a summary (campaign/export.py writes it)."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    folder: str
+    labels: Labels
+    verdict: _Told
+    rules: dict[str, Any]
+    inputs: dict[str, str]
+    until_clear: Note | None = None
+    surroundings: dict[str, Any] = {}
+
+
+def read(folder: Path) -> Kept:
+    """All judged cells of a campaign's folder, of a folder of campaigns, or of a folder of summaries.
+
+    Raises UsageError if there is none, or one that this version does not read.
+    """
+    if (folder / store.VERDICT).exists():
+        raise UsageError("is a single cell", where=str(folder), hint="name the folder that it lies in")
+    finished = _judged(folder, "*")
+    summaries = [] if finished else sorted(folder.glob("*.json"))
+    if not finished and not summaries:
+        finished = _judged(folder, "*/*")
+    if not finished and not summaries:
+        raise UsageError(
+            "holds no judged cell and no summary",
+            where=str(folder),
+            hint="as in: testbed compare results/flood-short, or results/summaries",
+        )
+    if len(finished) + len(summaries) > MOST_CELLS:
+        raise UsageError(f"holds over {MOST_CELLS} cells", where=str(folder), hint="name a campaign of it")
+    if finished:
+        cells = [Cell(path, store.read_plan(path), read_verdict(path)) for path in finished]
+        notes = [
+            note for campaign in sorted({path.parent for path in finished}) for note in read_notes(campaign)
+        ]
+        return _kept([of_cell(cell) for cell in cells], notes)
+    told = [_summary(path) for path in summaries]
+    return _kept([_of_summary(one) for one in told], [one.until_clear for one in told if one.until_clear])
+
+
+def _judged(folder: Path, below: str) -> list[Path]:
+    """The result folders that have a verdict and came to their end."""
+    paths = [path.parent for path in sorted(folder.glob(f"{below}/{store.VERDICT}"))]
+    return [path for path in paths if ".unfinished-" not in path.name]
+
+
+def _kept(observations: list[Observation], notes: list[Note]) -> Kept:
+    """A cell that lies in two places is one cell, and so is a note."""
+    by_name = {one.name: one for one in observations}
+    return Kept(tuple(by_name[name] for name in sorted(by_name)), tuple(dict.fromkeys(notes)))
+
+
+def _summary(path: Path) -> _Summary:
+    """Raises UsageError if `path` is no summary that this version reads."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(MOST_SUMMARY_BYTES + 1)
+    except OSError as error:
+        raise UsageError(f"cannot be read: {error.strerror}", where=str(path)) from error
+    if len(data) > MOST_SUMMARY_BYTES:
+        raise UsageError("is too large for a summary", where=str(path), hint="testbed export writes such")
+    try:
+        return _Summary.model_validate_json(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"]))
+        raise UsageError(
+            f"not a summary that this version reads: {key}: {first['msg']}",
+            where=str(path),
+            hint="testbed export writes such",
+        ) from error
+
+
+def _of_summary(told: _Summary) -> Observation:
+    return Observation(
+        name=told.folder,
+        labels=told.labels,
+        outcome=told.verdict.outcome,
+        time_to_recover_s=told.verdict.time_to_recover_s,
+        observed_s=told.verdict.observed_s,
+        bound_s=told.verdict.bound_s,
+        inputs={**told.inputs, "rules": digest(told.rules)},
+        confounders=_confounders(told.surroundings),
+    )
+
+
+def _confounders(surroundings: Mapping[str, Any]) -> tuple[str, ...]:
+    """Of the kernel under test; empty where nothing readable was recorded."""
+    kernels = surroundings.get("kernels")
+    kernel = kernels.get("under-test") if isinstance(kernels, dict) else None
+    found = kernel.get("confounders") if isinstance(kernel, dict) else None
+    return tuple(str(each) for each in found) if isinstance(found, list) else ()

@@ -1,0 +1,68 @@
+"""Owns what a table takes of a cell, and what of its cells does not belong together."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from testbed.campaign.expectation import Cell
+from testbed.model import Labels, Outcome
+
+KERNEL, OTHERS = "kernel under test", "kernel of the others"
+"""Among the inputs of a plan: these two may differ between the kernels of one table."""
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """A judged cell. `inputs` are digests by name of all that it hangs on: kernel, playbook, rules, ..."""
+
+    name: str
+    labels: Labels
+    outcome: Outcome
+    time_to_recover_s: float | None
+    observed_s: float | None
+    bound_s: float
+    inputs: Mapping[str, str]
+    confounders: tuple[str, ...] = ()
+
+
+def of_cell(cell: Cell) -> Observation:
+    verdict = cell.verdict
+    return Observation(
+        name=cell.folder.name,
+        labels=cell.plan.labels,
+        outcome=verdict.outcome,
+        time_to_recover_s=verdict.time_to_recover_s,
+        observed_s=verdict.observed_s,
+        bound_s=verdict.bound_s,
+        inputs={**cell.plan.inputs, "rules": digest(cell.plan.judging.model_dump(mode="json"))},
+        confounders=cell.confounders,
+    )
+
+
+def mixed(observations: Iterable[Observation]) -> tuple[str, ...]:
+    """What differs among cells that a table takes together though it should not: a sentence each."""
+    cells = tuple(observations)
+    builds: dict[str, set[str]] = {}
+    for one in cells:
+        builds.setdefault(one.labels.kernel, set()).add(one.inputs.get(KERNEL, ""))
+    names = {name for one in cells for name in one.inputs} - {KERNEL, OTHERS}
+    versions = {name: len({one.inputs.get(name, "") for one in cells}) for name in sorted(names)}
+    told = [
+        f"Not all cells were asked the same: of '{name}' they had {count} versions."
+        for name, count in versions.items()
+        if count > 1
+    ]
+    return tuple(told) + tuple(
+        f"The cells of {kernel} are of {len(digests)} builds of it."
+        for kernel, digests in sorted(builds.items())
+        if len(digests) > 1
+    )
+
+
+def digest(value: Any) -> str:
+    """Of something that JSON can say: the same for what is equal."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

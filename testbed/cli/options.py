@@ -1,0 +1,29 @@
+"""Owns the options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Playbook = Annotated[str, typer.Argument(help="Name (in playbooks/) or path of a playbook.")]
+Kernels = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--kernel",
+        "-k",
+        help="SET[+SET...]\\[@BASE], `stock`, or `debian` (prebuilt). Several times for several.",
+    ),
+]
+Form = Annotated[str, typer.Option(help="The playbook's form: short or long.")]
+Variant = Annotated[str, typer.Option(help="The playbook's variant; without: the question itself.")]
+NicModel = Annotated[str | None, typer.Option("--nic", help="NIC model of the machine under test.")]
+Transport = Annotated[str | None, typer.Option(help="Another transport than the playbook's: nbd, nfs3, ...")]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="A parameter of the playbook: outage=50s. Several times for several."),
+]
+AcceleratorOption = Annotated[str, typer.Option("--accelerator", help="auto, kvm or tcg.")]
+AsJson = Annotated[bool, typer.Option("--json", help="For programs: one JSON document on standard output.")]
+Folder = Annotated[Path, typer.Argument(help="A result folder, or a campaign's folder of such.", exists=True)]

@@ -1,0 +1,193 @@
+"""The command that plays cells: which, how many of them, and what is said when they are done."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from testbed.campaign import play as campaign
+from testbed.campaign.expectation import Cell
+from testbed.campaign.outcomes import counts
+from testbed.campaign.summary import state_of, summarise
+from testbed.campaign.until_clear import AT_MOST, WIDTH, Rule, read_notes
+from testbed.cli import inputs, lab, show
+from testbed.cli.exits import Exit, err, out, print_json, shows_errors
+from testbed.cli.exits import show as show_error
+from testbed.cli.live import live
+from testbed.cli.options import (
+    AcceleratorOption,
+    AsJson,
+    Form,
+    Kernels,
+    NicModel,
+    Playbook,
+    Settings,
+    Transport,
+    Variant,
+)
+from testbed.errors import MissingCapability, TestbedError, UsageError
+from testbed.model import Plan
+from testbed.run.lab import Lab
+
+Outcomes = Iterator[campaign.Played | TestbedError]
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """What is played: the question's cells, all or until `rule` finds them clear, then the controls."""
+
+    question: tuple[Plan, ...]
+    controls: tuple[Plan, ...]
+    rule: Rule | None
+
+    @property
+    def plans(self) -> tuple[Plan, ...]:
+        return (*self.question, *self.controls)
+
+
+@shows_errors
+def run(
+    playbook: Playbook,
+    kernel: Kernels = None,
+    repeat: Annotated[
+        int | None, typer.Option(min=1, max=1000, help="Cells for each kernel; without: one.")
+    ] = None,
+    until_clear: Annotated[
+        bool, typer.Option("--until-clear", help="Repeat until it is clear how often each wedges.")
+    ] = False,
+    at_most: Annotated[
+        int | None, typer.Option(min=1, max=1000, help=f"With --until-clear; without: {AT_MOST}.")
+    ] = None,
+    width: Annotated[
+        float | None,
+        typer.Option(min=0.05, max=1.0, help=f"With --until-clear: so narrow is clear; without: {WIDTH}."),
+    ] = None,
+    form: Form = "short",
+    variant: Variant = "",
+    controls: Annotated[
+        bool, typer.Option("--controls", help="Run the playbook's controls beside it.")
+    ] = False,
+    nic: NicModel = None,
+    transport: Transport = None,
+    settings: Settings = None,
+    accelerator_wish: AcceleratorOption = "auto",
+    image: lab.ImageOption = None,
+    into: Annotated[
+        Path | None, typer.Option(help="Folder of the campaign; finished cells in it are kept.")
+    ] = None,
+    keep: Annotated[bool, typer.Option("--keep", help="Leave the last lab up for inspection.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No live display.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Play a playbook on kernels, judge, and report. Finished cells are kept and not run again.
+
+    Example: testbed run flood --kernel stock --kernel vanilla-2007 --repeat 5 --controls
+    """
+    rule = _rule(until_clear=until_clear, repeat=repeat, at_most=at_most, width=width, keep=keep)
+    chosen = tuple(dict.fromkeys(kernel or ["stock"]))
+    wish = inputs.Wish(playbook, chosen, form, nic, transport, tuple(settings or ()), accelerator_wish, image)
+    course = Course(
+        tuple(inputs.plans(wish, variants=(variant,), repeat=rule.at_most if rule else repeat or 1)),
+        tuple(inputs.plans(wish, variants=inputs.control_variants(wish))) if controls else (),
+        rule,
+    )
+    folder = into or inputs.RESULTS / inputs.campaign_name(wish)
+    folder.mkdir(parents=True, exist_ok=True)
+    quiet = quiet or as_json
+    faults = _tell(_play(course, folder, image, quiet=quiet, keep=keep), folder, quiet=quiet)
+    _conclude(folder, course, faults, as_json=as_json)
+
+
+def _rule(
+    *, until_clear: bool, repeat: int | None, at_most: int | None, width: float | None, keep: bool
+) -> Rule | None:
+    """Raises UsageError on options that contradict each other."""
+    if not until_clear:
+        for option, value in (("--at-most", at_most), ("--width", width)):
+            if value is not None:
+                raise UsageError(f"{option} is of --until-clear", where=option, hint="give --until-clear too")
+        return None
+    if repeat is not None:
+        raise UsageError(
+            "--repeat fixes the number of cells, --until-clear leaves it open",
+            where="--repeat",
+            hint="give --at-most for a bound",
+        )
+    if keep:
+        raise UsageError(
+            "--until-clear does not know which cell is the last", where="--keep", hint="give --repeat instead"
+        )
+    return Rule(at_most=at_most or AT_MOST, width=width or WIDTH)
+
+
+def _play(course: Course, folder: Path, image: Path | None, *, quiet: bool, keep: bool) -> Outcomes:
+    place = {one.cell: count for count, one in enumerate(course.plans, 1)}
+    at_most = "at most " if course.rule else ""
+
+    def display(plan: Plan) -> campaign.Displayed:
+        return live(plan, f"{place[plan.cell]}/{at_most}{len(place)} {plan.cell}", quiet=quiet)
+
+    build = inputs.builder(image, quiet=quiet)
+    if course.rule is None:
+        yield from campaign.play(course.plans, folder, build, display, keep=_keep if keep else None)
+        return
+    yield from campaign.play_until_clear(course.question, course.rule, folder, build, display)
+    yield from campaign.play(course.controls, folder, build, display)
+
+
+def _tell(outcomes: Outcomes, folder: Path, *, quiet: bool) -> int:
+    """Says what comes out as it comes, writes each cell's report, and counts the faults."""
+    faults = 0
+    for played in outcomes:
+        if not isinstance(played, TestbedError):
+            inputs.write_report(played)
+            if not quiet:
+                out.print(show.played(played))
+        elif isinstance(played, UsageError | MissingCapability):
+            with suppress(OSError):
+                folder.rmdir()  # if nothing is in it
+            raise played  # it would be the same for every cell
+        else:
+            faults += 1
+            show_error(played)
+    return faults
+
+
+def _keep(running: Lab) -> None:
+    lab_id = running.keep()
+    err.print(
+        f"lab {lab_id} is left up: testbed status, testbed ssh A, testbed console A --sysrq w, testbed down"
+    )
+
+
+def _conclude(folder: Path, course: Course, faults: int, *, as_json: bool) -> None:
+    names = {campaign.folder_name(one) for one in course.plans}
+    cells = [cell for cell in campaign.cells_of(folder) if cell.folder.name in names]
+    summary = summarise(cells, read_notes(folder))
+    index = inputs.write_index(folder, campaign.cells_of(folder))
+    if as_json:
+        print_json(show.summary_json(summary, cells, index))
+    else:
+        out.print(show.summary(summary))
+        out.print(f"report: {index}")
+    code = exit_code(cells, faults)
+    kernels = {one.labels.kernel for one in course.question}
+    stops = [stop for stop in summary.stops if set(stop.kernels) == kernels]
+    if code is Exit.MET and course.rule and not all(stop.clear for stop in stops):
+        code = Exit.INCONCLUSIVE
+    raise typer.Exit(code)
+
+
+def exit_code(cells: Sequence[Cell], faults: int = 0) -> Exit:
+    """Of the cells that were asked for; a fault of the testbed outweighs what they say."""
+    if faults:
+        return Exit.FAULT
+    if any(cell.met == "not met" for cell in cells if not cell.is_control):
+        return Exit.NOT_MET
+    undecided = any(not counts(cell.verdict.outcome) and cell.met != "met" for cell in cells)
+    return Exit.INCONCLUSIVE if undecided or state_of(cells) == "void" else Exit.MET
