@@ -16,6 +16,10 @@ static const struct program {
 	{ "service", service_main },
 	{ "flood", flood_main },
 	{ "job", job_main },
+	{ "deed-kill", deed_kill_main },
+	{ "deed-write", deed_write_main },
+	{ "deed-clock", deed_clock_main },
+	{ "reader", reader_main },
 	{ "reaper", reaper_main },
 };
 

@@ -29,6 +29,8 @@ enum witness_kind {
 	KIND_SERVICE = 5,	/* kind: the network service whose consumers need swapped memory */
 	KIND_FLOOD = 6,		/* kind: the sender of packets */
 	KIND_JOB = 7,		/* kind: any command, run once */
+	KIND_DEED = 8,		/* kind: something done once, on purpose, at a moment of the timeline */
+	KIND_READER = 9,	/* kind: reads a file again and again */
 };
 
 enum witness_state {
@@ -181,6 +183,16 @@ enum job_field {
 	JOB_EXIT_STATUS_PLUS_1 = 8,		/* status: 0 while not ended; killed by signal n: 128 + n + 1 */
 	JOB_RUN_MS = 9,				/* ms: since its start, or from start to end */
 	JOB_CPU_MS = 10,			/* ms: user and system time, known at its end */
+};
+
+enum deed_field {
+	DEED_DONE = 8,				/* count: times that it was done */
+	DEED_HIT = 9,				/* count: processes, files or clocks that it was done to */
+	DEED_UNDONE = 10,			/* count: times that it was undone again */
+};
+
+enum reader_field {
+	READER_READS = 8,			/* count: reads finished */
 };
 
 #endif
