@@ -93,6 +93,7 @@ class FakeFault:
     heals: bool = True
     raises: Mapping[str, BaseException] = field(default_factory=dict)
     now: bool = False
+    lasting: bool = True
     kind: ClassVar[str] = "fake"
     machines: tuple[str, ...] = ()
 

@@ -12,6 +12,7 @@ class Carrier(Value):
     """`machine = "C"`: its cable on `link` is pulled."""
 
     kind: ClassVar[str] = "carrier"
+    lasting: ClassVar[bool] = True
 
     machine: str
     link: str = "data"

@@ -15,6 +15,7 @@ class Delay(Value):
     """`machine = "A"`, `delay = "50ms"`: what A receives on `link`. Stored in seconds."""
 
     kind: ClassVar[str] = "delay"
+    lasting: ClassVar[bool] = True
 
     machine: str
     delay: Seconds = Field(gt=0)

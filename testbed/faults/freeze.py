@@ -12,6 +12,7 @@ class Freeze(Value):
     """`machine = "C"`: stopped by its hypervisor."""
 
     kind: ClassVar[str] = "freeze"
+    lasting: ClassVar[bool] = True
 
     machine: str
 

@@ -15,6 +15,7 @@ class Rate(Value):
     """`machine = "A"`, `rate = "10Mbit/s"`: what A receives on `link`. Stored in bit/s."""
 
     kind: ClassVar[str] = "rate"
+    lasting: ClassVar[bool] = True
 
     machine: str
     rate: Bps = Field(gt=0)
