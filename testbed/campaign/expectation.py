@@ -53,7 +53,10 @@ class Cell:
 
 
 def accepted(expect: str) -> frozenset[str]:
-    """The outcomes that meet an expectation. Raises UsageError on a name that is no outcome."""
+    """The outcomes that meet an expectation. Raises UsageError on a name that is no outcome.
+
+    What must not be is not met by a cell that decides nothing: `inconclusive` has to be asked for.
+    """
     text = expect.strip()
     negated = text.startswith("not ")
     names = [name for name in re.split(r"\s*(?:\||,|\bor\b)\s*", text.removeprefix("not ").strip()) if name]
@@ -62,14 +65,16 @@ def accepted(expect: str) -> frozenset[str]:
             raise UsageError(f"no outcome '{name}' to expect", hint=nearest(name, OUTCOMES))
     if not names:
         raise UsageError("the expectation names no outcome", hint=nearest("", OUTCOMES))
-    return OUTCOMES - set(names) if negated else frozenset(names)
+    return OUTCOMES - {"inconclusive", *names} if negated else frozenset(names)
 
 
 def compare(expect: str | None, verdict: Verdict) -> Met:
-    """Whether a verdict is what was expected; one that decides nothing meets nothing and fails nothing."""
+    """Whether a verdict is what was expected.
+
+    One that decides nothing fails nothing, and meets only what asks for just that.
+    """
     if expect is None:
         return "none"
-    wanted = accepted(expect)
-    if verdict.outcome == "inconclusive":
-        return "inconclusive"
-    return "met" if verdict.outcome in wanted else "not met"
+    if verdict.outcome in accepted(expect):
+        return "met"
+    return "inconclusive" if verdict.outcome == "inconclusive" else "not met"

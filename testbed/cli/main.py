@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import signal
-from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,14 +14,12 @@ from testbed import kernels, store
 from testbed.campaign import play as campaign
 from testbed.campaign.expectation import Cell
 from testbed.campaign.summary import Summary, summarise
-from testbed.cli import host, inputs, lab, show
-from testbed.cli.exits import TABLE, Exit, Told, err, out, print_json, shows_errors
-from testbed.cli.exits import show as show_error
+from testbed.cli import host, inputs, lab, playing, show
+from testbed.cli.exits import TABLE, Exit, Told, out, print_json, shows_errors
 from testbed.cli.export import export
-from testbed.cli.live import live
-from testbed.errors import MissingCapability, TestbedError, UsageError
+from testbed.cli.selftest import selftest
+from testbed.errors import TestbedError
 from testbed.model import Plan
-from testbed.run.lab import Lab
 
 app = typer.Typer(
     help="Does this kernel, with these patches, get out of the networked-swap deadlock?",
@@ -185,47 +182,10 @@ def run(
     plans = inputs.plans(wish, variants=(variant, *variants), repeat=repeat)
     folder = into or inputs.RESULTS / inputs.campaign_name(wish)
     folder.mkdir(parents=True, exist_ok=True)
-    faults = _play(
-        plans, folder, inputs.builder(image, quiet=quiet or as_json), quiet=quiet or as_json, keep=keep
-    )
+    build = inputs.builder(image, quiet=quiet or as_json)
+    played = playing.play_all(plans, folder, build, quiet=quiet or as_json, keep=keep)
+    faults = sum(isinstance(one, TestbedError) for one in played)
     _conclude(folder, plans, faults, as_json=as_json)
-
-
-def _play(plans: list[Plan], folder: Path, build: campaign.Builder, *, quiet: bool, keep: bool) -> int:
-    faults = 0
-    last = plans[-1]
-    for count, one in enumerate(plans, 1):
-        title = f"{count}/{len(plans)} {one.cell}"
-        for played in campaign.play(
-            [one],
-            folder,
-            build,
-            lambda plan, title=title: live(plan, title, quiet=quiet),  # type: ignore[misc]
-            keep=_keep if keep and one is last else None,
-        ):
-            if isinstance(played, TestbedError):
-                if isinstance(played, UsageError | MissingCapability):
-                    _remove_if_empty(folder)
-                    raise played  # it would be the same for every cell
-                faults += 1
-                show_error(played)
-            else:
-                inputs.write_report(played)
-                if not quiet:
-                    out.print(show.played(played))
-    return faults
-
-
-def _remove_if_empty(folder: Path) -> None:
-    with suppress(OSError):
-        folder.rmdir()
-
-
-def _keep(running: Lab) -> None:
-    lab_id = running.keep()
-    err.print(
-        f"lab {lab_id} is left up: testbed status, testbed ssh A, testbed console A --sysrq w, testbed down"
-    )
 
 
 def _conclude(folder: Path, plans: list[Plan], faults: int, *, as_json: bool) -> None:
@@ -297,7 +257,7 @@ def schema(
     print_json(inputs.schema(kind))
 
 
-for command in (host.doctor, host.gc, export, lab.up, lab.ssh, lab.console, lab.status, lab.down):
+for command in (selftest, host.doctor, host.gc, export, lab.up, lab.ssh, lab.console, lab.status, lab.down):
     app.command()(command)
 
 

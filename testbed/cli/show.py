@@ -11,7 +11,9 @@ from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
 
+from testbed.campaign import matrix as matrices
 from testbed.campaign.expectation import Cell
+from testbed.campaign.matrix import Matrix
 from testbed.campaign.play import Played
 from testbed.campaign.summary import CONFIDENCE, Row, Summary
 from testbed.doctor import Check
@@ -82,6 +84,16 @@ def summary(table: Summary) -> RenderableType:
     if table.rows:
         parts.append(f"[dim]In brackets: the interval at {CONFIDENCE * 100:.0f} %, after Wilson.[/]")
     return Group(*parts, f"Controls: {escape(table.statement)}")
+
+
+def matrix(one: Matrix) -> str:
+    """The confusion matrix as it is kept, what matters in colour."""
+    text = escape(matrices.as_text(one)).rstrip()
+    first, *rest = (escape(statement) for statement in one.statements)
+    text = text.replace(first, f"[{'green' if one.all_right else FAILED}]{first}[/]")
+    if one.falsely_deadlocked:
+        text = text.replace(rest[0], f"[bold {FAILED}]{rest[0]}[/]")
+    return text
 
 
 def _proportions(row: Row) -> list[str]:
