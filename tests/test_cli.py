@@ -27,7 +27,7 @@ from testbed.model import KernelSpec, Plan
 from testbed.run.observe import View
 
 COMMANDS = (
-    *("doctor", "check", "plan", "build", "run", "judge", "report", "export", "schema", "gc"),
+    *("doctor", "check", "plan", "build", "run", "judge", "report", "export", "selftest", "schema", "gc"),
     *("up", "ssh", "console", "status", "down"),
 )
 DIGEST = "0" * 24
@@ -106,6 +106,7 @@ WRONG = (
     (("plan", "flood", "--transport", "nbbd"), "nbbd", "nbd"),
     (("run", "flood", "--accelerator", "kwm"), "no accelerator 'kwm'", "kvm"),
     (("build", "stok"), "no kernel 'stok'", "did you mean 'stock'?"),
+    (("selftest", "--only", "panik"), "nothing is known of 'panik'", "did you mean 'panic'?"),
     (("up", "abd"), "no topology 'abd'", "did you mean 'abc'?"),
     (("schema", "playbok"), "no schema 'playbok'", "playbook"),
     (("check", "playbooks/none.toml"), "cannot be read", "No such file"),

@@ -245,6 +245,16 @@ def test_a_load_of_the_timeline_is_started_and_stopped(tmp_path: Path) -> None:
     assert {"load.started flood", "load.stopped flood"} <= set(made.events())
 
 
+def test_a_deed_is_neither_read_back_nor_reverted(stage: Stage) -> None:
+    stage.fault("cut", lasting=False, has_effect=False)
+    stage.timeline.plan = stage.plan.model_copy(update={"events": CUT[:1]})
+    stage.timeline.play()
+    stage.timeline.revert_all()
+    assert stage.log == ["apply cut"]
+    applied = history.read(stage.folder / "history.jsonl").first("fault.applied", "cut")
+    assert applied is not None and applied.fields["read_back"] is True
+
+
 # --- and one that does not
 
 

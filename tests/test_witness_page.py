@@ -35,7 +35,8 @@ def poke(file: Path, slot: int, word: int, value: int) -> None:
 def test_the_layout_has_every_kind_with_the_common_fields() -> None:
     layout = page.layout()
     assert layout.page_bytes == 1 << 20
-    samplers, loads = {"machine", "blocksampler", "vmsampler"}, {"anonymous", "service", "flood", "job"}
+    samplers = {"machine", "blocksampler", "vmsampler"}
+    loads = {"anonymous", "service", "flood", "job", "deed", "reader"}
     assert set(layout.fields) == samplers | loads
     for fields in layout.fields.values():
         assert fields["state"].word == 2 and fields["control"].word == 3 and fields["beat_ns"].unit == "ns"

@@ -13,7 +13,7 @@ from testbed.errors import TestbedFault
 from testbed.faults import FaultTarget
 from testbed.load import Count
 from testbed.model import Value
-from testbed.witnesses.pages import flip, load_pages
+from testbed.witnesses.pattern import flip, load_pages
 
 
 class Bitflip(Value):
