@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -17,6 +18,7 @@ from testbed.cli import inputs, lab, playing, show
 from testbed.cli.exits import Exit, out, print_json, shows_errors
 from testbed.configuration import Answer
 from testbed.errors import TestbedError, UsageError, nearest
+from testbed.judge.values import read_verdict
 from testbed.load import PLAYBOOKS, find_file
 from testbed.model import Plan
 
@@ -44,31 +46,28 @@ def selftest(
 
     Example: testbed selftest --repeat 5
     """
-    answers = _chosen(only or [])
+    answers = _answers(only or [])
     plans = _plans(answers, repeat, accelerator, image)
     folder = into or inputs.RESULTS / PLAYBOOK
     folder.mkdir(parents=True, exist_ok=True)
-    _judge_kept(plans, folder)
+    others = [plan for plan in _plans(_answers([]), _most(folder), accelerator, image) if plan not in plans]
+    _judge_kept([*plans, *others], folder)
     silent = quiet or as_json
     played = playing.play_all(plans, folder, inputs.builder(image, quiet=silent), quiet=silent)
-    matrix = Matrix(
-        tuple(
-            _question(plan, answers[plan.labels.variant], one)
-            for plan, one in zip(plans, played, strict=True)
-        )
-    )
-    store.write_json(folder / JSON, matrices.as_json(matrix))
-    store.write_atomically(folder / TEXT, matrices.as_text(matrix).encode())
-    inputs.write_index(folder, campaign.cells_of(folder))
+    asked = [
+        _question(plan, answers[plan.labels.variant], one) for plan, one in zip(plans, played, strict=True)
+    ]
+    matrix = Matrix(tuple(asked))
+    _keep(Matrix((*asked, *_kept(others, folder))), folder)
     if as_json:
         print_json(matrices.as_json(matrix))
     else:
         out.print(show.matrix(matrix))
-        out.print(f"kept: {folder / TEXT}, {JSON}", markup=False)
+        out.print(f"kept, with all cells of other runs: {folder / TEXT}, {JSON}", markup=False)
     raise typer.Exit(_exit_code(matrix))
 
 
-def _chosen(only: list[str]) -> dict[str, Answer]:
+def _answers(only: list[str]) -> dict[str, Answer]:
     """The variants with a known answer, all or those that were asked for. Raises UsageError."""
     answers = planning.read_playbook(find_file(PLAYBOOK, PLAYBOOKS)).answers
     for name in only:
@@ -86,12 +85,39 @@ def _plans(answers: dict[str, Answer], repeat: int, accelerator: str, image: Pat
     return sorted(plans, key=lambda plan: plan.labels.repeat)
 
 
+def _most(folder: Path) -> int:
+    """The highest repeat that was ever played into the folder, 0 if there is none."""
+    return max((cell.plan.labels.repeat for cell in campaign.cells_of(folder)), default=0)
+
+
+def _finished(plan: Plan, folder: Path) -> bool:
+    return (folder / campaign.folder_name(plan) / store.VERDICT).exists()
+
+
 def _judge_kept(plans: list[Plan], folder: Path) -> None:
     """Judges what was played on another day anew: it is today's judge that is tested."""
     for plan in plans:
-        kept = folder / campaign.folder_name(plan)
-        if (kept / store.VERDICT).exists():
-            campaign.judge_folder(kept)
+        if _finished(plan, folder):
+            campaign.judge_folder(folder / campaign.folder_name(plan))
+
+
+def _kept(plans: list[Plan], folder: Path) -> Iterator[Question]:
+    """Those of other runs that are finished, and would be played today as they were then."""
+    answers = _answers([])
+    for plan in plans:
+        if _finished(plan, folder):
+            place = folder / campaign.folder_name(plan)
+            kept = Played(place, plan, read_verdict(place), fresh=False)
+            yield _question(plan, answers[plan.labels.variant], kept)
+
+
+def _keep(matrix: Matrix, folder: Path) -> None:
+    rows = list(_answers([]))
+    ordered = sorted(matrix.questions, key=lambda each: (rows.index(each.variant), each.repeat))
+    whole = Matrix(tuple(ordered))
+    store.write_json(folder / JSON, matrices.as_json(whole))
+    store.write_atomically(folder / TEXT, matrices.as_text(whole).encode())
+    inputs.write_index(folder, campaign.cells_of(folder))
 
 
 def _question(plan: Plan, answer: Answer, played: Played | TestbedError) -> Question:
