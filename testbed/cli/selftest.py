@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -46,19 +46,22 @@ def selftest(
 
     Example: testbed selftest --repeat 5
     """
-    answers = _answers(only or [])
-    plans = _plans(answers, repeat, accelerator, image)
+    answers = planning.read_playbook(find_file(PLAYBOOK, PLAYBOOKS)).answers
+    chosen = _chosen(only or [], answers)
     folder = into or inputs.RESULTS / PLAYBOOK
     folder.mkdir(parents=True, exist_ok=True)
-    others = [plan for plan in _plans(_answers([]), _most(folder), accelerator, image) if plan not in plans]
-    _judge_kept([*plans, *others], folder)
+    wish = inputs.Wish(PLAYBOOK, (), accelerator=accelerator, image=image)
+    known = inputs.answered_plans(wish, answers, max(repeat, _most(folder)))
+    plans = [one for one in known if one.labels.variant in chosen and one.labels.repeat <= repeat]
+    _judge_kept(known, folder)
+    others = [one for one in known if one not in plans and campaign.finished(_place(one, folder))]
     silent = quiet or as_json
     played = playing.play_all(plans, folder, inputs.builder(image, quiet=silent), quiet=silent)
     asked = [
         _question(plan, answers[plan.labels.variant], one) for plan, one in zip(plans, played, strict=True)
     ]
     matrix = Matrix(tuple(asked))
-    _keep(Matrix((*asked, *_kept(others, folder))), folder)
+    _keep(Matrix((*asked, *(_kept(one, answers, folder) for one in others))), list(answers), folder)
     if as_json:
         print_json(matrices.as_json(matrix))
     else:
@@ -67,22 +70,12 @@ def selftest(
     raise typer.Exit(_exit_code(matrix))
 
 
-def _answers(only: list[str]) -> dict[str, Answer]:
-    """The variants with a known answer, all or those that were asked for. Raises UsageError."""
-    answers = planning.read_playbook(find_file(PLAYBOOK, PLAYBOOKS)).answers
+def _chosen(only: list[str], answers: Mapping[str, Answer]) -> tuple[str, ...]:
+    """The variants that were asked for, or all. Raises UsageError."""
     for name in only:
         if name not in answers:
             raise UsageError(f"nothing is known of '{name}'", hint=nearest(name, answers), where="--only")
-    return {name: answer for name, answer in answers.items() if not only or name in only}
-
-
-def _plans(answers: dict[str, Answer], repeat: int, accelerator: str, image: Path | None) -> list[Plan]:
-    """Repeats outermost, so that a self-test cut short has some of everything."""
-    plans = []
-    for name, answer in answers.items():
-        wish = inputs.Wish(PLAYBOOK, (answer.kernel,), accelerator=accelerator, image=image)
-        plans += inputs.plans(wish, variants=(name,), repeat=repeat)
-    return sorted(plans, key=lambda plan: plan.labels.repeat)
+    return tuple(only or answers)
 
 
 def _most(folder: Path) -> int:
@@ -90,29 +83,25 @@ def _most(folder: Path) -> int:
     return max((cell.plan.labels.repeat for cell in campaign.cells_of(folder)), default=0)
 
 
-def _finished(plan: Plan, folder: Path) -> bool:
-    return (folder / campaign.folder_name(plan) / store.VERDICT).exists()
+def _place(plan: Plan, folder: Path) -> Path:
+    return folder / campaign.folder_name(plan)
 
 
 def _judge_kept(plans: list[Plan], folder: Path) -> None:
     """Judges what was played on another day anew: it is today's judge that is tested."""
     for plan in plans:
-        if _finished(plan, folder):
-            campaign.judge_folder(folder / campaign.folder_name(plan))
+        if (_place(plan, folder) / store.VERDICT).exists():
+            campaign.judge_folder(_place(plan, folder))
 
 
-def _kept(plans: list[Plan], folder: Path) -> Iterator[Question]:
-    """Those of other runs that are finished, and would be played today as they were then."""
-    answers = _answers([])
-    for plan in plans:
-        if _finished(plan, folder):
-            place = folder / campaign.folder_name(plan)
-            kept = Played(place, plan, read_verdict(place), fresh=False)
-            yield _question(plan, answers[plan.labels.variant], kept)
+def _kept(plan: Plan, answers: Mapping[str, Answer], folder: Path) -> Question:
+    """One of another run that is finished, and would be played today as it was then."""
+    place = _place(plan, folder)
+    played = Played(place, plan, read_verdict(place), fresh=False)
+    return _question(plan, answers[plan.labels.variant], played)
 
 
-def _keep(matrix: Matrix, folder: Path) -> None:
-    rows = list(_answers([]))
+def _keep(matrix: Matrix, rows: list[str], folder: Path) -> None:
     ordered = sorted(matrix.questions, key=lambda each: (rows.index(each.variant), each.repeat))
     whole = Matrix(tuple(ordered))
     store.write_json(folder / JSON, matrices.as_json(whole))
