@@ -140,14 +140,14 @@ def test_never_healed_is_judged_where_the_heal_would_have_been() -> None:
 
 def test_a_variant_adds_loads_deeds_and_rules_to_the_playbook() -> None:
     plan = planned("selftest", STOCK, variant="recovery-50s")
-    assert timeline(plan) == [(0, "apply", "cut"), (0, "start", "hold"), (8, "revert", "cut")]
+    assert timeline(plan) == [(0, "start", "hold"), (1, "apply", "cut"), (9, "revert", "cut")]
     hold = next(load for load in plan.loads if load.name == "hold")
     assert (hold.machine, hold.page_kind, hold.start) == ("C", "deed", "timeline")
-    assert hold.options["resume_after"] == "58s"
+    assert hold.options["resume_after"] == "59s"
     assert plan.labels.expect == "recovered"
     locks = planned("selftest", STOCK, variant="lock-cycle")
     assert locks.judging.progress == ("A/reader.reads",)
-    assert (locks.judging.heals, locks.judging.begin_at_s) == ((), 8)
+    assert (locks.judging.heals, locks.judging.begin_at_s) == ((), 9)
 
 
 def test_a_variant_does_not_change_what_the_others_are(tmp_path: Path) -> None:

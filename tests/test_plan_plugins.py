@@ -127,7 +127,7 @@ def test_loads_of_one_plan_differ_in_seed() -> None:
         (
             "recovery-50s",
             "hold",
-            "deed-kill --slot 3 --detach --signal 19 --process nbd-server --resume-after-ms 58000",
+            "deed-kill --slot 3 --detach --signal 19 --process nbd-server --resume-after-ms 59000",
         ),
         ("server-killed", "kill", "deed-kill --slot 3 --detach --signal 9 --process nbd-server"),
         ("agent-killed", "kill", "deed-kill --slot 5 --detach --signal 9 --victim 0"),
