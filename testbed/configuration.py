@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BeforeValidator, ConfigDict, Field, StringConstraints, field_validator
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, StringConstraints, field_validator
 
 from testbed.load import Bytes, Configuration, Count, Flag, Seconds
 from testbed.model import Outcome, Value
@@ -91,29 +91,54 @@ class Parameter(Value):
     help: str = ""
 
 
+def _named_outcomes(value: str) -> str:
+    for name in re.split(r"\s*\|\s*", value.strip().removeprefix("not ").strip()):
+        if name not in get_args(Outcome):
+            raise ValueError(f'no outcome \'{name}\': write as in "not recovered", "stalled | livelocked"')
+    return value
+
+
+Expected = Annotated[str, AfterValidator(_named_outcomes)]
+"""What must come out: an outcome, several, or what must not be."""
+
+
+class Answer(Value):
+    """What the judge must say of a variant: an answer that is known, since it was made so on purpose.
+
+    `by` are detectors, one of which must have said so; `kernel` is the one to play it on; `recovers`
+    are the least and the most time to recover.
+    """
+
+    outcome: Expected
+    by: tuple[str, ...] = ()
+    kernel: str = "stock"
+    recovers: tuple[Seconds, Seconds] | None = None
+
+
 class Variant(Value):
-    """The playbook with something left out. With `control` it must come out so on every kernel.
+    """The playbook with something left out, or something added.
 
     `without` names faults and loads that do not happen, `forever` faults that are not healed: the
-    judging point is then where the heal would have been.
+    judging point is then where the heal would have been. `loads` and `timeline` are added to the
+    playbook's, `judge` has keys in place of its. With `control` it must come out so on every kernel;
+    with `answer` it is a question of `testbed selftest`.
     """
 
     description: str
     without: tuple[str, ...] = ()
     forever: tuple[str, ...] = ()
     requires: tuple[Precondition, ...] | None = None
-    control: str | None = None
+    control: Expected | None = None
+    answer: Answer | None = None
     parameters: dict[ParameterName, Scalar] = Field(default_factory=dict)
+    loads: dict[Name, dict[str, Any]] = Field(default_factory=dict)
+    timeline: tuple[dict[str, Any], ...] = ()
+    judge: dict[str, Any] = Field(default_factory=dict)
 
-    @field_validator("control")
-    @classmethod
-    def _outcomes(cls, value: str | None) -> str | None:
-        for name in re.split(r"\s*\|\s*", (value or "recovered").strip().removeprefix("not ").strip()):
-            if name not in get_args(Outcome):
-                raise ValueError(
-                    f'no outcome \'{name}\': write as in "not recovered", "stalled | livelocked"'
-                )
-        return value
+    @property
+    def expect(self) -> str | None:
+        """What must come out of it."""
+        return self.answer.outcome if self.answer else self.control
 
 
 class Opening(Configuration):

@@ -28,7 +28,7 @@ from testbed.run.observe import View
 
 COMMANDS = (
     *("doctor", "check", "plan", "build", "run", "judge", "report", "export", "schema", "gc"),
-    *("compare", "power"),
+    *("compare", "power", "selftest", "inspect"),
     *("up", "ssh", "console", "status", "down"),
 )
 DIGEST = "0" * 24
@@ -108,6 +108,7 @@ WRONG = (
     (("plan", "flood", "--transport", "nbbd"), "nbbd", "nbd"),
     (("run", "flood", "--accelerator", "kwm"), "no accelerator 'kwm'", "kvm"),
     (("build", "stok"), "no kernel 'stok'", "did you mean 'stock'?"),
+    (("selftest", "--only", "panik"), "nothing is known of 'panik'", "did you mean 'panic'?"),
     (("up", "abd"), "no topology 'abd'", "did you mean 'abc'?"),
     (("schema", "playbok"), "no schema 'playbok'", "playbook"),
     (("check", "playbooks/none.toml"), "cannot be read", "No such file"),

@@ -18,8 +18,7 @@ from testbed import store
 from testbed.campaign.play import judge_folder
 from testbed.campaign.summary import summarise
 from testbed.campaign.until_clear import Rule, note_of, write_note
-from testbed.cli import inputs, show
-from testbed.cli import run as command
+from testbed.cli import inputs, playing, show
 from testbed.cli.exits import Exit
 from testbed.cli.main import app
 from testbed.images import BuiltImage
@@ -154,7 +153,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result
     monkeypatch.setattr(inputs.kernels, "digest", lambda spec: f"{len(spec.label):024}")
     monkeypatch.setattr(inputs, "builder", lambda _image, *, quiet: lambda _plan: Inputs({}, image))
     monkeypatch.setattr(inputs, "write_report", lambda _played: None)
-    monkeypatch.setattr(command, "live", silent)
+    monkeypatch.setattr(playing, "live", silent)
 
     def command_of(wedges: dict[str, bool], *words: str) -> Result:
         def play(plan: Plan, _inputs: Any, folder: Path, _listener: Any, *, keep: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import socket
 import struct
@@ -275,6 +276,81 @@ def test_a_job_is_stopped_with_its_children(guest: Guest) -> None:
     assert guest.page.read(3, "job")["exit_status_plus_1"] == 128 + signal.SIGTERM + 1
 
 
+def test_a_deed_stops_a_process_by_its_name_and_lets_it_go_on(guest: Guest, tmp_path: Path) -> None:
+    shutil.copy("/bin/sleep", tmp_path / "testbed-victim")
+    victim = subprocess.Popen([str(tmp_path / "testbed-victim"), "60"])
+    guest.started.append(victim)
+
+    def state() -> str:
+        return Path(f"/proc/{victim.pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+    stop = str(int(signal.SIGSTOP))
+    guest.start("deed-kill", 3, "--process", "testbed-victim", "--signal", stop, "--resume-after-ms", "200")
+    time.sleep(0.1)
+    assert state() == "S"
+    begin = time.monotonic()
+    guest.page.control(3, Control.RUN)
+    guest.until(lambda: state() == "T", "a stopped victim")
+    guest.until(lambda: guest.page.state(3) is State.DONE, "the deed's end")
+    assert time.monotonic() - begin >= 0.2
+    guest.until(lambda: state() == "S", "a victim that goes on")
+    deed = guest.page.read(3, "deed")
+    assert (deed["hit"], deed["done"], deed["undone"]) == (1, 1, 1)
+
+
+def test_a_deed_kills_the_process_of_another_slot(guest: Guest) -> None:
+    heartbeat = guest.start("heartbeat", 0)
+    guest.until(lambda: guest.page.read(0, "machine")["beats"] > 0, "a beat")
+    guest.start("deed-kill", 3, "--victim", "0")
+    assert heartbeat.poll() is None
+    guest.page.control(3, Control.RUN)
+    assert heartbeat.wait(LIMIT_S) == -signal.SIGKILL
+    guest.until(lambda: guest.page.state(3) is State.DONE, "the deed's end")
+    assert guest.page.read(3, "deed")["hit"] == 1
+
+
+@pytest.mark.parametrize("victim", [("--process", "testbed-nobody"), ("--victim", "9")])
+def test_a_deed_without_a_victim_is_an_error_before_the_moment(guest: Guest, victim: tuple[str, str]) -> None:
+    argv = guest.argv("deed-kill", 3, *victim, "--detach")
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=LIMIT_S)
+    assert done.returncode == 1
+    assert "nobody there to be killed: No such process" in done.stderr
+    assert guest.page.state(3) is State.FAILED
+
+
+def test_a_deed_writes_its_word_at_the_moment_and_not_before(guest: Guest, tmp_path: Path) -> None:
+    file = tmp_path / "printk"
+    file.write_text("7\n")
+    guest.start("deed-write", 3, "--file", str(file), "--text", "1")
+    time.sleep(0.1)
+    assert file.read_text() == "7\n"
+    guest.page.control(3, Control.RUN)
+    guest.until(lambda: guest.page.state(3) is State.DONE, "the deed's end")
+    assert file.read_text() == "1\n"
+    assert guest.page.read(3, "deed")["hit"] == 1
+
+
+def test_a_deed_that_is_called_off_is_not_done(guest: Guest, tmp_path: Path) -> None:
+    file = tmp_path / "printk"
+    file.write_text("7")
+    guest.start("deed-write", 3, "--file", str(file), "--text", "1")
+    guest.page.control(3, Control.STOP)
+    guest.until(lambda: guest.page.state(3) is State.DONE, "the end")
+    assert file.read_text() == "7"
+    assert guest.page.read(3, "deed")["hit"] == 0
+
+
+def test_the_reader_counts_its_reads(guest: Guest, tmp_path: Path) -> None:
+    file = tmp_path / "locked"
+    file.write_text("1\n")
+    guest.start("reader", 3, "--file", str(file), "--pause-ms", "1")
+    assert guest.page.read(3, "reader")["reads"] == 0
+    guest.page.control(3, Control.RUN)
+    guest.until(lambda: guest.page.read(3, "reader")["reads"] > 20, "twenty reads")
+    guest.page.control(3, Control.STOP)
+    guest.until(lambda: guest.page.state(3) is State.DONE, "the end")
+
+
 def test_detach_returns_when_the_slot_is_ready(guest: Guest) -> None:
     argv = guest.argv("anonymous", 6, "--bytes", "40960", "--detach")
     done = subprocess.run(argv, capture_output=True, timeout=LIMIT_S)
@@ -295,6 +371,10 @@ def test_detach_returns_when_the_slot_is_ready(guest: Guest) -> None:
         (["flood", "--to", "nowhere", "--port", "1"], "not an IPv4 address"),
         (["flood", "--to", "127.0.0.1", "--port", "1", "--sizes", "0:1"], "--sizes"),
         (["service", "--port", "65535"], "beyond"),
+        (["deed-kill"], "one of --process NAME and --victim SLOT"),
+        (["deed-kill", "--process", "x", "--victim", "3"], "one of --process NAME and --victim SLOT"),
+        (["deed-write", "--file", "/dev/null"], "--file and --text are needed"),
+        (["reader"], "--file is needed"),
         (["dance"], "usage: agent"),
     ],
 )

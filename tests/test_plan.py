@@ -10,6 +10,7 @@ import pytest
 from testbed import plan as stage
 from testbed.configuration import Outcome, Topology
 from testbed.judge import values as judge_values
+from testbed.judge.detectors import detectors
 from testbed.kernels import builder
 from testbed.load import PLAYBOOKS, TOPOLOGIES, load_toml
 from testbed.model import KernelSpec, Plan, PlannedKernel
@@ -136,6 +137,42 @@ def test_never_healed_is_judged_where_the_heal_would_have_been() -> None:
     assert (plan.judging.heals, plan.judging.faults) == ((), ("cut",))
     assert (plan.judging.begin_at_s, plan.judging.bound_s) == (16, 60)
     assert plan.labels.expect == "not recovered"
+
+
+def test_a_variant_adds_loads_deeds_and_rules_to_the_playbook() -> None:
+    plan = planned("selftest", STOCK, variant="recovery-50s")
+    assert timeline(plan) == [(0, "start", "hold"), (1, "apply", "cut"), (9, "revert", "cut")]
+    hold = next(load for load in plan.loads if load.name == "hold")
+    assert (hold.machine, hold.page_kind, hold.start) == ("C", "deed", "timeline")
+    assert hold.options["resume_after"] == "59s"
+    assert plan.labels.expect == "recovered"
+    locks = planned("selftest", STOCK, variant="lock-cycle")
+    assert locks.judging.progress == ("A/reader.reads",)
+    assert (locks.judging.heals, locks.judging.begin_at_s) == ((), 9)
+
+
+def test_a_variant_does_not_change_what_the_others_are(tmp_path: Path) -> None:
+    text = (PLAYBOOKS / "selftest.toml").read_text()
+    other = tmp_path / "selftest.toml"
+    other.write_text(text.replace('rate = "1Mbit/s"', 'rate = "2Mbit/s"'))
+    assert other.read_text() != text
+
+    def hashed(path: Path, variant: str) -> str:
+        file = stage.read_playbook(path)
+        made = stage.plan(stage.topology_of(file), file, kernels(STOCK), "c" * 24, Choices(variant=variant))
+        return made.inputs["playbook"]
+
+    for variant, same in (("", True), ("panic", True), ("slow-link", False)):
+        assert (hashed(other, variant) == hashed(PLAYBOOKS / "selftest.toml", variant)) is same
+
+
+def test_every_known_answer_can_be_given() -> None:
+    answers = stage.read_playbook(PLAYBOOKS / "selftest.toml").answers
+    names = {name for name, _ in detectors()}
+    assert len(answers) > 20
+    for variant, answer in answers.items():
+        assert set(answer.by) <= names, variant
+        assert builder.resolve(answer.kernel).label == answer.kernel
 
 
 # --- choices

@@ -146,6 +146,51 @@ def test_a_control_must_be_an_outcome(tmp_path: Path) -> None:
     assert error.where.endswith("variants.never-healed.control")
 
 
+def test_what_a_variant_adds_is_named_where_it_stands(tmp_path: Path) -> None:
+    own = """
+[variants.more]
+description = "With a freeze."
+parameters = { bound = "60s" }
+loads.stop = { kind = "kill", on = "C", process = "nbd-server" }
+judge = { still = "5s" }
+
+[[variants.more.timeline]]
+at = "2s"
+for = "1s"
+fault = "freeze"
+machine = "A"
+"""
+    for old, new, at, says in (
+        ('machine = "A"', 'machine = "X"', "variants.more.timeline[0].machine", "no machine 'X'"),
+        ('machine = "A"', 'machin = "A"', "variants.more.timeline[0].machin", "unknown key"),
+        ('process = "nbd', 'proces = "nbd', "variants.more.loads.stop.proces", "unknown key"),
+        ('still = "5s"', "still = 5", "variants.more.judge.still", "5 has no unit"),
+        ('at = "2s"', 'at = "$when"', "variants.more.timeline[0].at", "no parameter 'when'"),
+    ):
+        text = FLOOD + changed(old, new, own)
+        error = refused(tmp_path, text, variant="more")
+        assert error.where.endswith(f"test.toml:{line_of(text, new)}: {at}"), error.where
+        assert says in error.message
+
+
+def test_a_deed_that_nothing_can_take_back_is_not_healed(tmp_path: Path) -> None:
+    panic = '[[timeline]]\nat = "1s"\nfault = "sysrq"\nmachine = "A"\nkey = "c"\n'
+    for more, at in (
+        ('for = "1s"\n', "timeline[2].for"),
+        ('[[timeline]]\nat = "9s"\nheal = "sysrq"\n', "heal"),
+    ):
+        error = refused(tmp_path, FLOOD.replace("[judge]", f"{panic}{more}[judge]"))
+        assert "'sysrq' can not be healed" in error.message
+        assert error.where.endswith(at)
+
+
+def test_a_known_answer_must_name_outcomes(tmp_path: Path) -> None:
+    text = changed('control = "recovered"', 'answer = { outcome = "recoverd" }')
+    error = refused(tmp_path, text)
+    assert "no outcome 'recoverd'" in error.message
+    assert error.where.endswith("variants.b-silent.answer.outcome")
+
+
 def test_two_faults_need_two_names(tmp_path: Path) -> None:
     twice = FLOOD.replace(
         "[judge]", '[[timeline]]\nat = "1s"\nfault = "freeze"\nname = "cut"\nmachine = "C"\n[judge]'

@@ -11,8 +11,9 @@ import pytest
 from testbed import plan as stage
 from testbed import plugins
 from testbed.errors import TestbedFault, UsageError
+from testbed.faults import Fault
 from testbed.load import PLAYBOOKS
-from testbed.loads import Load, LoadContext, load_of
+from testbed.loads import Load, LoadContext, load_class, load_of
 from testbed.model import KernelSpec, Plan, PlannedKernel
 from testbed.plan import Choices
 from testbed.proc import Completed
@@ -63,7 +64,11 @@ def argv(plan: Plan, name: str, available_bytes: int | None = None) -> str:
 
 def test_every_plugin_keeps_its_protocol() -> None:
     assert set(plugins.collect("testbed.transports", Transport)) == {"nbd", "nfs3"}
-    assert {"anonymous", "service", "flood", "job", "mke2fs"} <= set(plugins.collect("testbed.loads", Load))
+    loads = {"anonymous", "service", "flood", "job", "mke2fs", "kill", "write", "clock", "reader"}
+    assert loads <= set(plugins.collect("testbed.loads", Load))
+    faults = plugins.collect("testbed.faults", Fault)
+    assert {"sysrq", "bitflip", "starve"} <= set(faults)
+    assert [kind for kind, fault in faults.items() if not fault.lasting] == ["sysrq"]
 
 
 def test_nbd_serves_a_disk_and_is_swapped_to() -> None:
@@ -124,6 +129,50 @@ def test_the_anonymous_load_is_a_share_of_ram_or_of_what_is_available() -> None:
 def test_loads_of_one_plan_differ_in_seed() -> None:
     plan = planned()
     assert argv(plan, "anonymous-1").split("--seed ")[1] != argv(plan, "anonymous-2").split("--seed ")[1]
+
+
+@pytest.mark.parametrize(
+    ("variant", "load", "command"),
+    [
+        (
+            "recovery-50s",
+            "hold",
+            "deed-kill --slot 3 --detach --signal 19 --process nbd-server --resume-after-ms 59000",
+        ),
+        ("server-killed", "kill", "deed-kill --slot 3 --detach --signal 9 --process nbd-server"),
+        ("agent-killed", "kill", "deed-kill --slot 5 --detach --signal 9 --victim 0"),
+        ("console-silent", "mute", "deed-write --slot 5 --detach --file /proc/sys/kernel/printk --text 1"),
+        ("clock-jumping", "clock", "deed-clock --slot 5 --detach --step-s 3600 --every-ms 1000"),
+        (
+            "lock-cycle",
+            "reader",
+            "reader --slot 5 --detach --file /sys/kernel/debug/known-answer/locked --pause-ms 20",
+        ),
+    ],
+)
+def test_deeds_are_given_to_the_agent(variant: str, load: str, command: str) -> None:
+    assert argv(planned("selftest", variant=variant), load) == f"/usr/lib/testbed/agent {command}"
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({}, "exactly one of 'process' and 'witness'"),
+        ({"process": "x", "witness": "heartbeat"}, "exactly one of 'process' and 'witness'"),
+        ({"process": "x", "resume_after": "1s"}, "only what was stopped can go on"),
+        ({"process": "a/b"}, "should match pattern"),
+        ({"witness": "me"}, "'heartbeat', 'blocksampler' or 'vmsampler'"),
+    ],
+)
+def test_a_deed_needs_one_victim(options: dict[str, str], says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        load_class("kill").model_validate(options)
+
+
+@pytest.mark.parametrize("file", ["/etc/passwd", "proc/x", "/proc/\n", "/sys/"])
+def test_a_word_is_written_to_the_kernels_files_alone(file: str) -> None:
+    with pytest.raises(ValueError, match="should match pattern"):
+        load_class("write").model_validate({"file": file, "text": "1"})
 
 
 def test_service_and_flood_agree_on_ports() -> None:

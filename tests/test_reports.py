@@ -214,6 +214,9 @@ def test_a_short_console_is_shown_whole() -> None:
         ("stalled | livelocked", "livelocked", "met"),
         ("stalled or livelocked", "recovered", "not met"),
         ("not recovered", "inconclusive", "inconclusive"),
+        ("recovered", "inconclusive", "inconclusive"),
+        ("inconclusive", "inconclusive", "met"),
+        ("inconclusive", "recovered", "not met"),
         (None, "stalled", "none"),
     ],
 )

@@ -93,6 +93,7 @@ class FakeFault:
     heals: bool = True
     raises: Mapping[str, BaseException] = field(default_factory=dict)
     now: bool = False
+    lasting: bool = True
     kind: ClassVar[str] = "fake"
     machines: tuple[str, ...] = ()
 
@@ -248,6 +249,16 @@ def test_a_load_of_the_timeline_is_started_and_stopped(tmp_path: Path) -> None:
     made.timeline.play()
     assert made.guest.told == [Control.RUN, Control.RUN, Control.STOP, Control.SWEEP]
     assert {"load.started flood", "load.stopped flood"} <= set(made.events())
+
+
+def test_a_deed_is_neither_read_back_nor_reverted(stage: Stage) -> None:
+    stage.fault("cut", lasting=False, has_effect=False)
+    stage.timeline.plan = stage.plan.model_copy(update={"events": CUT[:1]})
+    stage.timeline.play()
+    stage.timeline.revert_all()
+    assert stage.log == ["apply cut"]
+    applied = history.read(stage.folder / "history.jsonl").first("fault.applied", "cut")
+    assert applied is not None and applied.fields["read_back"] is True
 
 
 # --- and one that does not

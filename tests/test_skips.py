@@ -1,4 +1,4 @@
-"""Skips: with their remedy for a user, as failures in CI; and what an ordinary user's run leaves out."""
+"""What skips: with its remedy on a user's machine, as a failure in CI; what an ordinary user leaves out."""
 
 from __future__ import annotations
 

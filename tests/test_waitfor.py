@@ -146,7 +146,6 @@ def test_other_requests_than_before_are_no_deadlock() -> None:
 @pytest.mark.parametrize(
     ("changes", "chance"),
     [
-        ({"nics": (RING.model_copy(update={"usable": 16}),)}, "free buffer"),
         ({"zones": (ZONE.model_copy(update={"free": 102}),)}, "free pages"),
         ({"memory_pages": {"inactive_file": 400}}, "clean pages"),
         ({"fragment_bytes": 5000}, "fragment reassembly"),
@@ -156,6 +155,12 @@ def test_what_may_free_memory_makes_it_starved_and_is_named(changes: dict[str, A
     found = pair(**changes)
     assert found.proves == "starved"
     assert chance in found.sentence
+
+
+def test_where_frames_can_come_in_it_is_the_sender_that_is_waited_for() -> None:
+    found = pair(nics=(RING.model_copy(update={"usable": 16}),))
+    assert found.proves == "open"
+    assert "has room" in found.sentence
 
 
 def test_free_pages_above_the_floor_between_the_looks_are_a_chance() -> None:
@@ -198,6 +203,22 @@ def test_a_lock_cycle_is_named_as_what_it_is_and_proves_nothing_of_memory() -> N
     assert found.proves == "open"
     assert len(found.lock_cycle) == 4
     assert {name.partition(":")[0] for name in found.lock_cycle} == {"task", "lock"}
+    assert _with_worker(tasks, locks, pid=300, waits=0x10).proves == "deadlocked"
+    assert _with_worker(tasks, locks, pid=300, waits=0x99).proves == "open"
+    assert _with_worker(tasks, locks, pid=300, waits=0x10, work=(5, 6)).proves == "open"
+
+
+def _with_worker(
+    tasks: tuple[Task, ...], locks: tuple[Lock, ...], *, pid: int, waits: int, work: tuple[int, ...] = (5,)
+) -> Any:
+    """The same with the load whose work counts: it waits for a lock too."""
+    all_tasks = (*tasks, task(pid, "mutex", address=waits))
+    values = dict(seen(work=work).values) | {"A/load.pid": ((FIRST_NS - NS, pid),)}
+    first, second = (
+        Snapshot(number=number, taken_ns=taken_ns, paused_ms=1, tasks=all_tasks, locks=locks)
+        for number, taken_ns in ((1, FIRST_NS), (2, SECOND_NS))
+    )
+    return examine(first, second, History(values=values, last_ns=SECOND_NS), RULES)
 
 
 def test_the_last_retransmission_of_those_that_carry_requests_counts() -> None:

@@ -102,7 +102,7 @@ def play_until_clear(
 def _one(
     plan: Plan, folder: Path, build: Builder, display: Display, keep: run_stage.Keeper | None
 ) -> Played | TestbedError:
-    done = _finished(folder)
+    done = finished(folder)
     if done is not None:
         return Played(folder, plan, done, fresh=False)
     try:
@@ -165,7 +165,7 @@ def _worth_another(error: TestbedFault) -> bool:
     return not full and not isinstance(error, MissingCapability)
 
 
-def _finished(folder: Path) -> Verdict | None:
+def finished(folder: Path) -> Verdict | None:
     """The verdict of a cell that came to its end; one that was judged before that is played anew."""
     if not (folder / store.VERDICT).exists():
         return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ from testbed import plan as planning
 from testbed.campaign.expectation import Cell
 from testbed.campaign.play import Builder, Played, cells_of
 from testbed.cli.exits import err
-from testbed.configuration import Topology
+from testbed.configuration import Answer, Topology
 from testbed.errors import UsageError, nearest
 from testbed.images import BuiltImage
 from testbed.kernels import BuiltKernel
@@ -55,15 +55,27 @@ def plans(wish: Wish, *, variants: Sequence[str], repeat: int = 1) -> list[Plan]
 
     Controls (the variants after the first) run once for each kernel, after the question itself.
     """
+    main, *controls = variants
+    order = [(main, kernel, number) for number in range(1, repeat + 1) for kernel in wish.kernels]
+    order += [(variant, kernel, 1) for variant in controls for kernel in wish.kernels]
+    return _plans(wish, order)
+
+
+def answered_plans(wish: Wish, answers: Mapping[str, Answer], repeat: int) -> list[Plan]:
+    """Every variant with a known answer on its kernel; repeats outermost, as with `plans`."""
+    numbers = range(1, repeat + 1)
+    return _plans(wish, [(name, answer.kernel, n) for n in numbers for name, answer in answers.items()])
+
+
+def _plans(wish: Wish, order: Sequence[tuple[str, str, int]]) -> list[Plan]:
+    """One plan for each (variant, kernel, repeat)."""
     file = planning.read_playbook(find_file(wish.playbook, PLAYBOOKS))
     topology = planning.topology_of(file)
     image = build_image(wish.image, quiet=True)
-    specs = [kernels.resolve(name) for name in wish.kernels]
-    main, *controls = variants
-    order = [(main, spec, number) for number in range(1, repeat + 1) for spec in specs]
-    order += [(variant, spec, 1) for variant in controls for spec in specs]
+    specs = {kernel: kernels.resolve(kernel) for _, kernel, _ in order}
+    planned = {kernel: _planned(spec) for kernel, spec in specs.items()}
     made = []
-    for variant, spec, number in order:
+    for variant, kernel, number in order:
         choices = planning.Choices(
             form=wish.form,
             variant=variant,
@@ -72,9 +84,9 @@ def plans(wish: Wish, *, variants: Sequence[str], repeat: int = 1) -> list[Plan]
             transport=wish.transport,
             settings=_settings(wish.settings),
             accelerator=_accelerator(wish.accelerator),
-            hypothesis=kernels.hypothesis(spec, file.name),
+            hypothesis=kernels.hypothesis(specs[kernel], file.name),
         )
-        made.append(planning.plan(topology, file, _planned(spec), image.digest, choices))
+        made.append(planning.plan(topology, file, planned[kernel], image.digest, choices))
     return made
 
 

@@ -33,9 +33,9 @@ def inspect(
 ) -> None:
     """Look into a machine without its help: who waits for whom, memory, requests, sockets, the ring.
 
-    Example: testbed run flood --kernel vanilla-2007 --keep; testbed inspect A
+    Example: testbed inspect A --drgn
 
-    For its console and SysRq: testbed console A --sysrq w
+    For a lab that `testbed run ... --keep` or `testbed up` left. SysRq: `testbed console A --sysrq w`.
     """
     if result is not None:
         _show(_saved(result), as_json=as_json)

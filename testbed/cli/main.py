@@ -29,6 +29,7 @@ from testbed.cli.options import (
     Variant,
 )
 from testbed.cli.run import exit_code, run
+from testbed.cli.selftest import selftest
 
 app = typer.Typer(
     help="Does this kernel, with these patches, get out of the networked-swap deadlock?",
@@ -184,7 +185,7 @@ def schema(
 
 
 for command in (
-    *(run, statistics.compare, statistics.power, export, host.doctor, host.gc),
+    *(run, selftest, statistics.compare, statistics.power, export, host.doctor, host.gc),
     *(lab.up, lab.ssh, lab.console, inspect, lab.status, lab.down),
 ):
     app.command()(command)

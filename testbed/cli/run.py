@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -15,10 +14,8 @@ from testbed.campaign.expectation import Cell
 from testbed.campaign.outcomes import counts
 from testbed.campaign.summary import state_of, summarise
 from testbed.campaign.until_clear import AT_MOST, WIDTH, Rule, read_notes
-from testbed.cli import inputs, lab, show
-from testbed.cli.exits import Exit, err, out, print_json, shows_errors
-from testbed.cli.exits import show as show_error
-from testbed.cli.live import live
+from testbed.cli import inputs, lab, playing, show
+from testbed.cli.exits import Exit, out, print_json, shows_errors
 from testbed.cli.options import (
     AcceleratorOption,
     AsJson,
@@ -30,9 +27,8 @@ from testbed.cli.options import (
     Transport,
     Variant,
 )
-from testbed.errors import MissingCapability, TestbedError, UsageError
+from testbed.errors import TestbedError, UsageError
 from testbed.model import Plan
-from testbed.run.lab import Lab
 
 Outcomes = Iterator[campaign.Played | TestbedError]
 
@@ -99,7 +95,8 @@ def run(
     folder = into or inputs.RESULTS / inputs.campaign_name(wish)
     folder.mkdir(parents=True, exist_ok=True)
     quiet = quiet or as_json
-    faults = _tell(_play(course, folder, image, quiet=quiet, keep=keep), folder, quiet=quiet)
+    played = playing.tell(_play(course, folder, image, quiet=quiet, keep=keep), folder, quiet=quiet)
+    faults = sum(isinstance(one, TestbedError) for one in played)
     _conclude(folder, course, faults, as_json=as_json)
 
 
@@ -126,43 +123,13 @@ def _rule(
 
 
 def _play(course: Course, folder: Path, image: Path | None, *, quiet: bool, keep: bool) -> Outcomes:
-    place = {one.cell: count for count, one in enumerate(course.plans, 1)}
-    at_most = "at most " if course.rule else ""
-
-    def display(plan: Plan) -> campaign.Displayed:
-        return live(plan, f"{place[plan.cell]}/{at_most}{len(place)} {plan.cell}", quiet=quiet)
-
+    display = playing.display(course.plans, quiet=quiet, at_most=course.rule is not None)
     build = inputs.builder(image, quiet=quiet)
     if course.rule is None:
-        yield from campaign.play(course.plans, folder, build, display, keep=_keep if keep else None)
+        yield from campaign.play(course.plans, folder, build, display, keep=playing.keep if keep else None)
         return
     yield from campaign.play_until_clear(course.question, course.rule, folder, build, display)
     yield from campaign.play(course.controls, folder, build, display)
-
-
-def _tell(outcomes: Outcomes, folder: Path, *, quiet: bool) -> int:
-    """Says what comes out as it comes, writes each cell's report, and counts the faults."""
-    faults = 0
-    for played in outcomes:
-        if not isinstance(played, TestbedError):
-            inputs.write_report(played)
-            if not quiet:
-                out.print(show.played(played))
-        elif isinstance(played, UsageError | MissingCapability):
-            with suppress(OSError):
-                folder.rmdir()  # if nothing is in it
-            raise played  # it would be the same for every cell
-        else:
-            faults += 1
-            show_error(played)
-    return faults
-
-
-def _keep(running: Lab) -> None:
-    lab_id = running.keep()
-    err.print(
-        f"lab {lab_id} is left up: testbed status, testbed ssh A, testbed console A --sysrq w, testbed down"
-    )
 
 
 def _conclude(folder: Path, course: Course, faults: int, *, as_json: bool) -> None:

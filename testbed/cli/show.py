@@ -12,8 +12,10 @@ from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
 
+from testbed.campaign import matrix as matrices
 from testbed.campaign.comparison import Comparison
 from testbed.campaign.expectation import Cell
+from testbed.campaign.matrix import Matrix
 from testbed.campaign.outcomes import counts, went_on
 from testbed.campaign.play import Played
 from testbed.campaign.repeats import AT, Repeats
@@ -162,6 +164,16 @@ def _repeats_json(repeats: Repeats) -> dict[str, Any]:
         "seen_s": list(recovery.times.seen_s),
         "unseen_s": list(recovery.times.unseen_s),
     }
+
+
+def matrix(one: Matrix) -> str:
+    """The confusion matrix as it is kept, what matters in colour."""
+    text = escape(matrices.as_text(one)).rstrip()
+    first, *rest = (escape(statement) for statement in one.statements)
+    text = text.replace(first, f"[{'green' if one.all_right else FAILED}]{first}[/]")
+    if one.falsely_deadlocked:
+        text = text.replace(rest[0], f"[bold {FAILED}]{rest[0]}[/]")
+    return text
 
 
 def summary_json(table: Summary, cells: Sequence[Cell], index: Path) -> dict[str, Any]:

@@ -30,6 +30,14 @@ class FaultNetwork(Protocol):
 
     def queues(self) -> dict[str, str]: ...
 
+    def crowd(self, name: str, threads: Sequence[int], spinners: int) -> None: ...
+
+    def disperse(self, name: str) -> None: ...
+
+    def crowds(self) -> dict[str, int]: ...
+
+    def guest_memory(self, domain: str, *, writable: bool = False) -> int: ...
+
 
 class FaultDomain(Protocol):
     """A guest, as far as faults need it (machines/hypervisor.py)."""
@@ -43,6 +51,10 @@ class FaultDomain(Protocol):
     def set_link(self, tap: str, up: bool) -> None: ...
 
     def link(self, tap: str) -> bool: ...
+
+    def vcpu_threads(self) -> tuple[int, ...]: ...
+
+    def sysrq(self, key: str) -> bool: ...
 
 
 @dataclass(frozen=True)
@@ -107,9 +119,12 @@ class Fault(Protocol):
 
     `machines` names the machines it concerns, for the plan to check. `cuts` names the counted flows
     of which nothing passes while it is in force: the judge holds the wire's counters against it.
+    One that is not `lasting` is a deed and no state: `apply` itself raises unless it was seen to be
+    done, there is nothing to revert, and a playbook that heals it is refused.
     """
 
     kind: ClassVar[str]
+    lasting: ClassVar[bool]
 
     @property
     def machines(self) -> tuple[str, ...]: ...

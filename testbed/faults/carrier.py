@@ -11,6 +11,7 @@ class Carrier(OnMachine):
     """`machine = "C"`: its cable on `link` is pulled."""
 
     kind: ClassVar[str] = "carrier"
+    lasting: ClassVar[bool] = True
 
     link: str = "data"
 

@@ -14,6 +14,7 @@ class Delay(OnMachine):
     """`machine = "A"`, `delay = "50ms"`: what A receives on `link`. Stored in seconds."""
 
     kind: ClassVar[str] = "delay"
+    lasting: ClassVar[bool] = True
 
     delay: Seconds = Field(gt=0)
     link: str = "data"

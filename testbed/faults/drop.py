@@ -16,6 +16,7 @@ class Drop(Value):
     """
 
     kind: ClassVar[str] = "drop"
+    lasting: ClassVar[bool] = True
 
     between: tuple[str, str]
     direction: Literal["both", "forth", "back"] = "both"

@@ -12,6 +12,7 @@ class FlowDrop(Value):
     """`flow = "swap"` drops both directions of the swap's socket, `flow = "swap.replies"` one."""
 
     kind: ClassVar[str] = "flow"
+    lasting: ClassVar[bool] = True
 
     flow: str
 

@@ -11,6 +11,7 @@ class Freeze(OnMachine):
     """`machine = "C"`: stopped by its hypervisor."""
 
     kind: ClassVar[str] = "freeze"
+    lasting: ClassVar[bool] = True
 
     def apply(self, target: FaultTarget) -> None:
         target.domain(self.machine).pause()

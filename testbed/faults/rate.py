@@ -14,6 +14,7 @@ class Rate(OnMachine):
     """`machine = "A"`, `rate = "10Mbit/s"`: what A receives on `link`. Stored in bit/s."""
 
     kind: ClassVar[str] = "rate"
+    lasting: ClassVar[bool] = True
 
     rate: Bps = Field(gt=0)
     link: str = "data"

@@ -122,6 +122,10 @@ int service_main(int argc, char **argv);
 int flood_main(int argc, char **argv);
 int job_main(int argc, char **argv);
 int client_main(int argc, char **argv);
+int deed_kill_main(int argc, char **argv);
+int deed_write_main(int argc, char **argv);
+int deed_clock_main(int argc, char **argv);
+int reader_main(int argc, char **argv);
 int reaper_main(int argc, char **argv);
 
 #endif

@@ -17,6 +17,10 @@ static const struct program {
 	{ "flood", flood_main },
 	{ "job", job_main },
 	{ "client", client_main },
+	{ "deed-kill", deed_kill_main },
+	{ "deed-write", deed_write_main },
+	{ "deed-clock", deed_clock_main },
+	{ "reader", reader_main },
 	{ "reaper", reaper_main },
 };
 

@@ -29,6 +29,8 @@ enum witness_kind {
 	KIND_SERVICE = 5,	/* kind: the network service whose consumers need swapped memory */
 	KIND_FLOOD = 6,		/* kind: the sender of packets */
 	KIND_JOB = 7,		/* kind: any command, run once */
+	KIND_DEED = 8,		/* kind: something done once, on purpose, at a moment of the timeline */
+	KIND_READER = 9,	/* kind: reads a file again and again */
 	KIND_CLIENT = 10,	/* kind: a second client of the swap's server */
 };
 
@@ -188,6 +190,16 @@ enum client_field {
 	CLIENT_READS = 8,			/* count: blocks read */
 	CLIENT_FAILED = 9,			/* count: reads that failed or came short */
 	CLIENT_LAST_MS = 10,			/* ms: what the last read took */
+};
+
+enum deed_field {
+	DEED_DONE = 8,				/* count: times that it was done */
+	DEED_HIT = 9,				/* count: processes, files or clocks that it was done to */
+	DEED_UNDONE = 10,			/* count: times that it was undone again */
+};
+
+enum reader_field {
+	READER_READS = 8,			/* count: reads finished */
 };
 
 #endif

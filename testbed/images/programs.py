@@ -12,7 +12,10 @@ SOURCES = Path(__file__).parent.parent / "guest"
 SCRIPTS = ("init", "nfs-serve")
 COMPILE_TIMEOUT_S = 120
 FLAGS = ("-std=gnu11", "-O2", "-static", "-s", "-Wall", "-Wextra", "-Werror", "-Wl,--build-id=none")
-PROGRAMS = ("heartbeat", "blocksampler", "vmsampler", "anonymous", "service", "flood", "job")
+PROGRAMS = (
+    *("heartbeat", "blocksampler", "vmsampler", "anonymous", "service", "flood", "job"),
+    *("deed-kill", "deed-write", "deed-clock", "reader"),
+)
 """Names that the agent also answers to, each a link to it."""
 
 

@@ -32,19 +32,30 @@ KeyPath = tuple[str | int, ...]
 
 @dataclass(frozen=True)
 class Source:
-    """A TOML file as read: its tree, and the line of every key."""
+    """A TOML file as read: its tree, and the line of every key.
+
+    `moved` says of parts of the tree where in the file they really stand.
+    """
 
     path: Path
     tree: Mapping[str, Any]
     lines: Mapping[KeyPath, int] = field(default_factory=dict)
+    moved: Mapping[KeyPath, KeyPath] = field(default_factory=dict)
 
     def where(self, *key: str | int) -> str:
         """`file:line: key`, the line being that of the nearest table if the key is not there."""
-        return at(shown(self.path), self.lines.get(self.known(key)), spell(key))
+        return at(shown(self.path), self.lines.get(self.known(key)), spell(self._real(key)))
 
     def known(self, key: KeyPath) -> KeyPath:
         """As much of a key's path as there is in the file."""
-        return next((key[:count] for count in range(len(key), 0, -1) if key[:count] in self.lines), ())
+        real = self._real(key)
+        return next((real[:count] for count in range(len(real), 0, -1) if real[:count] in self.lines), ())
+
+    def _real(self, key: KeyPath) -> KeyPath:
+        for count in range(len(key), 0, -1):
+            if key[:count] in self.moved:
+                return (*self.moved[key[:count]], *key[count:])
+        return key
 
     @property
     def digest(self) -> str:

@@ -24,6 +24,7 @@ from typing import Any
 
 from testbed.errors import TestbedError, TestbedFault
 from testbed.machines import messages
+from testbed.machines.crowd import Crowds
 from testbed.machines.layout import BROKER_SOCKET, LIBVIRT_SOCKET
 from testbed.machines.nft import Nft
 from testbed.machines.wire import Flow
@@ -50,6 +51,7 @@ class Broker:
         self._lock = threading.Lock()
         self._module = network
         self._network = network.Network(Nft())
+        self._crowds = Crowds()
         self.libvirtd_pid = 0
         self.ended: dict[int, int] = {}
         self.shutdown = socket.socketpair()
@@ -133,12 +135,12 @@ class Broker:
     def do_shared_memory(self, name: str) -> Answer:
         return None, os.open(SHM / _checked(name), os.O_RDWR | os.O_CLOEXEC)
 
-    def do_guest_memory(self, domain: str) -> Answer:
-        """The file behind a guest's RAM (libvirt names it by the domain's number and name), to read."""
+    def do_guest_memory(self, domain: str, writable: bool = False) -> Answer:
+        """The file behind a guest's RAM; libvirt names it by the domain's number and name."""
         found = list(SHM.glob(f"libvirt/qemu/*-{_checked(domain)}/pc.ram"))
         if len(found) != 1:
             raise TestbedFault(f"{len(found)} files of guest memory for '{domain}'")
-        return None, os.open(found[0], os.O_RDONLY | os.O_CLOEXEC)
+        return None, os.open(found[0], (os.O_RDWR if writable else os.O_RDONLY) | os.O_CLOEXEC)
 
     def do_thread_times(self, threads: list[int]) -> Answer:
         """By thread id as this namespace has it: ns on a CPU, ns waiting for one (proc(5), schedstat)."""
@@ -147,6 +149,20 @@ class Broker:
             run_ns, delay_ns, _ = Path(f"/proc/{int(thread)}/schedstat").read_text().split()
             times[str(thread)] = [int(run_ns), int(delay_ns)]
         return times, None
+
+    def do_crowd(self, name: str, threads: list[int], spinners: int) -> Answer:
+        with self._lock:
+            self._crowds.begin(_checked(name), threads, spinners)
+        return None, None
+
+    def do_disperse(self, name: str) -> Answer:
+        with self._lock:
+            self._crowds.end(name)
+        return None, None
+
+    def do_crowds(self) -> Answer:
+        with self._lock:
+            return self._crowds.spinning(), None
 
     def do_status(self) -> Answer:
         processes = sum(1 for entry in Path("/proc").iterdir() if entry.name.isdigit())

@@ -94,14 +94,26 @@ class Broker:
         """A descriptor of such a file, yours to close."""
         return self._ask_fd("shared_memory", name=name)
 
-    def guest_memory(self, domain: str) -> int:
-        """A descriptor of the file behind a running guest's RAM, read-only, yours to close."""
-        return self._ask_fd("guest_memory", domain=domain)
+    def guest_memory(self, domain: str, *, writable: bool = False) -> int:
+        """A descriptor of the file behind a running guest's RAM, yours to close."""
+        return self._ask_fd("guest_memory", domain=domain, writable=writable)
 
     def thread_times(self, threads: Sequence[int]) -> dict[int, tuple[int, int]]:
         """By thread id (as the sandbox has it): ns run, ns waited for a CPU."""
         answer = self._ask("thread_times", threads=list(threads))
         return {int(thread): (times[0], times[1]) for thread, times in answer.items()}
+
+    def crowd(self, name: str, threads: Sequence[int], spinners: int) -> None:
+        """Confines threads (as the sandbox has them) to one core, beside so many that keep it busy."""
+        self._ask("crowd", name=name, threads=list(threads), spinners=spinners)
+
+    def disperse(self, name: str) -> None:
+        """Ends a crowd; nothing happens if there is none."""
+        self._ask("disperse", name=name)
+
+    def crowds(self) -> dict[str, int]:
+        """By name, how many keep the core busy; 0 where a thread is not confined to it."""
+        return dict(self._ask("crowds"))
 
     def status(self) -> dict[str, Any]:
         """`libvirtd`: whether it lives; `processes`: how many there are in the sandbox."""

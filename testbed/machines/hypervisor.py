@@ -24,6 +24,8 @@ from testbed.errors import TestbedFault
 from testbed.machines.domain import GuestSpec, render
 
 SYSRQ_TIMEOUT_S = 4.0
+SYSRQ_ANSWER = b"sysrq: "
+"""How the kernel says what it is going to do (drivers/tty/sysrq.c)."""
 SERIAL = "charserial0"
 """libvirt's alias of the first serial port's character device."""
 
@@ -223,22 +225,25 @@ class Domain:
                 str(path), libvirt.VIR_DOMAIN_CORE_DUMP_FORMAT_RAW, libvirt.VIR_DUMP_MEMORY_ONLY
             )
 
-    def sysrq(self, key: str, heard: Callable[[], bool] = lambda: False) -> None:
-        """BREAK, then the key, on the serial console; the kernel answers on the console.
+    def sysrq(self, key: str, heard: Callable[[], bool] = lambda: False) -> bool:
+        """BREAK, then the key, on the serial console; returns whether the kernel answered there.
 
-        QEMU looks for a reader of its pty once a second, so the line is held open until `heard`
-        (say: the console has grown) or a few seconds are over.
+        QEMU looks for a reader of its pty once a second, so the line is held open until the answer,
+        until `heard` (say: the console has grown), or until a few seconds are over.
         """
         if len(key) != 1 or not key.isalnum():
             raise ValueError(f"{key!r} is no SysRq key")
         with _ours(f"send SysRq-{key} to '{self.name}'"), self._console() as stream:
             self.qmp("chardev-send-break", {"id": SERIAL})
             stream.send(key.encode())
-            end = Deadline.after(SYSRQ_TIMEOUT_S, "SysRq")
-            while end.left_s > 0 and not heard():
-                while isinstance(stream.recv(4096), bytes):
-                    pass  # a pty that nobody reads would hold up the guest's console
+            end, said, answered = Deadline.after(SYSRQ_TIMEOUT_S, "SysRq"), b"", False
+            while end.left_s > 0 and not answered and not heard():
+                # A pty that nobody reads would hold up the guest's console.
+                while isinstance(data := stream.recv(4096), bytes) and data:
+                    said = said[-len(SYSRQ_ANSWER) :] + data
+                    answered = answered or SYSRQ_ANSWER in said
                 time.sleep(0.05)
+        return answered
 
     @contextmanager
     def _console(self) -> Iterator[Any]:

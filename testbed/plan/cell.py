@@ -64,7 +64,7 @@ def plan(topology: Topology, file: PlaybookFile, kernels: Kernels, image: str, c
         steady_s=playbook.steady,
         watched_devices=watched,
         judging=rules,
-        inputs=_inputs(topology, kernels, image) | {"playbook": file.source.digest},
+        inputs=_inputs(topology, kernels, image) | {"playbook": playbook.source_file.digest},
     )
 
 

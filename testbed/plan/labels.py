@@ -53,7 +53,7 @@ def labels_of(
         nic=_nic(subject, links),
         transport=transport.kind,
         repeat=choices.repeat,
-        expect=variant.control if variant else expect,
+        expect=variant.expect if variant else expect,
     )
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from testbed.configuration import Opening, Parameter, Playbook, Scalar, Topology, Variant
+from testbed.configuration import Answer, Opening, Parameter, Playbook, Scalar, Topology, Variant
 from testbed.errors import UsageError, nearest
 from testbed.load import TOPOLOGIES, Source, find_file, load_toml, measure, read_toml, validate
 
@@ -34,6 +34,11 @@ class PlaybookFile:
     def controls(self) -> tuple[str, ...]:
         """The variants that must come out one way on every kernel."""
         return tuple(name for name, variant in self.opening.variants.items() if variant.control)
+
+    @property
+    def answers(self) -> dict[str, Answer]:
+        """The variants whose answer is known, in the file's order."""
+        return {name: variant.answer for name, variant in self.opening.variants.items() if variant.answer}
 
     def variant(self, name: str) -> Variant | None:
         """None for the main one, which is called '' (or `main`). Raises UsageError."""
@@ -74,15 +79,37 @@ class PlaybookFile:
     def playbook(self, form: str, variant: str = MAIN, settings: Mapping[str, str] | None = None) -> Playbook:
         """The playbook with all parameters filled in. Raises UsageError with file, line and key."""
         values = self.values(form, variant, settings or {})
-        used: set[str] = set()
+        source = self._with(variant)
         tree = {
-            key: part if key in _NOT_SUBSTITUTED else _fill(part, values, used, self.source, (key,))
-            for key, part in self.source.tree.items()
+            key: part if key in _NOT_SUBSTITUTED else _fill(part, values, source, (key,))
+            for key, part in source.tree.items()
         }
+        used = set(_parameters(self.source.tree))
         for name in values:
             if name not in used:
                 raise UsageError(f"'${name}' is used nowhere", where=self.source.where("parameters", name))
-        return validate(self.source, Playbook, tree)
+        return validate(source, Playbook, tree)
+
+    def _with(self, variant: str) -> Source:
+        """The file as if it had been written for this variant alone: others do not count for its digest."""
+        tree = dict(self.source.tree)
+        variants = tree.pop("variants", {})
+        if self.variant(variant) is None:
+            return replace(self.source, tree=tree)
+        own, moved = variants[variant], dict(self.source.moved)
+        tree["variants"] = {variant: own}
+        for key, empty in (("loads", dict), ("judge", dict), ("timeline", list)):
+            base = tree.get(key, empty())
+            if key not in own or not isinstance(base, empty):
+                continue  # nothing to add, or a mistake that is told when the whole is validated
+            here = ("variants", variant, key)
+            if isinstance(base, dict):
+                tree[key] = base | own[key]
+                moved |= {(key, name): (*here, name) for name in own[key]}
+            else:
+                tree[key] = base + own[key]
+                moved |= {(key, len(base) + number): (*here, number) for number in range(len(own[key]))}
+        return replace(self.source, tree=tree, moved=moved)
 
     def check_values(self) -> None:
         """Refuses a form's or a variant's value that is unknown, of another kind, or out of range."""
@@ -126,18 +153,24 @@ def topology_of(file: PlaybookFile, folder: Path = TOPOLOGIES) -> Topology:
     return load_toml(find_file(name, folder, where=where, only_names=True), Topology)
 
 
-def _fill(
-    part: Any, values: Mapping[str, Scalar], used: set[str], source: Source, key: tuple[str | int, ...]
-) -> Any:
+def _parameters(part: Any) -> Iterator[str]:
+    """The names of all parameters that stand somewhere in it."""
+    if isinstance(part, dict | list):
+        for inner in part.values() if isinstance(part, dict) else part:
+            yield from _parameters(inner)
+    elif isinstance(part, str) and part.startswith("$"):
+        yield part[1:]
+
+
+def _fill(part: Any, values: Mapping[str, Scalar], source: Source, key: tuple[str | int, ...]) -> Any:
     if isinstance(part, dict):
-        return {name: _fill(value, values, used, source, (*key, name)) for name, value in part.items()}
+        return {name: _fill(value, values, source, (*key, name)) for name, value in part.items()}
     if isinstance(part, list):
-        return [_fill(value, values, used, source, (*key, number)) for number, value in enumerate(part)]
+        return [_fill(value, values, source, (*key, number)) for number, value in enumerate(part)]
     if isinstance(part, str) and part.startswith("$"):
         name = part[1:]
         if name not in values:
             raise UsageError(f"no parameter '{name}'", hint=nearest(name, values), where=source.where(*key))
-        used.add(name)
         return values[name]
     return part
 

@@ -19,13 +19,14 @@ _KEYS = ("at", "for", "name", *VERBS)
 
 @dataclass(frozen=True, slots=True)
 class PlayedFault:
-    """A fault with its times: `to_s` is None if it is never healed."""
+    """A fault with its times: `to_s` is None if it is never healed, as one that is not `lasting`."""
 
     planned: PlannedFault
     machines: tuple[str, ...]
     from_s: float
     to_s: float | None
     entry: int
+    lasting: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,8 +161,14 @@ def _fault(playbook: Playbook, machines: tuple[PlannedMachine, ...], number: int
     plugin: type[Any] = plugins.find(FAULTS, object, kind, where=playbook.where(*key, "fault"))
     value = validate(playbook.source_file, plugin, deed.model_extra or {}, below=key, also=_KEYS)
     _check_place(playbook, machines, number, value)
+    if not plugin.lasting and deed.for_ is not None:
+        raise _no_healing(kind, playbook.where(*key, "for"))
     planned = PlannedFault(name=deed.name or kind, kind=kind, options=value.model_dump(mode="json"))
-    return PlayedFault(planned, tuple(value.machines), deed.at, _end(deed), number)
+    return PlayedFault(planned, tuple(value.machines), deed.at, _end(deed), number, plugin.lasting)
+
+
+def _no_healing(kind: str, where: str) -> UsageError:
+    return UsageError(f"a fault of kind '{kind}' can not be healed", hint="leave that out", where=where)
 
 
 def _check_place(playbook: Playbook, machines: tuple[PlannedMachine, ...], number: int, fault: Any) -> None:
@@ -199,6 +206,8 @@ def _healed(playbook: Playbook, faults: Mapping[str, PlayedFault], number: int, 
     fault = faults.get(deed.heal or "")
     if fault is None:
         raise UsageError(f"no fault '{deed.heal}'", hint=nearest(deed.heal or "", faults), where=where)
+    if not fault.lasting:
+        raise _no_healing(fault.planned.kind, where)
     if fault.to_s is not None or deed.at <= fault.from_s:
         raise UsageError(f"'{deed.heal}' is not in force then", where=where)
     return replace(fault, to_s=deed.at)

@@ -144,9 +144,10 @@ class Timeline:
 
     def _apply(self, name: str) -> None:
         fault = self.faults[name]
-        self._in_force.append(name)
+        if fault.lasting:
+            self._in_force.append(name)
         fault.apply(self.target)
-        if not fault.in_force(self.target):
+        if fault.lasting and not fault.in_force(self.target):
             raise TestbedFault(f"fault '{name}' was applied but is not in force")
         cuts = fault.cuts(self.target)
         self.history.event("fault.applied", name=name, fault=fault.kind, read_back=True, flows=cuts)

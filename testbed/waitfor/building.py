@@ -203,7 +203,8 @@ def _buffers(builder: Builder, name: str) -> str:
     outside = builder.outside
     state = f"{nic.usable} of {nic.ring} descriptors are usable ({nic.filled} have a buffer)"
     if nic.usable is None or nic.usable > 0:
-        builder.ends(source, "ring", f"a free buffer of {name}", "still has", "observed", state, "chance")
+        # Frames can come in: what is waited for lies further on, with who sends them.
+        builder.ends(source, "ring", "who sends to it", "has room, and waits for", "observed", state, "sure")
     if outside.accepted is None or outside.accepted > 0:
         builder.ends(
             source,

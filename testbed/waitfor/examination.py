@@ -31,7 +31,7 @@ class Examination(Value):
     `sentence` names the cycle, the chances or what is waited for, made of this pair's own edges.
     `cycle` are node ids of `graph`, in order; `graph` is what both looks have in common, as far as the
     requests hang on it. `lock_cycle`
-    is one of tasks and locks alone: no matter of memory, and no part of the proof.
+    is one of tasks and locks alone, no matter of memory: a proof only if all work that counts hangs on it.
     """
 
     proves: Proves
@@ -67,6 +67,9 @@ def examine(first: Snapshot, second: Snapshot, history: History, rules: Judging)
             proves = "deadlocked"
         elif targets and all(target in hangs for target in targets):
             proves = "starved"
+    workers = _workers(graph, second, history, rules)
+    if proves != "deadlocked" and _hangs_on_locks(graph, workers, stands, lock_cycle, conditions):
+        proves, found = "deadlocked", lock_cycle
     return Examination(
         proves=proves,
         sentence=_sentence(proves, graph, found, chances, awaited, conditions),
@@ -75,7 +78,7 @@ def examine(first: Snapshot, second: Snapshot, history: History, rules: Judging)
         chances=chances,
         awaited=awaited,
         lock_cycle=lock_cycle,
-        graph=_within(graph, reachable(graph, (*targets, *lock_cycle))),
+        graph=_within(graph, reachable(graph, (*targets, *lock_cycle, *workers))),
         first=first.number,
         second=second.number,
     )
@@ -214,6 +217,31 @@ def _sentence(
     if unmet:
         return "Nothing is proved: " + " ".join(unmet)
     return "No cycle: " + ("; ".join(awaited[:3]) or "what is waited for is not known") + "."
+
+
+def _workers(graph: Graph, second: Snapshot, history: History, rules: Judging) -> list[str]:
+    """The tasks whose work counts as progress, by the pid in their slot of the witness page."""
+    sources = dict.fromkeys(name.rpartition(".")[0] for name in rules.progress)
+    pids = [history.value_at(f"{source}.pid", second.taken_ns) for source in sources]
+    names = [f"task:{pid}" for pid in pids if pid]
+    return [name for name in names if name in graph.by_id]
+
+
+def _hangs_on_locks(
+    graph: Graph,
+    workers: list[str],
+    stands: frozenset[str],
+    lock_cycle: tuple[str, ...],
+    conditions: tuple[Condition, ...],
+) -> bool:
+    """Whether all work that counts stands for a cycle of locks; network and memory have no part in it."""
+    still = all(condition.met for condition in conditions if condition.name == "still")
+    return (
+        still
+        and bool(workers)
+        and bool(lock_cycle)
+        and all(worker in stands and set(lock_cycle) <= reachable(graph, [worker]) for worker in workers)
+    )
 
 
 def _lock_cycle(graph: Graph) -> tuple[str, ...]:

@@ -17,11 +17,15 @@ Wish = tuple[str, str, str, int, int, int]
 Send = Callable[..., list[int]]
 
 
-def inside(sandbox: Sandbox, *argv: str) -> str:
-    """Runs a command in the sandbox's user, mount and network namespaces."""
+def entering(sandbox: Sandbox) -> list[str]:
+    """What to put before a command that is to run in the sandbox's namespaces."""
     children = Path(f"/proc/{sandbox.pid}/task/{sandbox.pid}/children").read_text().split()
-    enter = ["nsenter", "-t", children[0], "-U", "-n", "-m", "-p", "--preserve-credentials"]
-    return proc.run([*enter, *argv], timeout_s=30).stdout
+    return ["nsenter", "-t", children[0], "-U", "-n", "-m", "-p", "--preserve-credentials"]
+
+
+def inside(sandbox: Sandbox, *argv: str) -> str:
+    """Runs a command in the sandbox's namespaces."""
+    return proc.run([*entering(sandbox), *argv], timeout_s=30).stdout
 
 
 def send(sandbox: Sandbox, *wishes: Wish) -> list[int]:

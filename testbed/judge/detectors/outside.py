@@ -27,12 +27,12 @@ def detect(case: Case) -> Iterator[Finding]:
             f" of {sent} that it sent and {back} that the server sent, none was let pass.",
         )
         return
-    if arrived >= LEAST_SENT and back == 0 and _unserved(case):
+    if _unserved(case):
         yield _finding(
             case,
             "server-down",
-            f"The server answered nobody: {arrived} packets of {case.subject} reached it and none came back,"
-            " and a second client of it was not served either.",
+            "The server served nobody from the judging point on: a second client got nothing;"
+            f" {arrived} packets of {case.subject} reached it, and of the {back} that came back none helped.",
         )
 
 
@@ -41,10 +41,12 @@ def _grown(case: Case, flow: str) -> int:
 
 
 def _unserved(case: Case) -> bool:
-    """A second client was being served before the faults, and was not in the judging window."""
+    """A second client was served before the faults, and not after them, though its machine lived."""
     names = case.rules.second_client
     before = case.rises(names, 0, case.deed_ns)
-    return bool(before) and not case.rises(names, case.heal_ns, case.end_ns)
+    alive = [f"{name.partition('/')[0]}/machine.beats" for name in names]
+    lived = case.rises(alive, case.heal_ns, case.end_ns)
+    return bool(before) and bool(lived) and not case.rises(names, case.heal_ns, case.end_ns)
 
 
 def _finding(case: Case, says: Says, statement: str) -> Finding:

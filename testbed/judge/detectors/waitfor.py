@@ -16,10 +16,11 @@ def detect(case: Case) -> Iterator[Finding]:
     found = case.examination
     if found is None or not case.came_to_end:
         return
-    if found.lock_cycle:
+    if found.lock_cycle and found.lock_cycle != found.cycle:
         words = {node.id: node.words for node in found.graph.nodes}
         names = " - ".join(words[name] for name in found.lock_cycle)
-        yield _finding(case, "note", f"A cycle of locks that has nothing to do with memory: {names}.")
+        told = f"A cycle of locks, which is neither of memory nor what {case.subject} waits for: {names}."
+        yield _finding(case, "note", told)
     if found.proves == "deadlocked":
         yield from _deadlocked(case)
     elif resumption(case).resumed_ns is None:

@@ -1,0 +1,59 @@
+"""Owns the playing of cells from the command line: each shown while it runs, and when it is done."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from testbed.campaign.play import Display, Displayed, Played
+from testbed.cli import inputs, show
+from testbed.cli.exits import err, out
+from testbed.cli.exits import show as show_error
+from testbed.cli.live import live
+from testbed.errors import MissingCapability, TestbedError, UsageError
+from testbed.model import Plan
+from testbed.run.lab import Lab
+
+
+def display(plans: Sequence[Plan], *, quiet: bool, at_most: bool = False) -> Display:
+    """What shows each cell of `plans` while it runs, by its place among them."""
+    place = {one.cell: count for count, one in enumerate(plans, 1)}
+    bound = "at most " if at_most else ""
+
+    def shown(plan: Plan) -> Displayed:
+        return live(plan, f"{place[plan.cell]}/{bound}{len(place)} {plan.cell}", quiet=quiet)
+
+    return shown
+
+
+def tell(
+    outcomes: Iterable[Played | TestbedError], folder: Path, *, quiet: bool
+) -> list[Played | TestbedError]:
+    """Says what comes out as it comes, and writes each cell's report; all of it, in order.
+
+    Raises what would be the same for every cell: UsageError, MissingCapability.
+    """
+    told = []
+    for played in outcomes:
+        if not isinstance(played, TestbedError):
+            inputs.write_report(played)
+            if not quiet:
+                out.print(show.played(played))
+        elif isinstance(played, UsageError | MissingCapability):
+            with suppress(OSError):
+                folder.rmdir()  # if nothing is in it
+            raise played
+        else:
+            show_error(played)
+        told.append(played)
+    return told
+
+
+def keep(running: Lab) -> None:
+    """Leaves the lab up, and says what to do with it."""
+    lab_id = running.keep()
+    err.print(
+        f"lab {lab_id} is left up: testbed inspect A, testbed status, testbed ssh A,"
+        " testbed console A --sysrq w, testbed down"
+    )
