@@ -184,7 +184,7 @@ def builder(own_image: Path | None = None, *, quiet: bool) -> Builder:
     def build(plan: Plan) -> Inputs:
         made = {key: build_kernel(kernel.spec, quiet=quiet) for key, kernel in plan.kernels.items()}
         # Asked here as well, so that a host without leaves no half result behind.
-        accelerator.choose(plan.accelerator, next(iter(made.values())).bzimage)
+        accelerator.choose(plan.accelerator, next(iter(made.values())).boots)
         return Inputs(made, build_image(own_image, quiet=quiet))
 
     return build

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from testbed import proc
 from testbed.errors import MissingCapability, TestbedFault
-from testbed.kernels import config, cpio, modules, record, voiding
+from testbed.kernels import config, cpio, modules, record, unpack, voiding
 from testbed.kernels.compile import Progress
 from testbed.model import KernelSpec
 
@@ -24,7 +24,7 @@ MODULES = (
     "virtio_rng", "ext4", "overlay", "nbd", "nfs", "nfsv3", "nfsd", "raid1", "loop",
 )  # fmt: skip
 OPTIONS = {"nbd": "nbds_max=4"}
-BUILDER = "1"
+BUILDER = "2"
 APT_S = 600.0
 _NO_LISTS = "run 'apt-get update' as root: Debian's package lists are needed"
 
@@ -104,7 +104,7 @@ def stage1(files: tuple[Path, ...], busybox: bytes) -> bytes:
 
 
 def make(package: Package, spec: KernelSpec, name: str, folder: Path, progress: Progress) -> None:
-    """Fills `folder` with bzImage, config, stage1.cpio.gz and kernel.json."""
+    """Fills `folder` with bzImage (and its ELF), config, stage1.cpio.gz and kernel.json."""
     with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
         progress(f"downloading {package.image}", None)
         tree = _unpack(package.image, package.version, Path(temporary))
@@ -115,6 +115,9 @@ def make(package: Package, spec: KernelSpec, name: str, folder: Path, progress: 
             raise TestbedFault(f"{package.image} holds no kernel")
         release = image.name.removeprefix("vmlinuz-")
         shutil.copyfile(image, folder / "bzImage")
+        elf = unpack.bootable_elf(image.read_bytes())
+        if elf is not None:
+            (folder / record.UNPACKED).write_bytes(elf)
         shutil.copyfile(tree / f"boot/config-{release}", folder / "config")
         library = next(path for path in (tree / "lib/modules", tree / "usr/lib/modules") if path.is_dir())
         files = modules.load_order(library / release, MODULES)

@@ -27,6 +27,9 @@ class KernelRecord(Value):
     seconds: float = 0.0
 
 
+UNPACKED = "boot.elf"
+
+
 @dataclass(frozen=True, slots=True)
 class BuiltKernel:
     """A kernel to boot. `vmlinux` (DWARF) of built ones only, `initrd` of prebuilt ones only."""
@@ -39,8 +42,10 @@ class BuiltKernel:
     vmlinux: Path | None
 
     @property
-    def bzimage(self) -> Path:
-        return self.folder / "bzImage"
+    def boots(self) -> Path:
+        """What QEMU is given: the bzImage, or the ELF out of it (kernels/unpack.py)."""
+        unpacked = self.folder / UNPACKED
+        return unpacked if unpacked.is_file() else self.folder / "bzImage"
 
 
 def digest_of(inputs: dict[str, str]) -> str:

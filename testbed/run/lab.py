@@ -63,7 +63,7 @@ class Lab:
     def __enter__(self) -> Self:
         with ExitStack() as stack:
             self.accelerator = accelerator.choose(
-                self.plan.accelerator, self._kernel(self.plan.machines[0]).bzimage
+                self.plan.accelerator, self._kernel(self.plan.machines[0]).boots
             )
             self.cpu_scale = TCG_SCALE if self.accelerator.kind == "tcg" else 1.0
             self.sandbox = stack.enter_context(Sandbox(shm_bytes=self._shm_bytes(), what=self.plan.cell))
@@ -190,7 +190,7 @@ class Lab:
             name=machine.name,
             memory_bytes=machine.memory_bytes,
             vcpus=machine.vcpus,
-            kernel=kernel.bzimage,
+            kernel=kernel.boots,
             initrd=kernel.initrd,
             cmdline=f"{CMDLINE} testbed.machine={machine.name}",
             console=self.consoles[machine.name].path.absolute(),

@@ -58,7 +58,7 @@ def guest(console: Path) -> GuestSpec:
     return GuestSpec(
         name="remote",
         memory_bytes=96 << 20,
-        kernel=built.bzimage,
+        kernel=built.boots,
         cmdline="console=ttyS0,115200 loglevel=8 panic=0",
         console=console,
         nics=(Nic(TAP, "52:54:00:00:00:01", "e1000e"),),
