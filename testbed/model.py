@@ -144,7 +144,7 @@ class Judging(Value):
     Series are named `SOURCE.FIELD`, e.g. `A/anonymous.work_units`. `heals` names the faults
     whose revert is the judging point; without any it is the end of the timeline. `faults` are
     all that the timeline applies: one that is not in the history as in force voids the cell.
-    `devices` are the subject's block devices whose requests are asked about, by their names there.
+    `devices` are where the requests that are asked about go, as snapshots name it (`nbd0`, `nfs`).
     `second_client` are counters of what the server did for another machine.
     `server` is the machine whose contention would also fake slowness. The judging point lies at
     `begin_at_s` on the timeline: where nothing is healed, where the heal would have been. A proof of a

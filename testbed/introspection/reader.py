@@ -10,7 +10,7 @@ import sys
 
 import drgn
 
-from testbed.introspection import LIVE, blocks, memory, network, sockets, tasks
+from testbed.introspection import LIVE, blocks, counters, memory, network, rpc, sockets, tasks
 from testbed.introspection.reading import Reading
 from testbed.snapshot import Snapshot
 
@@ -39,7 +39,7 @@ def program(target: str, vmlinux: str) -> drgn.Program:
 def snapshot(reading: Reading) -> Snapshot:
     """All that is looked at, each part on its own: one that fails leaves the others alone."""
     seen = tasks.read_tasks(reading)
-    requests = blocks.read_requests(reading, seen.pids)
+    requests = (*blocks.read_requests(reading, seen.pids), *rpc.read_calls(reading))
     carriers = frozenset(request.socket for request in requests if request.socket)
     devices = blocks.queues(reading)
     named = tuple(
@@ -65,6 +65,7 @@ def snapshot(reading: Reading) -> Snapshot:
         memory_pages=memory.read_pages(reading),
         limits=sockets.read_limits(reading),
         fragment_bytes=sockets.fragment_bytes(reading),
+        counters=counters.read_counters(reading),
         missing=reading.notes(),
     )
 

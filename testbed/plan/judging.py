@@ -35,7 +35,7 @@ def judging(
         faults=tuple(event.name for event in events if event.do == "apply"),
         progress=tuple(dict.fromkeys(progress)),
         in_flight=rules.in_flight or f"{name}/{transport.in_flight_series}",
-        devices=transport.block_devices,
+        devices=transport.request_devices,
         second_client=tuple(
             f"{load.machine}/{load.name}.reads"
             for load in loads

@@ -69,7 +69,8 @@ class Transport(Protocol):
     """`serve` on the server, then `attach` on the client; both idle, so both may use SSH.
 
     `block_devices` are the client's devices to watch, by their names in /sys/block: the first ones
-    that the blocksampler numbers. `in_flight_series` and `progress_series` are `SOURCE.FIELD` of the
+    that the blocksampler numbers. `request_devices` are the names under which snapshots list its
+    requests (testbed/introspection). `in_flight_series` and `progress_series` are `SOURCE.FIELD` of the
     client. `kernel_timers_s` says after what silence the kernel itself does what: an outage beyond
     the shortest tests that instead. `server_disk` is the disk it serves. `borrow` makes another machine
     a client too: of LENT_BYTES that are not the swap, at LENT_PATH.
@@ -82,6 +83,9 @@ class Transport(Protocol):
 
     @property
     def block_devices(self) -> tuple[str, ...]: ...
+
+    @property
+    def request_devices(self) -> tuple[str, ...]: ...
 
     @property
     def in_flight_series(self) -> str: ...

@@ -44,6 +44,10 @@ class Nbd(Value):
         return (DEVICE,)
 
     @property
+    def request_devices(self) -> tuple[str, ...]:
+        return (DEVICE,)
+
+    @property
     def in_flight_series(self) -> str:
         return "blocksampler.in_flight_0"
 

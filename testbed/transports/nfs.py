@@ -43,6 +43,10 @@ class Nfs3(Value):
         return ()
 
     @property
+    def request_devices(self) -> tuple[str, ...]:
+        return ("nfs",)
+
+    @property
     def in_flight_series(self) -> str:
         return "vmsampler.rpc_in_flight"
 

@@ -126,7 +126,11 @@ def _request(builder: Builder, request: Request) -> None:
         )
         return
     target = _socket(builder, sock)
-    field_ = "nbd_cmd.index -> nbd_config.socks[].sock.sk" if request.device.startswith("nbd") else "xprt"
+    field_ = (
+        "nbd_cmd.index -> nbd_config.socks[].sock.sk"
+        if request.device.startswith("nbd")
+        else "rpc_rqst.rq_xprt -> sock_xprt.inet"
+    )
     builder.edge(source, target, "waits for its reply on", "observed", f"{field_} = {sock.address:#x}")
 
 
@@ -397,7 +401,7 @@ def _waits_folio(builder: Builder, source: str, task: Task) -> None:
             request_node(builder, request),
             "is being moved by",
             "observed",
-            f"the request's bio_vec names folio {address:#x}",
+            f"the request's own list of pages names folio {address:#x}",
         )
     if carriers:
         return
