@@ -17,6 +17,9 @@ def snapshot(one: Snapshot) -> RenderableType:
     """Memory first, then who waits, then what is in flight; what could not be read comes last."""
     parts: list[RenderableType] = [f"[bold]look {one.number}[/]  Linux {escape(one.release)}"]
     parts += [_memory(one), _tasks(one), _requests(one), _sockets(one), _nics(one), _graph(one)]
+    if one.counters:
+        told = ", ".join(f"{name} {count}" for name, count in one.counters.items())
+        parts.append("counters of patch sets: " + escape(told))
     if one.missing:
         parts.append("[dim]not read: " + escape("; ".join(one.missing[:10])) + "[/]")
     return Group(*parts)

@@ -96,6 +96,7 @@ def render_cell(folder: Path) -> str:
             plot_text=_plot_text(case, verdict),
             console=excerpt(case, case.subject),
             other_consoles=[excerpt(case, machine, MOST_OTHER_LINES) for machine in others],
+            counters=case.evidence.snapshots[-1].counters if case.evidence.snapshots else {},
             waits=verdict.examination,
             waits_drawn=graph.draw(verdict.examination) if verdict.examination else None,
             waits_edges=graph.relevant(verdict.examination.graph) if verdict.examination else (),
