@@ -162,12 +162,18 @@ def _argues(finding: Finding, says: str) -> bool:
 
 
 def undone(plan: Plan, log: History) -> tuple[str, ...]:
-    """The deeds of a plan that its history does not show as done, to somebody or something."""
-    deeds = [load for load in plan.loads if load.page_kind == "deed"]
+    """The deeds of a plan that its history does not show as done, to somebody or something.
+
+    A reader that never read stands here too: it would stand still for another reason than the one known.
+    """
+    shown = {"deed": "hit", "reader": "reads"}
     return tuple(
-        deed.name
-        for deed in deeds
-        if not any(value > 0 for _, value in log.series(f"{deed.machine}/{deed.name}.hit"))
+        load.name
+        for load in plan.loads
+        if load.page_kind in shown
+        and not any(
+            value > 0 for _, value in log.series(f"{load.machine}/{load.name}.{shown[load.page_kind]}")
+        )
     )
 
 
