@@ -175,6 +175,13 @@ def test_frames_that_came_in_between_the_looks_are_a_chance() -> None:
     assert "refill" in found.sentence
 
 
+def test_a_ring_that_is_filled_bit_by_bit_is_a_chance() -> None:
+    fuller = RING.model_copy(update={"filled": 9})
+    found = examine(look(1, FIRST_NS), look(2, SECOND_NS, nics=(fuller,)), seen(), RULES)
+    assert found.proves == "starved"
+    assert "+4" in found.sentence
+
+
 def test_one_reader_that_can_read_breaks_the_knot() -> None:
     awake = task(200)
     sockets = (SWAP_SOCKET, FLOODED.model_copy(update={"holders": (131, 200)}))

@@ -31,19 +31,17 @@ class Outside:
     """What the host saw between two looks; None: it was not seen.
 
     `answers`: frames of the swap connection from the server that the NIC was offered. `accepted`:
-    frames that the driver took in. `most_free_pages`: the highest sample of free memory, `floor_pages`
-    what an atomic allocation may not go below. `refused`: refills of the ring that failed.
+    frames that the driver took in; `filled`: descriptors that got a buffer, less those used; `refused`:
+    refills of the ring that failed. `samples` of free memory, and how many were above the floor.
     """
 
     answers: int | None = None
     retransmission_passed: bool | None = None
     accepted: int | None = None
+    filled: int | None = None
     refused: int | None = None
-    most_free_pages: int | None = None
     samples: int = 0
     samples_above_floor: int = 0
-    floor_pages: int | None = None
-    failing_allocation: str = ""
 
 
 @dataclass
@@ -209,14 +207,17 @@ def _buffers(builder: Builder, name: str) -> str:
     if nic.usable is None or nic.usable > 0:
         # Frames can come in: what is waited for lies further on, with who sends them.
         builder.ends(source, "ring", "who sends to it", "has room, and waits for", "observed", state, "sure")
-    if outside.accepted is None or outside.accepted > 0:
+    if outside.accepted is None or outside.accepted > 0 or outside.filled:
         builder.ends(
             source,
             "refill",
             f"the next refill of {name}'s ring",
             "is filled now and then by",
             "observed",
-            f"frames that the driver took in between the looks: {outside.accepted}",
+            f"between the looks the driver took in {outside.accepted} frames; descriptors with a buffer:"
+            f" {outside.filled:+d}"
+            if outside.filled
+            else f"frames that the driver took in between the looks: {outside.accepted}",
             "chance",
         )
     refused = "" if outside.refused is None else f"; refills that failed between the looks: {outside.refused}"

@@ -117,11 +117,10 @@ def seen_between(first: Snapshot, second: Snapshot, history: History, rules: Jud
         answers=history.growth("wire/swap.replies.delivered_packets", from_ns, to_ns),
         retransmission_passed=_retransmission_passed(frozenset(rules.devices), first, to_ns),
         accepted=_grown(first, second, "received"),
+        filled=_filled(first, second),
         refused=_grown(first, second, "refills_failed"),
-        most_free_pages=max(points, default=None),
         samples=len(points),
         samples_above_floor=sum(1 for value in points if floor is not None and value > floor),
-        floor_pages=floor,
     )
 
 
@@ -154,6 +153,12 @@ def _carriers(devices: frozenset[str], snapshot: Snapshot) -> list[Socket]:
 def _grown(first: Snapshot, second: Snapshot, counter: str) -> int | None:
     before = [nic.counters[counter] for nic in first.nics if counter in nic.counters]
     after = [nic.counters[counter] for nic in second.nics if counter in nic.counters]
+    return sum(after) - sum(before) if before and len(before) == len(after) else None
+
+
+def _filled(first: Snapshot, second: Snapshot) -> int | None:
+    before = [nic.filled for nic in first.nics if nic.filled is not None]
+    after = [nic.filled for nic in second.nics if nic.filled is not None]
     return sum(after) - sum(before) if before and len(before) == len(after) else None
 
 

@@ -35,7 +35,7 @@ def cells(tmp_path_factory: pytest.TempPathFactory) -> Cells:
     into = tmp_path_factory.mktemp("cells")
     build = inputs.builder(quiet=True)
     plans: list[Plan] = []
-    for kernel, settings in ((WEDGING, ("bound=40s",)), (RECOVERING, ())):
+    for kernel, settings in ((WEDGING, ("bound=90s",)), (RECOVERING, ())):
         plans += inputs.plans(inputs.Wish("flood", (kernel,), settings=settings), variants=("",))
     for plan in plans:
         build(plan)
