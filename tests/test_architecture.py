@@ -14,7 +14,7 @@ ROOT = Path(__file__).parent.parent / "testbed"
 # From the ground up; a module may import its own layer's package and whatever stands before it.
 LAYERS = (
     ("errors", "units", "clock", "proc", "paths", "plugins"),
-    ("model", "history", "store"),
+    ("model", "history", "store", "consoles"),
     ("load", "configuration"),
     ("kernels", "images", "machines"),
     ("witnesses",),

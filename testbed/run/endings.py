@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import re
+from testbed.consoles import lines, sign_of
 
-# The kernel stops for good, or has killed the processes whose progress we wait for. The timestamp is
-# the kernel's: text of a guest's userland that looks alike only ends the wait early, and the judge,
-# who finds no cause, will not call the cell recovered.
-_FINAL = re.compile(
-    rb"^\[ *\d+\.\d+\][^\n]{0,40}"
-    rb"(?:Kernel panic - not syncing|Out of memory: Killed process|---\[ end Kernel panic)",
-    re.MULTILINE,
-)
+# The kernel stops for good, or has killed the processes whose progress we wait for. Text of a guest's
+# userland that looks alike, timestamp and all, only ends the wait early, and the judge, who finds no
+# cause, will not call the cell recovered.
+FINAL = ("panic", "oom-kill")
 TAIL_BYTES = 64 << 10
 
 
 def ended_for_good(console_tail: bytes) -> bool:
     """Whether the last `TAIL_BYTES` of the subject's console say that nothing more will come."""
-    return _FINAL.search(console_tail[-TAIL_BYTES:]) is not None
+    for _, _, line in lines(console_tail[-TAIL_BYTES:]):
+        sign = sign_of(line)
+        if sign is not None and sign.kind in FINAL:
+            return True
+    return False
