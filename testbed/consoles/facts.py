@@ -41,7 +41,7 @@ _NOISE = re.compile(
             r"dump_header|oom_kill_process|out_of_memory|mem_cgroup_out_of_memory",
         )
     )
-    + r")(?:\.\w+)*"
+    + r")"
 )
 
 
@@ -49,8 +49,8 @@ _NOISE = re.compile(
 class Facts:
     """What a report says in its own words; None where it does not, or was cut off.
 
-    `address` is hexadecimal without 0x. `function` is where the kernel stood, without offset. `where` is
-    FILE:LINE. `order` and `mode` are those of an allocation. `seconds` is how long somebody waited or a
+    `address` is hexadecimal without 0x. `function` is where the kernel stood, as the source calls it.
+    `where` is FILE:LINE. `order` and `mode` are those of an allocation. `seconds` is how long somebody waited or a
     CPU stood, `bytes` what was asked for. `device` is a name, or MAJOR:MINOR. `cache` is a slab cache.
     """
 
@@ -127,7 +127,7 @@ def facts_of(lines: Iterable[tuple[Sign | None, str]], reason: str = "") -> tupl
             found = _groups(sign.told, line)
             told = told | found if sign.kind == "oom-kill" else found | told
         elif (frame := _FRAME.match(line)) is not None:
-            trace.append(frame[1])
+            trace.append(frame[1].partition(".")[0])
         elif not (trace and line.startswith("RIP:")):  # within a trace: where an interrupt came in
             for shape in TELLING.get(line[:4], ()):
                 told = _groups(shape, line) | told
@@ -142,4 +142,9 @@ def _groups(shape: re.Pattern[str] | None, line: str) -> dict[str, str | int]:
     if found is None:
         return {}
     told = {name: value for name, value in found.groupdict().items() if value is not None}
-    return {name: int(value) if name in _NUMBERS else value.strip() for name, value in told.items()}
+    facts: dict[str, str | int] = {
+        name: int(value) if name in _NUMBERS else value.strip() for name, value in told.items()
+    }
+    if "function" in told:  # foo.isra.0, foo.cold: gcc's parts and copies of foo
+        facts["function"] = told["function"].partition(".")[0]
+    return facts

@@ -51,7 +51,7 @@ class Kind:
 def _kind(name: str) -> Kind:
     spec: KernelSpec = kernels.resolve("stock" if name == DEBUG else name)
     fragments = (builder.FRAGMENT, DEBUG_CONFIG) if name == DEBUG else (builder.FRAGMENT,)
-    built = kernels.build(spec, fragments=fragments, progress=lambda stage, _: log.debug("%s: %s", name, stage))
+    built = kernels.build(spec, fragments=fragments, progress=lambda *_: None)
     return Kind(built, module.cached(name, spec, fragments))
 
 
@@ -103,7 +103,7 @@ def _play(bench: Bench, name: str, recipe: Recipe, kind: Kind) -> tuple[corpus.E
         later = f"(sleep 0.5; exec sh {DEED}) </dev/null >/dev/null 2>&1 & echo $!"
         pid = int(guest.run(["sh", "-c", later], timeout_s=COMMAND_S).stdout)
     if symptom.host is not None:
-        time.sleep(4.0 if symptom.pulse_s else 0.5)
+        time.sleep(4.0 if symptom.pulse_s else 2.0)  # so long its script may take to begin
         symptom.host(bench, name)
     _watch(recipe, path, began)
     if symptom.boots:
@@ -187,6 +187,7 @@ def main() -> None:
     if options.list:
         print("\n".join(recipe.name for recipe in wanted))
         return
+    logging.getLogger("paramiko").setLevel(logging.WARNING)
     deadline = Deadline.after(options.seconds, "making consoles")
     kinds: dict[str, Kind] = {}
     for batch in _batches(wanted, options.batch):

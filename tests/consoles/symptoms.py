@@ -168,7 +168,8 @@ def _oopses() -> list[Symptom]:
         "ACCESS_NULL": {"reason": null, "function": "lkdtm_ACCESS_NULL"},
         "WRITE_RO": {"reason": fault, "function": "lkdtm_WRITE_RO"},
         "WRITE_KERN": {"reason": fault},
-        "STACK_GUARD_PAGE_LEADING": {"reason": fault, "function": "lkdtm_STACK_GUARD_PAGE_LEADING"},
+        "STACK_GUARD_PAGE_LEADING": {
+            "reason": "TASK stack guard page was hit", "function": "lkdtm_STACK_GUARD_PAGE_LEADING"},
     }.items():
         expected = must("oops", **{"count": 1, **SHELL, **facts})
         made.append(
@@ -412,7 +413,7 @@ def _memory() -> list[Symptom]:
         ),
         Symptom(
             "failslab", "let slab allocations of one task fail",
-            injected.format("failslab", 1) + "echo 1 >/proc/self/make-it-fail\nls / >/dev/null\n",
+            injected.format("failslab", 1) + "echo N >ignore-gfp-wait\necho 1 >/proc/self/make-it-fail\nls / >/dev/null\n",
             (must("fault-injection"),), "fault-injection", may=("slub", "allocation"), kernels=(OURS,), watch_s=4,
         ),
         Symptom(

@@ -86,7 +86,12 @@ static noinline void symptom_rcu(void)
 	}
 }
 
-static noinline void symptom_hung(void) { wait_for_completion(&never); }
+/* barrier() after a call keeps it from being the last thing done: a tail call leaves no frame. */
+static noinline void symptom_hung(void)
+{
+	wait_for_completion(&never);
+	barrier();
+}
 
 static noinline int symptom_abba_one(void *unused)
 {
@@ -116,7 +121,11 @@ static noinline void symptom_hold(void)
 	symptom_null();
 }
 
-static noinline void symptom_take(void) { mutex_lock(&first); }
+static noinline void symptom_take(void)
+{
+	mutex_lock(&first);
+	barrier();
+}
 
 static noinline void symptom_work_spins(struct work_struct *work)
 {
