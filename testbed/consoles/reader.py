@@ -116,11 +116,12 @@ class Reader:
         shown = (clean(stamp[0]) + text)[:MAX_TEXT]
         new = Growing(sign, number, base + stamp.start(), stamp_s, shown, text)
         growing = self._open.get(caller)
-        if growing is not None and growing.joins(new):
+        is_new = self._is_new(stamp[1], text)
+        if is_new and growing is not None and growing.joins(new):
             return
         self._close(caller)
         cut = self._cuts.pop(caller, "") if self._cuts else ""
-        if not self._is_new(stamp[1], text):
+        if not is_new:
             return
         new.reason = cut
         if len(self._open) >= MOST_OPEN:

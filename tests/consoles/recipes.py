@@ -38,7 +38,7 @@ Call Trace:
  <TASK>
  look_alike+0x10/0x20
  </TASK>
----[ end trace 0000000000000000 ]---
+---[ end trace 123456789abcdef0 ]---
 Nov 24 10:15:00 host kernel: Out of memory: Killed process 1 (look) total-vm:1kB
 [12] INFO: task look:1 blocked for more than 120 seconds.
 [   12.5] watchdog: BUG: soft lockup - CPU#0 stuck for 22s! [look:1]
@@ -51,7 +51,7 @@ LOOKS = f"cat >/run/look <<'EOF'{LOOKALIKE}EOF\n" + _TO_CONSOLE.format("cat /run
 ESCAPES = _TO_CONSOLE.format(r"printf '\033[2J\033[1;31mstatus\033[0m \033]0;title\007\033[5;10H50%%'")
 BINARY = _TO_CONSOLE.format("head -c 200 /dev/urandom")
 PARTIAL = _TO_CONSOLE.format(r"printf 'copying 12%%\r\tlogin: '")
-REPLAY = "sleep {0}\ndmesg >/dev/console\nsleep 0.5\ndmesg >/dev/console\n"
+REPLAY = "sleep 2\ndmesg >/dev/console\nsleep 0.5\ndmesg >/dev/console\nsleep 0.5\necho replayed >/dev/kmsg\n"
 PULSE = "(while :; do echo pulse >/dev/kmsg; sleep 1; done) &\nsleep 3\n"
 
 
@@ -88,9 +88,9 @@ def _replayed(symptom: Symptom) -> Symptom:
         symptom,
         name=f"{symptom.name}-replayed",
         done=f"{symptom.done}; then dmesg printed it all again, twice",
-        script=symptom.script + REPLAY.format(max(2, round(symptom.watch_s - 3))),
-        until="",
-        watch_s=symptom.watch_s + 4,
+        script=symptom.script + REPLAY,
+        until="replayed",
+        watch_s=60,
     )
 
 
@@ -164,7 +164,7 @@ def _combined() -> list[Symptom]:
         Symptom("nbd-then-warn", "killed the NBD server, and then a warning",
                 servers.NBD.format("") + servers.KILL + servers.READ + module("warn"),
                 (servers.GONE, servers.FAILED, must("warning", function="symptom_warn")), "warning", may=("nbd",),
-                watch_s=10),
+                until=TRACE_END, watch_s=40),
         Symptom("two-oopses", "two tasks oopsed one after the other",
                 f"sh -c '{module('null').strip()}'\nsh -c '{module('gpf').strip()}'\n",
                 (must("oops", function="symptom_null", count=2, task="sh"),
@@ -174,13 +174,13 @@ def _combined() -> list[Symptom]:
                 "echo 2 >/proc/sys/kernel/watchdog_thresh\n"
                 f"sh -c '{module('hold').strip()}'\n" + module("soft"),
                 (must("oops", function="symptom_null", count=1), must("soft-lockup", function="symptom_soft")), "oops",
-                may=("rcu-stall", "hung-task", "workqueue", "complaint"), until="soft lockup", after_s=3, watch_s=40),
+                may=("rcu-stall", "hung-task", "workqueue", "complaint"), until="s! [sh:", after_s=3, watch_s=40),
         Symptom("oom-then-hung", "an OOM kill, and then a hung task",
                 HUNG + "dd if=/dev/zero of=/dev/null bs=900M count=1\n" + in_turn,
-                (must("oom-kill", task="dd"), hung), "oom-kill", may=("allocation",), until="blocked for more", watch_s=90),
+                (must("oom-kill", task="dd"), hung), "oom-kill", may=("allocation",), until="INFO: task sh:", watch_s=90),
         Symptom("rcu-then-hung", "an RCU stall, and a task hung meanwhile",
                 RCU + HUNG + in_turn + module("rcu"), (must("rcu-stall"), hung), "rcu-stall", may=("workqueue",),
-                vcpus=2, until="blocked for more", after_s=4, watch_s=60),
+                vcpus=2, until="INFO: task sh:", after_s=4, watch_s=60),
         Symptom("sysrq-traces", "asked for the blocked tasks and all stacks, which is no report",
                 in_turn + "sleep 1\necho w >/proc/sysrq-trigger\necho t >/proc/sysrq-trigger\necho m >/proc/sysrq-trigger\n",
                 watch_s=5),

@@ -17,6 +17,7 @@ nbd-client -N e 127.0.0.1 /dev/nbd0 {0}
 """
 KILL = "kill -9 $(cat /run/nbd.pid) $(pidof nbd-server)\nsleep 0.5\n"
 READ = "dd if=/dev/nbd0 of=/dev/null bs=64k count=8\n"
+READ_FAILED = "Buffer I/O error on dev nbd0, logical"
 GONE = must("lost-connection", device="nbd0")
 FAILED = must("io-error", device="nbd0")
 
@@ -67,12 +68,12 @@ def _nbd() -> list[Symptom]:
     return [
         Symptom(
             "nbd-killed", "killed the NBD server and read on", NBD.format("") + KILL + READ, (GONE, FAILED),
-            "lost-connection", may=("nbd",), watch_s=8,
+            "lost-connection", may=("nbd",), until=READ_FAILED, watch_s=30,
         ),
         Symptom(
             "nbd-killed-writing", "killed the NBD server under a writer",
             NBD.format("") + "dd if=/dev/zero of=/dev/nbd0 bs=64k &\nsleep 1\n" + KILL, (GONE, FAILED),
-            "lost-connection", may=("nbd",), watch_s=10,
+            "lost-connection", may=("nbd",), until="I/O error, dev nbd0, sector", watch_s=30,
         ),
         Symptom(
             "nbd-killed-swap", "killed the NBD server that memory was swapped to",
@@ -80,12 +81,13 @@ def _nbd() -> list[Symptom]:
             "dd if=/dev/zero of=/dev/null bs=100M count=1 &\nsleep 3\n" + KILL + "sleep 2\n"
             "dd if=/dev/zero of=/dev/null bs=100M count=1\n",
             (GONE, must("swap-error")), "lost-connection",
-            may=("nbd", "io-error", "oom-kill", "oom", "allocation", "slub", "panic"), watch_s=16,
+            may=("nbd", "io-error", "oom-kill", "oom", "allocation", "slub", "panic"), until="error on swap-device",
+            watch_s=45,
         ),
         Symptom(
             "nbd-timeout", "stopped the NBD server, with a timeout of 3 s",
             NBD.format("-timeout 3") + "kill -STOP $(pidof nbd-server)\n" + READ, (GONE, FAILED), "lost-connection",
-            may=("nbd",), watch_s=14,
+            may=("nbd",), until=READ_FAILED, watch_s=40,
         ),
         Symptom(
             "nbd-stuck", "stopped the NBD server, without a timeout",
@@ -98,7 +100,7 @@ def _nbd() -> list[Symptom]:
             HUNG + NBD.format("") + "kill -STOP $(pidof nbd-server)\n" + "exec " + READ,
             (must("nbd", device="nbd0", reason="Possible stuck request", seconds=[30, 90]),
              must("hung-task", task="dd", pid="$pid")),
-            "nbd", watch_s=60, until="Possible stuck", may=("hung-task",),
+            "nbd", watch_s=70, until="Possible stuck",
         ),
         Symptom(
             "nbd-closed", "disconnected the NBD device as one should", NBD.format("") + READ + "nbd-client -d /dev/nbd0\n",
@@ -108,14 +110,15 @@ def _nbd() -> list[Symptom]:
             "ext4-nbd", "killed the NBD server under a mounted file system",
             NBD.format("") + "mke2fs -q -F -t ext4 /dev/nbd0\nmount -t ext4 /dev/nbd0 /mnt\n"
             "dd if=/dev/zero of=/mnt/a bs=64k count=8\nsync\n" + KILL + "dd if=/dev/zero of=/mnt/b bs=64k count=8\nsync\n",
-            (GONE, FAILED, must("fs-error", device="nbd0")), "lost-connection", may=("nbd", "warning"), watch_s=14,
+            (GONE, FAILED, must("fs-error", device="nbd0")), "lost-connection", may=("nbd", "warning"),
+            until="Remounting filesystem read-only", after_s=3, watch_s=45,
         ),
         Symptom(
             "raid", "killed the NBD server that was one leg of a mirror",
             NBD.format("") + "dd if=/dev/zero of=/dev/shm/other bs=1M count=24\nlosetup /dev/loop1 /dev/shm/other\n"
             "yes | mdadm --create /dev/md0 --level=1 --raid-devices=2 --assume-clean --metadata=1.2 --run"
             " /dev/loop1 /dev/nbd0\nsleep 1\n" + KILL + "dd if=/dev/zero of=/dev/md0 bs=64k count=8\nsync\n",
-            (GONE, FAILED), "lost-connection", may=("nbd",), watch_s=12,
+            (GONE, FAILED), "lost-connection", may=("nbd",), until="Disk failure", after_s=2, watch_s=45,
         ),
     ]  # fmt: skip
 
@@ -143,20 +146,21 @@ def _others() -> list[Symptom]:
             "nfs-hung", "stopped the NFS server, and a task waited for it",
             HUNG + NFS.format("hard,timeo=7,retrans=1") + STOP
             + "exec dd if=/dev/zero of=/mnt/there/new bs=64k count=64 conv=fsync\n",
-            (SILENT, must("hung-task")), "nfs", until="blocked for more", after_s=3, watch_s=70,
+            (SILENT, must("hung-task")), "nfs", until="INFO: task", after_s=3, watch_s=70,
         ),
         Symptom(
             "nvme-gone", "took the NVMe target away", NVME, (must("lost-connection", device="nvme0"),),
-            "lost-connection", kernels=(OURS,), may=("io-error",), watch_s=14,
+            "lost-connection", kernels=(OURS,), may=("io-error",), until="starting error recovery", watch_s=40,
         ),
         Symptom(
             "loop-full", "wrote to a loop device whose file system was full",
             LOOP + "dd if=/dev/zero of=/dev/loop0 bs=64k count=128\nsync\n",
-            (must("io-error", device="loop0", operation="WRITE"),), "io-error", watch_s=8,
+            (must("io-error", device="loop0", operation="WRITE"),), "io-error", until="I/O error, dev loop0",
+            watch_s=30,
         ),
         Symptom(
             "unplugged", "pulled the cable of the network card", "", (must("link-down", device="data"),), "link-down",
-            host=_unplug, watch_s=8, may=("tx-timeout",),
+            host=_unplug, until="Link is Down", watch_s=30, may=("tx-timeout",),
         ),
     ]  # fmt: skip
 

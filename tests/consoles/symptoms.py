@@ -66,7 +66,7 @@ def must(kind: str, **facts: Any) -> Must:
 
 
 PANIC_END = "---[ end Kernel panic"
-TRACE_END = "---[ end trace"
+TRACE_END = "---[ end trace 0000000000000000"
 
 
 def _panics() -> list[Symptom]:
@@ -259,11 +259,11 @@ def _lockups() -> list[Symptom]:
     return [
         Symptom(
             "soft-lockup", "a task spun with preemption off", QUICK + module("soft"), (soft,), "soft-lockup",
-            may=stuck, until="soft lockup", after_s=4, watch_s=40,
+            may=stuck, until="s! [sh:", after_s=4, watch_s=40,
         ),
         Symptom(
             "soft-lockup-smp", "a task spun with preemption off, on one of two CPUs", QUICK + module("soft"),
-            (soft,), "soft-lockup", may=stuck, vcpus=2, until="soft lockup", after_s=8, watch_s=40,
+            (soft,), "soft-lockup", may=stuck, vcpus=2, until="s! [sh:", after_s=8, watch_s=40,
         ),
         Symptom(
             "soft-lockup-panic", "the same with softlockup_panic set",
@@ -273,23 +273,23 @@ def _lockups() -> list[Symptom]:
         ),
         Symptom(
             "spin", "a task took a spinlock twice", QUICK + module("spin"),
-            (must("soft-lockup", **SHELL, **LOCKED),), "soft-lockup", may=stuck, vcpus=2, until="soft lockup",
+            (must("soft-lockup", **SHELL, **LOCKED),), "soft-lockup", may=stuck, vcpus=2, until="s! [sh:",
             after_s=4, watch_s=40,
         ),
         Symptom(
             "lkdtm-softlockup", "LKDTM SOFTLOCKUP", QUICK + lkdtm("SOFTLOCKUP"),
             (must("soft-lockup", function="lkdtm_SOFTLOCKUP", **SHELL, **LOCKED),), "soft-lockup", may=stuck,
-            kernels=(OURS,), until="soft lockup", after_s=4, watch_s=40,
+            kernels=(OURS,), until="s! [sh:", after_s=4, watch_s=40,
         ),
         Symptom(
             "lkdtm-loop", "LKDTM LOOP", QUICK + lkdtm("LOOP"),
             (must("soft-lockup", function="lkdtm_LOOP", **SHELL, **LOCKED),), "soft-lockup", may=stuck,
-            kernels=(OURS,), until="soft lockup", after_s=4, watch_s=40,
+            kernels=(OURS,), until="s! [sh:", after_s=4, watch_s=40,
         ),
         Symptom(
             "lkdtm-spinlockup", "LKDTM SPINLOCKUP twice", QUICK + lkdtm("SPINLOCKUP") * 2,
             (must("soft-lockup", **SHELL, **LOCKED),), "soft-lockup", may=(*stuck, "bug"), kernels=(OURS,), vcpus=2,
-            until="soft lockup", after_s=4, watch_s=40,
+            until="s! [sh:", after_s=4, watch_s=40,
         ),
         Symptom(
             "rcu", "a task spun in an RCU section and held the soft lockup detector off", RCU + module("rcu"),
@@ -326,7 +326,7 @@ def _hung() -> list[Symptom]:
     return [
         Symptom(
             "hung", "a task waited for what never comes", HUNG + module("hung"),
-            (must("hung-task", function="symptom_hung", **SHELL, **waits),), "hung-task", until="blocked for more",
+            (must("hung-task", function="symptom_hung", **SHELL, **waits),), "hung-task", until="INFO: task sh:",
             watch_s=40,
         ),
         Symptom(
@@ -347,12 +347,12 @@ def _hung() -> list[Symptom]:
             HUNG + f"(exec sh -c '{module('hold').strip()}')\n(exec sh -c '{module('take').strip()}') &\n",
             (must("oops", address="0000000000000018", function="symptom_null", count=1, task="sh"),
              must("hung-task", function="symptom_take", task="sh", **waits)),
-            "oops", until="blocked for more", watch_s=40,
+            "oops", until="INFO: task sh:", watch_s=40,
         ),
         Symptom(
             "lkdtm-hung", "LKDTM HUNG_TASK", HUNG + lkdtm("HUNG_TASK"),
             (must("hung-task", function="lkdtm_HUNG_TASK", **SHELL, **waits),), "hung-task", kernels=(OURS,),
-            until="blocked for more", watch_s=40,
+            until="INFO: task sh:", watch_s=40,
         ),
     ]  # fmt: skip
 
@@ -386,16 +386,16 @@ def _memory() -> list[Symptom]:
             watch_s=4,
         ),
         Symptom(
-            "oom", "a task wanted 900 MiB of memory", eat, (killed,), "oom-kill", until="Killed process",
+            "oom", "a task wanted 900 MiB of memory", eat, (killed,), "oom-kill", until="(dd) total-vm",
             after_s=2, watch_s=60,
         ),
         Symptom(
             "oom-swap", "a task wanted 900 MiB of memory and 32 MiB of swap", swap + eat, (killed,), "oom-kill",
-            may=("allocation",), until="Killed process", after_s=2, watch_s=90,
+            may=("allocation",), until="(dd) total-vm", after_s=2, watch_s=90,
         ),
         Symptom(
             "oom-asker", "the same with oom_kill_allocating_task set",
-            "echo 1 >/proc/sys/vm/oom_kill_allocating_task\n" + eat, (killed,), "oom-kill", until="Killed process",
+            "echo 1 >/proc/sys/vm/oom_kill_allocating_task\n" + eat, (killed,), "oom-kill", until="(dd) total-vm",
             after_s=2, watch_s=60,
         ),
         Symptom(
@@ -409,7 +409,7 @@ def _memory() -> list[Symptom]:
             "mount -t cgroup2 none /sys/fs/cgroup\ncd /sys/fs/cgroup\necho +memory >cgroup.subtree_control\nmkdir small\n"
             "echo 8M >small/memory.max\necho $$ >small/cgroup.procs\n" + eat,
             (must("oom-kill", reason="Memory cgroup out of memory", task="dd", pid="$pid"),), "oom-kill",
-            cgroups=True, until="Killed process", after_s=2, watch_s=60,
+            cgroups=True, until="(dd) total-vm", after_s=2, watch_s=60,
         ),
         Symptom(
             "failslab", "let slab allocations of one task fail",
@@ -475,7 +475,7 @@ def _checked() -> list[Symptom]:
             (must("soft-lockup", function="symptom_soft", task="sh", cpu=0),
              must("soft-lockup", function="symptom_soft", task="sh", cpu=1)),
             "soft-lockup", may=("rcu-stall", "hung-task", "workqueue"), kernels=(DEBUG,), vcpus=2,
-            until="soft lockup", after_s=8, watch_s=60,
+            until="s! [sh:", after_s=8, watch_s=60,
         ),
     ]  # fmt: skip
 
