@@ -29,7 +29,7 @@ _NOISE = re.compile(
             # kernel/sched, kernel/locking
             r"schedule\w*|io_schedule\w*|preempt_schedule\w*|cond_resched|might_(?:resched|sleep)\w*",
             r"wait_for_(?:common|completion)\w*|out_of_line_wait_on_\w+|wait_on_bit\w*|bit_wait\w*",
-            r"mutex_lock\w*|rwsem_down_\w+|down_(?:read|write)\w*",
+            r"mutex_lock\w*|rwsem_down_\w+|down(?:_\w+)?",
             # kernel/rcu/tree_stall.h, lib/nmi_backtrace.c
             r"rcu_\w*stall\w*|rcu_dump_cpu_stacks|nmi_(?:trigger_)?cpu\w*_backtrace|arch_trigger_cpu\w+",
             # mm/kasan/report.c

@@ -11,7 +11,7 @@ DISKS = (
         starts=("Write-error on swap-device", "Read-error on swap-device", "Write error "),
         shape=r"(?:Write|Read)-error on swap-device|Write error (?:-?\d{1,6} on dio swapfile|on swap-device)",
         facts=r"(?P<operation>Write|Read)[- ]error (?:(?P<result>-?\d{1,6}) on dio swapfile"
-        r"|on swap-device(?: \((?P<device>\d{1,4}:\d{1,8}):))",
+        r"|on swap-device(?: \((?P<device>\d{1,4}:\d{1,8}):)?)",
     ),
     Sign(
         # An empty floppy or CD drive is no matter. 5.10 puts "blk_update_request: " before it.

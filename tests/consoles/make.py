@@ -28,12 +28,14 @@ from testbed.model import KernelSpec
 from tests.consoles import corpus, module
 from tests.consoles.bench import Bench, Place
 from tests.consoles.recipes import Recipe, recipes
-from tests.consoles.symptoms import DEBUG
+from tests.consoles.servers import SERVE, SERVER
+from tests.consoles.symptoms import DEBUG, OURS
 
 log = logging.getLogger("consoles")
 
 DEBUG_CONFIG = Path(__file__).with_name("debug.config")
 DISK_BYTES = 48 << 20
+SERVER_BYTES = 160 << 20
 COMMAND_S = 60.0
 LOOK_S = 0.01
 MODULE = "/run/symptoms.ko"
@@ -73,7 +75,14 @@ def make(batch: Sequence[Recipe], kinds: dict[str, Kind]) -> None:
     """Makes these consoles on one bench. One that cannot be made is named, and the others go on."""
     with tempfile.TemporaryDirectory() as scratch:
         places = [_place(number, recipe, kinds[recipe.kernel]) for number, recipe in enumerate(batch)]
-        with Bench(places, images.build(), Path(scratch)) as bench, ThreadPoolExecutor(len(batch)) as pool:
+        served = any(recipe.symptom.server for recipe in batch)
+        server = Place(SERVER, kinds[OURS].kernel, SERVER_BYTES, disk_bytes=DISK_BYTES)
+        with (
+            Bench(places + [server] * served, images.build(), Path(scratch)) as bench,
+            ThreadPoolExecutor(len(batch)) as pool,
+        ):
+            if served:
+                bench.guests[SERVER].run(["sh", "-c", SERVE], timeout_s=COMMAND_S)
             doing = [
                 pool.submit(_play, bench, place.name, recipe, kinds[recipe.kernel])
                 for place, recipe in zip(places, batch, strict=True)
@@ -95,7 +104,8 @@ def _play(bench: Bench, name: str, recipe: Recipe, kind: Kind) -> tuple[corpus.E
     if symptom.boots:
         guest = bench.guests[name]
         guest.put(MODULE, kind.module, timeout_s=COMMAND_S)
-        guest.put(DEED, symptom.script.encode(), timeout_s=COMMAND_S)
+        script = symptom.script.replace("$server", _server(bench))
+        guest.put(DEED, script.encode(), timeout_s=COMMAND_S)
         guest.run(["insmod", MODULE], timeout_s=COMMAND_S)
         uptime_s = float(guest.run(["cat", "/proc/uptime"], timeout_s=COMMAND_S).stdout.split()[0])
         asked_s = time.monotonic()
@@ -109,7 +119,8 @@ def _play(bench: Bench, name: str, recipe: Recipe, kind: Kind) -> tuple[corpus.E
     if symptom.boots:
         watched_s = round(uptime_s + time.monotonic() - asked_s, 1)
     bench.domains[name].destroy()
-    return _entry(recipe, pid, watched_s), path.read_bytes() if path.exists() else b""
+    settled = {"$pid": pid, "$server": _server(bench)}
+    return _entry(recipe, settled, watched_s), path.read_bytes() if path.exists() else b""
 
 
 def _watch(recipe: Recipe, path: Path, began: int) -> None:
@@ -133,7 +144,7 @@ def _size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
 
 
-def _entry(recipe: Recipe, pid: int, watched_s: float | None) -> corpus.Entry:
+def _entry(recipe: Recipe, settled: dict[str, Any], watched_s: float | None) -> corpus.Entry:
     symptom = recipe.symptom
     entry: dict[str, Any] = {
         "console": recipe.name,
@@ -142,7 +153,13 @@ def _entry(recipe: Recipe, pid: int, watched_s: float | None) -> corpus.Entry:
         "vcpus": symptom.vcpus,
         "told_kernel": symptom.told_kernel,
         "done": symptom.done,
-        "must": [_settled(one, pid) for one in symptom.must],
+        "must": [
+            {
+                key: settled.get(value, value) if isinstance(value, str) else value
+                for key, value in one.items()
+            }
+            for one in symptom.must
+        ],
         "may": sorted(set(symptom.may)),
         "cause": symptom.cause,
     }
@@ -151,8 +168,8 @@ def _entry(recipe: Recipe, pid: int, watched_s: float | None) -> corpus.Entry:
     return entry
 
 
-def _settled(must: dict[str, Any], pid: int) -> dict[str, Any]:
-    return {key: pid if value == "$pid" else value for key, value in must.items()}
+def _server(bench: Bench) -> str:
+    return bench.address(SERVER) if SERVER in bench.domains else ""
 
 
 def _batches(wanted: Sequence[Recipe], size: int) -> Iterator[list[Recipe]]:
@@ -195,8 +212,9 @@ def main() -> None:
             log.info("the time is up")
             break
         name = batch[0].kernel
-        if name not in kinds:
-            kinds[name] = _kind(name)
+        for needed in (name, OURS):
+            if needed not in kinds:
+                kinds[needed] = _kind(needed)
         try:
             make(batch, kinds)
         except TestbedError as error:

@@ -46,10 +46,10 @@ Nov 24 10:15:00 host kernel: Out of memory: Killed process 1 (look) total-vm:1kB
 (12.345678) I/O error, dev nbd0, sector 8 op 0x0:(READ)
 look: page allocation failure: order:0, mode:0xcc0(GFP_KERNEL)
 """
-_TO_CONSOLE = "(while :; do {0}; usleep 50000; done) >/dev/console 2>/dev/null &\nsleep 0.3\n"
+_TO_CONSOLE = "(for i in $(seq 300); do {0}; usleep 50000; done) >/dev/console 2>/dev/null &\nsleep 0.3\n"
 LOOKS = f"cat >/run/look <<'EOF'{LOOKALIKE}EOF\n" + _TO_CONSOLE.format("cat /run/look")
 ESCAPES = _TO_CONSOLE.format(r"printf '\033[2J\033[1;31mstatus\033[0m \033]0;title\007\033[5;10H50%%'")
-BINARY = _TO_CONSOLE.format("head -c 200 /dev/urandom")
+BINARY = _TO_CONSOLE.format("head -c 100 /dev/urandom")
 PARTIAL = _TO_CONSOLE.format(r"printf 'copying 12%%\r\tlogin: '")
 REPLAY = "sleep 2\ndmesg >/dev/console\nsleep 0.5\ndmesg >/dev/console\nsleep 0.5\necho replayed >/dev/kmsg\n"
 PULSE = "(while :; do echo pulse >/dev/kmsg; sleep 1; done) &\nsleep 3\n"
@@ -170,13 +170,13 @@ def _combined() -> list[Symptom]:
                 (must("oops", function="symptom_null", count=2, task="sh"),
                  must("oops", function="symptom_gpf", task="sh", address="dead000000000100")),
                 "oops", watch_s=5),
-        Symptom("oops-then-lockup", "an oops with a mutex held, and then a soft lockup",
+        Symptom("oops-then-lockup", "an oops with a semaphore held, and then a soft lockup",
                 "echo 2 >/proc/sys/kernel/watchdog_thresh\n"
                 f"sh -c '{module('hold').strip()}'\n" + module("soft"),
                 (must("oops", function="symptom_null", count=1), must("soft-lockup", function="symptom_soft")), "oops",
                 may=("rcu-stall", "hung-task", "workqueue", "complaint"), until="s! [sh:", after_s=3, watch_s=40),
         Symptom("oom-then-hung", "an OOM kill, and then a hung task",
-                HUNG + "dd if=/dev/zero of=/dev/null bs=900M count=1\n" + in_turn,
+                HUNG + "echo 1 >/proc/sys/vm/overcommit_memory\ndd if=/dev/zero of=/dev/null bs=900M count=1\n" + in_turn,
                 (must("oom-kill", task="dd"), hung), "oom-kill", may=("allocation",), until="INFO: task sh:", watch_s=90),
         Symptom("rcu-then-hung", "an RCU stall, and a task hung meanwhile",
                 RCU + HUNG + in_turn + module("rcu"), (must("rcu-stall"), hung), "rcu-stall", may=("workqueue",),
@@ -214,7 +214,10 @@ def _worse(known: dict[str, Symptom]) -> Iterator[tuple[Symptom, tuple[str, ...]
         for name in names:
             yield change(known[name]), kernels
     null = "kernel NULL pointer dereference"
-    yield _cut(known["oops-null"], "Call Trace", reason=null, function="symptom_null", **SHELL), (OURS, DEBIAN)
+    yield (
+        _cut(known["oops-null"], "Call Trace", reason=null, function="symptom_null", **SHELL),
+        (OURS, DEBIAN),
+    )
     yield _cut(known["oops-gpf"], "Modules linked", reason="general protection fault"), (OURS,)
     yield _cut(known["soft-lockup"], "Call Trace", **SHELL), (OURS, DEBIAN)
     yield _cut(known["hung"], "Call Trace", **SHELL), (OURS,)

@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
-import time
-
+from testbed.clock import Deadline, poll
 from tests.consoles.bench import Bench
 from tests.consoles.symptoms import HUNG, OURS, Symptom, must
+
+READY = b"] ready for the fault"
+SAY_READY = "echo ready for the fault >/dev/kmsg\nsleep 2\n"
+SERVER = "srv"
+"""A guest beside those of a batch, that serves them; its console is nobody's business."""
+SERVE = """\
+mke2fs -q -F -t ext4 /dev/testbed/disk
+mkdir -p /srv/swap
+mount -t ext4 /dev/testbed/disk /srv/swap
+dd if=/dev/zero of=/dev/shm/export bs=1M count=32
+printf '[generic]\\n[e]\\nexportname = /dev/shm/export\\ncopyonwrite = true\\n' >/run/nbd.conf
+nbd-server -C /run/nbd.conf -p /run/nbd.pid
+/usr/lib/testbed/nfs-serve /srv/swap 10.77.1.0/24
+"""
 
 # An NBD server in the same guest, on a file in memory.
 NBD = """\
@@ -60,8 +73,15 @@ rm $target/ports/1/subsystems/s
 
 
 def _unplug(bench: Bench, name: str) -> None:
-    time.sleep(1)
-    bench.domains[name].set_link(bench.tap(name), False)
+    """That of the management card: QEMU 7.2's e1000e does not tell the guest."""
+    bench.domains[name].set_link(f"{name}-mgmt", False)
+
+
+def _cut(bench: Bench, name: str) -> None:
+    """Once the deed says that it is ready."""
+    said = bench.consoles[name]
+    poll(lambda: READY in said.read_bytes(), Deadline.after(60, f"'{name}' to be ready"))
+    bench.cut(name, SERVER)
 
 
 def _nbd() -> list[Symptom]:
@@ -72,17 +92,34 @@ def _nbd() -> list[Symptom]:
         ),
         Symptom(
             "nbd-killed-writing", "killed the NBD server under a writer",
-            NBD.format("") + "dd if=/dev/zero of=/dev/nbd0 bs=64k &\nsleep 1\n" + KILL, (GONE, FAILED),
+            NBD.format("") + "(while :; do dd if=/dev/zero of=/dev/nbd0 bs=64k; done) &\nsleep 1\n" + KILL, (GONE, FAILED),
             "lost-connection", may=("nbd",), until="I/O error, dev nbd0, sector", watch_s=30,
         ),
         Symptom(
-            "nbd-killed-swap", "killed the NBD server that memory was swapped to",
-            NBD.format("-swap") + "mkswap /dev/nbd0\nswapon /dev/nbd0\n"
-            "dd if=/dev/zero of=/dev/null bs=100M count=1 &\nsleep 3\n" + KILL + "sleep 2\n"
-            "dd if=/dev/zero of=/dev/null bs=100M count=1\n",
-            (GONE, must("swap-error")), "lost-connection",
-            may=("nbd", "io-error", "oom-kill", "oom", "allocation", "slub", "panic"), until="error on swap-device",
-            watch_s=45,
+            "nbd-own-swap", "swapped to an NBD server in the same guest, which needs memory itself",
+            NBD.format("-swap") + "mkswap /dev/nbd0\nswapon /dev/nbd0\necho 1 >/proc/sys/vm/overcommit_memory\nexec dd if=/dev/zero of=/dev/null bs=200M count=1\n",
+            (must("nbd", device="nbd0", reason="Possible stuck request", operation="write", seconds=[30, 90]),), "nbd",
+            kernels=(OURS,), may=("hung-task", "allocation", "slub", "oom-kill", "oom"), until="Possible stuck",
+            watch_s=90,
+        ),
+        Symptom(
+            "nbd-cut-swap", "cut the wire to the NBD server that memory was swapped to, with a timeout of 3 s",
+            "nbd-client -N e $server /dev/nbd0 -swap -timeout 3\nmkswap /dev/nbd0\nswapon /dev/nbd0\n"
+            "echo 1 >/proc/sys/vm/overcommit_memory\n(while :; do dd if=/dev/zero of=/dev/null bs=100M count=1; done) &\nsleep 6\n" + SAY_READY,
+            (GONE, must("swap-error", operation="Write")), "lost-connection", server=True, host=_cut,
+            may=("nbd", "io-error", "oom-kill", "oom", "allocation", "slub", "panic", "hung-task", "rcu-stall"),
+            until="error on swap-device", watch_s=90,
+        ),
+        Symptom(
+            "nbd-cut", "cut the wire to the NBD server, with a timeout of 3 s",
+            "nbd-client -N e $server /dev/nbd0 -timeout 3\n" + SAY_READY + READ, (GONE, FAILED), "lost-connection",
+            server=True, host=_cut, may=("nbd",), until=READ_FAILED, watch_s=60,
+        ),
+        Symptom(
+            "nbd-cut-waits", "cut the wire to the NBD server, without a timeout, for good",
+            "nbd-client -N e $server /dev/nbd0\n" + SAY_READY + READ,
+            (must("nbd", device="nbd0", reason="Possible stuck request", operation="read", seconds=[30, 90]),), "nbd",
+            server=True, host=_cut, until="Possible stuck", watch_s=80,
         ),
         Symptom(
             "nbd-timeout", "stopped the NBD server, with a timeout of 3 s",
@@ -126,6 +163,27 @@ def _nbd() -> list[Symptom]:
 def _others() -> list[Symptom]:
     return [
         Symptom(
+            "nfs-cut", "cut the wire to the NFS server",
+            "mkdir /mnt/there\nmount -t nfs -o vers=3,proto=tcp,mountproto=tcp,nolock,hard,timeo=7,retrans=1 $server:/srv/swap"
+            " /mnt/there\n" + SAY_READY + "ls -l /mnt/there\n",
+            (must("nfs", server="$server", reason="not responding, still trying"),), "nfs", server=True, host=_cut,
+            until="not responding", watch_s=80,
+        ),
+        Symptom(
+            "nfs-cut-hung", "cut the wire to the NFS server, and a task waited for it",
+            HUNG + "mkdir /mnt/there\nmount -t nfs -o vers=3,proto=tcp,mountproto=tcp,nolock,hard,timeo=7,retrans=1"
+            " $server:/srv/swap /mnt/there\n" + SAY_READY + "dd if=/dev/zero of=/mnt/there/$$ bs=64k count=16 conv=fsync\n",
+            (must("nfs", server="$server", reason="not responding, still trying"), must("hung-task")), "nfs",
+            server=True, host=_cut, until="INFO: task", after_s=3, watch_s=90,
+        ),
+        Symptom(
+            "swap-full", "swapped to a loop device whose file system was full",
+            LOOP + "mkswap /dev/loop0\nswapon /dev/loop0\necho 1 >/proc/sys/vm/overcommit_memory\ndd if=/dev/zero of=/dev/null bs=200M count=1\n",
+            (must("io-error", device="loop0", operation="WRITE"), must("swap-error", operation="Write", device="7:0")),
+            "io-error", may=("oom-kill", "oom", "allocation", "slub"), until="error on swap-device", after_s=2,
+            watch_s=60,
+        ),
+        Symptom(
             "nfs-stopped", "stopped the NFS server and read on",
             NFS.format("hard,timeo=7,retrans=1") + STOP + "ls -l /mnt/there &\n", (SILENT,), "nfs",
             until="not responding", after_s=3, watch_s=60,
@@ -159,8 +217,8 @@ def _others() -> list[Symptom]:
             watch_s=30,
         ),
         Symptom(
-            "unplugged", "pulled the cable of the network card", "", (must("link-down", device="data"),), "link-down",
-            host=_unplug, until="Link is Down", watch_s=30, may=("tx-timeout",),
+            "unplugged", "pulled the cable of the network card", "", (must("link-down", device="mgmt"),), "link-down",
+            host=_unplug, until="link down", watch_s=30, may=("tx-timeout",),
         ),
     ]  # fmt: skip
 

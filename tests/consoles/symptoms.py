@@ -17,7 +17,10 @@ OURS, DEBIAN, DEBUG = "stock", "debian", "debug"
 BOTH = (OURS, DEBIAN)
 QUICK = "echo 2 >/proc/sys/kernel/watchdog_thresh\n"
 HUNG = "echo 4 >/proc/sys/kernel/hung_task_timeout_secs\n"
-RCU = "echo 3 >/sys/module/rcupdate/parameters/rcu_cpu_stall_timeout\n"
+RCU = (  # what ends a process waits for a grace period: without any none begins, and none stalls
+    "echo 3 >/sys/module/rcupdate/parameters/rcu_cpu_stall_timeout\n"
+    "(while :; do ls / >/dev/null; usleep 200000; done) &\n"
+)
 NO_SOFT = "echo 0 >/proc/sys/kernel/soft_watchdog\n"
 SHELL = {"task": "sh", "pid": "$pid"}
 LOCKED = {"seconds": [3, 60]}
@@ -31,6 +34,7 @@ class Symptom:
 
     `until` on the console ends the guest `after_s` later, else it is watched for `watch_s`; `cut_at` ends
     it at once. `boots` off: it never gets ready. `pulse_s` is how often its script makes the kernel speak.
+    `server`: another guest serves it, and `$server` is its address.
     """
 
     name: str
@@ -51,6 +55,7 @@ class Symptom:
     pulse_s: float | None = None
     cut_at: str = ""
     memory_bytes: int = 0
+    server: bool = False
 
 
 def module(name: str) -> str:
@@ -169,7 +174,9 @@ def _oopses() -> list[Symptom]:
         "WRITE_RO": {"reason": fault, "function": "lkdtm_WRITE_RO"},
         "WRITE_KERN": {"reason": fault},
         "STACK_GUARD_PAGE_LEADING": {
-            "reason": "TASK stack guard page was hit", "function": "lkdtm_STACK_GUARD_PAGE_LEADING"},
+            "reason": "TASK stack guard page was hit",
+            "function": "lkdtm_STACK_GUARD_PAGE_LEADING",
+        },
     }.items():
         expected = must("oops", **{"count": 1, **SHELL, **facts})
         made.append(
@@ -343,7 +350,7 @@ def _hung() -> list[Symptom]:
             "hung-task", until="task abba-two", after_s=2, watch_s=40,
         ),
         Symptom(
-            "oops-hung", "a task oopsed with a mutex held, another waited for it",
+            "oops-hung", "a task oopsed with a semaphore held, another waited for it",
             HUNG + f"(exec sh -c '{module('hold').strip()}')\n(exec sh -c '{module('take').strip()}') &\n",
             (must("oops", address="0000000000000018", function="symptom_null", count=1, task="sh"),
              must("hung-task", function="symptom_take", task="sh", **waits)),
@@ -351,7 +358,7 @@ def _hung() -> list[Symptom]:
         ),
         Symptom(
             "lkdtm-hung", "LKDTM HUNG_TASK", HUNG + lkdtm("HUNG_TASK"),
-            (must("hung-task", function="lkdtm_HUNG_TASK", **SHELL, **waits),), "hung-task", kernels=(OURS,),
+            (must("hung-task", **SHELL, **waits),), "hung-task", kernels=(OURS,),
             until="INFO: task sh:", watch_s=40,
         ),
     ]  # fmt: skip
@@ -359,7 +366,7 @@ def _hung() -> list[Symptom]:
 
 def _memory() -> list[Symptom]:
     atomic, user = "0xa20(GFP_ATOMIC)", "*GFP_HIGHUSER_MOVABLE*"
-    eat = "exec dd if=/dev/zero of=/dev/null bs=900M count=1\n"
+    eat = "echo 1 >/proc/sys/vm/overcommit_memory\nexec dd if=/dev/zero of=/dev/null bs=900M count=1\n"
     swap = "dd if=/dev/zero of=/dev/testbed/disk bs=1M count=32\nmkswap /dev/testbed/disk\nswapon /dev/testbed/disk\n"
     killed = must("oom-kill", reason="Out of memory", task="dd", pid="$pid")
     injected = "cd /sys/kernel/debug/{0}\necho 100 >probability\necho 2 >times\necho {1} >verbose\necho Y >task-filter\n"

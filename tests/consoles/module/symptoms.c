@@ -15,6 +15,7 @@
 #include <linux/nmi.h>
 #include <linux/proc_fs.h>
 #include <linux/refcount.h>
+#include <linux/semaphore.h>
 #include <linux/slab.h>
 #include <linux/spinlock.h>
 #include <linux/timer.h>
@@ -28,6 +29,7 @@ static DEFINE_MUTEX(first);
 static DEFINE_MUTEX(second);
 static DEFINE_SPINLOCK(spin);
 static DECLARE_COMPLETION(never);
+static DEFINE_SEMAPHORE(held); /* who waits for a mutex may spin on the task that died with it */
 
 static noinline void symptom_null(void) { *(volatile int *)0x18 = 1; }
 static noinline void symptom_wild(void) { *(volatile int *)WILD = 1; }
@@ -117,13 +119,13 @@ static void symptom_abba(void)
 
 static noinline void symptom_hold(void)
 {
-	mutex_lock(&first);
+	down(&held);
 	symptom_null();
 }
 
 static noinline void symptom_take(void)
 {
-	mutex_lock(&first);
+	down(&held);
 	barrier();
 }
 
