@@ -7,8 +7,8 @@ import time
 import pytest
 from histories import Story, kernel_line
 
-from testbed.judge import Verdict, judge
 from testbed.consoles import clean, read, sign_of
+from testbed.judge import Verdict, judge
 from testbed.judge.console import written_ns
 
 STAMP = "[   31.250000] "

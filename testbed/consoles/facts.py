@@ -50,8 +50,9 @@ class Facts:
     """What a report says in its own words; None where it does not, or was cut off.
 
     `address` is hexadecimal without 0x. `function` is where the kernel stood, as the source calls it.
-    `where` is FILE:LINE. `order` and `mode` are those of an allocation. `seconds` is how long somebody waited or a
-    CPU stood, `bytes` what was asked for. `device` is a name, or MAJOR:MINOR. `cache` is a slab cache.
+    `where` is FILE:LINE. `order` and `mode` are those of an allocation. `seconds` is how long somebody
+    waited or a CPU stood, `bytes` what was asked for. `device` is a name, or MAJOR:MINOR. `cache` is a
+    slab cache.
     """
 
     task: str | None = None

@@ -1,6 +1,7 @@
 """Owns the table of signs, ordered by cause.
 
-Of two kinds that nothing links, the one that stands first here names a console. What links kinds (an oops explains the hung task after it) stands in `cause`.
+Of two kinds that nothing links, the one that stands first here names a console. What links kinds (an
+oops explains the hung task after it) stands in `cause`.
 """
 
 from __future__ import annotations

@@ -167,7 +167,7 @@ def base_tree(
     fragments: Sequence[Path] = (FRAGMENT,),
     allow_voiding: bool = False,
 ) -> Path:
-    """The built tree of a kernel's base, from the cache or built: not to be written to, see `workspace.clone`."""
+    """The built tree of a kernel's base. Not to be written to: see `workspace.clone`."""
     inputs, _ = _inputs(spec, root, fragments)
     tree_inputs = {key: text for key, text in inputs.items() if key != "patches"}
     return _base_tree(spec, tree_inputs, root, fragments, progress, allow_voiding=allow_voiding)

@@ -31,10 +31,11 @@ READY_S = 240.0
 SSH_S = 120.0
 SLACK_BYTES = 96 << 20
 LINKS = (
-    PlannedLink(name="mgmt", bridge="br-mgmt", subnet="10.76.0.0/24", management=True,
-                host_address="10.76.0.254/24"),
+    PlannedLink(
+        name="mgmt", bridge="br-mgmt", subnet="10.76.0.0/24", management=True, host_address="10.76.0.254/24"
+    ),
     PlannedLink(name="data", bridge="br-data", subnet="10.77.1.0/24", management=False),
-)  # fmt: skip
+)
 MODELS = {"mgmt": "rtl8139", "data": "e1000e"}
 CMDLINE = (
     "root=/dev/vda ro rootfstype=ext4 init=/usr/lib/testbed/init "
@@ -44,7 +45,7 @@ CMDLINE = (
 
 @dataclass(frozen=True)
 class Place:
-    """One guest of the bench: what it boots, how large it is, what its kernel is told, whether it comes up."""
+    """One guest of the bench: what it boots, its size, what its kernel is told, whether it comes up."""
 
     name: str
     kernel: BuiltKernel

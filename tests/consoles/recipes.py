@@ -1,4 +1,4 @@
-"""Owns the list of consoles: every symptom on every kernel that can show it, and what is made worse on purpose."""
+"""Owns the list of consoles: each symptom on each kernel that can show it, and made worse on purpose."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-from tests.consoles import servers
+from tests.consoles import checked, crashes, memory, servers, stuck
 from tests.consoles.bench import Bench
 from tests.consoles.symptoms import (
     DEBIAN,
@@ -21,7 +21,6 @@ from tests.consoles.symptoms import (
     module,
     must,
 )
-from tests.consoles.symptoms import symptoms as deeds
 
 MIB = 1 << 20
 MEMORY = {OURS: (96, 112, 128, 176), DEBIAN: (192, 224, 256), DEBUG: (320,)}
@@ -126,22 +125,41 @@ def _silences() -> list[Symptom]:
     quiet = "console=ttyS0,115200 loglevel=8"
     return [
         Symptom(
-            "silent-no-console", "gave the kernel no console", watch_s=3, cause="no-output", told_kernel="loglevel=8",
+            "silent-no-console",
+            "gave the kernel no console",
+            watch_s=3,
+            cause="no-output",
+            told_kernel="loglevel=8",
         ),
         Symptom(
-            "silent-no-memory", "gave the kernel 8 MiB of memory", watch_s=12, cause="no-output", boots=False,
-            memory_bytes=8 * MIB, kernels=(OURS,), told_kernel=quiet,
+            "silent-no-memory",
+            "gave the kernel 8 MiB of memory",
+            watch_s=12,
+            cause="no-output",
+            boots=False,
+            memory_bytes=8 * MIB,
+            kernels=(OURS,),
+            told_kernel=quiet,
         ),
         Symptom(
-            "silent-hard", "the one CPU spun with interrupts off, under a pulse of 1 s", PULSE + module("hard"),
-            cause="no-output", pulse_s=1.0, watch_s=14,
+            "silent-hard",
+            "the one CPU spun with interrupts off, under a pulse of 1 s",
+            PULSE + module("hard"),
+            cause="no-output",
+            pulse_s=1.0,
+            watch_s=14,
         ),
         Symptom(
-            "silent-paused", "stopped the guest's CPUs, under a pulse of 1 s", PULSE, cause="no-output", pulse_s=1.0,
-            watch_s=12, host=_pause,
+            "silent-paused",
+            "stopped the guest's CPUs, under a pulse of 1 s",
+            PULSE,
+            cause="no-output",
+            pulse_s=1.0,
+            watch_s=12,
+            host=_pause,
         ),
         Symptom("pulse", "a pulse of 1 s and nothing else", PULSE, pulse_s=1.0, watch_s=8),
-    ]  # fmt: skip
+    ]
 
 
 def _combined() -> list[Symptom]:
@@ -151,42 +169,112 @@ def _combined() -> list[Symptom]:
     hung = must("hung-task", function="symptom_hung", task="sh")
     in_turn = f"sh -c '{module('hung').strip()}' &\n"
     return [
-        Symptom("warn-then-oops", "a warning, and then an oops", module("warn") + module("null"), (warned, null), "oops",
-                until="Code: ", watch_s=6, after_s=3),
-        Symptom("warn-then-panic", "a warning, and then SysRq-c", module("warn") + "echo c >/proc/sysrq-trigger\n",
-                (warned, sysrq), "panic", until=PANIC_END),
-        Symptom("alloc-then-panic", "allocation failures, and then SysRq-c",
-                module("slab") + "echo c >/proc/sysrq-trigger\n",
-                (must("slub", cache="kmalloc-512"), sysrq), "panic", may=("allocation", "oom", "oom-kill"),
-                until=PANIC_END, watch_s=40),
-        Symptom("hung-then-panic", "a hung task, and then SysRq-c", HUNG + in_turn + "sleep 13\necho c >/proc/sysrq-trigger\n",
-                (hung, sysrq), "panic", until=PANIC_END, watch_s=40),
-        Symptom("nbd-then-warn", "killed the NBD server, and then a warning",
-                servers.NBD.format("") + servers.KILL + servers.READ + module("warn"),
-                (servers.GONE, servers.FAILED, must("warning", function="symptom_warn")), "warning", may=("nbd",),
-                until=TRACE_END, watch_s=40),
-        Symptom("two-oopses", "two tasks oopsed one after the other",
-                f"sh -c '{module('null').strip()}'\nsh -c '{module('gpf').strip()}'\n",
-                (must("oops", function="symptom_null", count=2, task="sh"),
-                 must("oops", function="symptom_gpf", task="sh", address="dead000000000100")),
-                "oops", watch_s=5),
-        Symptom("oops-then-lockup", "an oops with a semaphore held, and then a soft lockup",
-                "echo 2 >/proc/sys/kernel/watchdog_thresh\n"
-                f"sh -c '{module('hold').strip()}'\n" + module("soft"),
-                (must("oops", function="symptom_null", count=1), must("soft-lockup", function="symptom_soft")), "oops",
-                may=("rcu-stall", "hung-task", "workqueue", "complaint"), until="s! [sh:", after_s=3, watch_s=40),
-        Symptom("oom-then-hung", "an OOM kill, and then a hung task",
-                HUNG + "echo 1 >/proc/sys/vm/overcommit_memory\ndd if=/dev/zero of=/dev/null bs=900M count=1\n" + in_turn,
-                (must("oom-kill", task="dd"), hung), "oom-kill", may=("allocation",), until="INFO: task sh:", watch_s=90),
-        Symptom("rcu-then-hung", "an RCU stall, and a task hung meanwhile",
-                RCU + HUNG + in_turn + module("rcu"), (must("rcu-stall"), hung), "rcu-stall", may=("workqueue",),
-                vcpus=2, until="INFO: task sh:", after_s=4, watch_s=60),
-        Symptom("sysrq-traces", "asked for the blocked tasks and all stacks, which is no report",
-                in_turn + "sleep 1\necho w >/proc/sysrq-trigger\necho t >/proc/sysrq-trigger\necho m >/proc/sysrq-trigger\n",
-                watch_s=5),
-        Symptom("warn-then-traces", "a warning, and then the blocked tasks", in_turn + module("warn")
-                + "echo w >/proc/sysrq-trigger\n", (warned,), "warning", watch_s=5),
-    ]  # fmt: skip
+        Symptom(
+            "warn-then-oops",
+            "a warning, and then an oops",
+            module("warn") + module("null"),
+            (warned, null),
+            "oops",
+            until="Code: ",
+            watch_s=6,
+            after_s=3,
+        ),
+        Symptom(
+            "warn-then-panic",
+            "a warning, and then SysRq-c",
+            module("warn") + "echo c >/proc/sysrq-trigger\n",
+            (warned, sysrq),
+            "panic",
+            until=PANIC_END,
+        ),
+        Symptom(
+            "alloc-then-panic",
+            "allocation failures, and then SysRq-c",
+            module("slab") + "echo c >/proc/sysrq-trigger\n",
+            (must("slub", cache="kmalloc-512"), sysrq),
+            "panic",
+            may=("allocation", "oom", "oom-kill"),
+            until=PANIC_END,
+            watch_s=40,
+        ),
+        Symptom(
+            "hung-then-panic",
+            "a hung task, and then SysRq-c",
+            HUNG + in_turn + "sleep 13\necho c >/proc/sysrq-trigger\n",
+            (hung, sysrq),
+            "panic",
+            until=PANIC_END,
+            watch_s=40,
+        ),
+        Symptom(
+            "nbd-then-warn",
+            "killed the NBD server, and then a warning",
+            servers.NBD.format("") + servers.KILL + servers.READ + module("warn"),
+            (servers.GONE, servers.FAILED, must("warning", function="symptom_warn")),
+            "warning",
+            may=("nbd",),
+            until=TRACE_END,
+            watch_s=40,
+        ),
+        Symptom(
+            "two-oopses",
+            "two tasks oopsed one after the other",
+            f"sh -c '{module('null').strip()}'\nsh -c '{module('gpf').strip()}'\n",
+            (
+                must("oops", function="symptom_null", count=2, task="sh"),
+                must("oops", function="symptom_gpf", task="sh", address="dead000000000100"),
+            ),
+            "oops",
+            watch_s=5,
+        ),
+        Symptom(
+            "oops-then-lockup",
+            "an oops with a semaphore held, and then a soft lockup",
+            f"echo 2 >/proc/sys/kernel/watchdog_thresh\nsh -c '{module('hold').strip()}'\n" + module("soft"),
+            (must("oops", function="symptom_null", count=1), must("soft-lockup", function="symptom_soft")),
+            "oops",
+            may=("rcu-stall", "hung-task", "workqueue", "complaint"),
+            until="s! [sh:",
+            after_s=3,
+            watch_s=40,
+        ),
+        Symptom(
+            "oom-then-hung",
+            "an OOM kill, and then a hung task",
+            HUNG + "dd if=/dev/zero of=/dev/null bs=900M count=1\n" + in_turn,
+            (must("oom-kill", task="dd"), hung),
+            "oom-kill",
+            may=("allocation",),
+            until="INFO: task sh:",
+            watch_s=90,
+        ),
+        Symptom(
+            "rcu-then-hung",
+            "an RCU stall, and a task hung meanwhile",
+            RCU + HUNG + in_turn + module("rcu"),
+            (must("rcu-stall"), hung),
+            "rcu-stall",
+            may=("workqueue",),
+            vcpus=2,
+            until="INFO: task sh:",
+            after_s=4,
+            watch_s=60,
+        ),
+        Symptom(
+            "sysrq-traces",
+            "asked for the blocked tasks and all stacks, which is no report",
+            in_turn + "sleep 1\nfor key in w t m; do echo $key >/proc/sysrq-trigger; done\n",
+            watch_s=5,
+        ),
+        Symptom(
+            "warn-then-traces",
+            "a warning, and then the blocked tasks",
+            in_turn + module("warn") + "echo w >/proc/sysrq-trigger\n",
+            (warned,),
+            "warning",
+            watch_s=5,
+        ),
+    ]
 
 
 def _plain() -> list[Symptom]:
@@ -232,7 +320,7 @@ def _worse(known: dict[str, Symptom]) -> Iterator[tuple[Symptom, tuple[str, ...]
 
 def recipes() -> tuple[Recipe, ...]:
     """All of them. Sizes vary from name to name, but not from day to day."""
-    base = [*deeds(), *servers.symptoms()]
+    base = [symptom for each in (crashes, stuck, memory, checked, servers) for symptom in each.symptoms()]
     known = {symptom.name: symptom for symptom in base}
     found: list[tuple[Symptom, tuple[str, ...]]] = [
         (symptom, symptom.kernels) for symptom in (*base, *_silences(), *_combined(), *_plain())
