@@ -26,7 +26,7 @@ LINES = [
     ),
     ("oops", "invalid opcode: 0000 [#1] SMP"),
     ("bug", "kernel BUG at mm/slub.c:442!"),
-    ("bug", "BUG: Bad page state in process kswapd0  pfn:03f2a"),
+    ("corruption", "BUG: Bad page state in process kswapd0  pfn:03f2a"),
     ("bug", "BUG: scheduling while atomic: ksoftirqd/0/13/0x00000100"),
     ("swap-error", "Write-error on swap-device (43:0:1208)"),
     ("swap-error", "Read-error on swap-device (43:0:1208)"),
@@ -177,6 +177,29 @@ def test_repeated_soft_lockups_of_a_busy_vcpu_are_a_livelock() -> None:
     assert judged(twice, recover_s=None, busy=0.95).outcome == "livelocked"
     assert judged(kernel_line(30, lockup), recover_s=None, busy=0.95).outcome == "stalled"
     assert judged(twice, recover_s=None, busy=0.2).outcome == "stalled"
+
+
+def test_a_statement_tells_the_facts() -> None:
+    hung = judged(kernel_line(20, "INFO: task kworker/0:1:29 blocked for more than 20 seconds."))
+    (told,) = [finding for finding in hung.findings if finding.detector == "console"]
+    assert "hung task at 20.0 s, kworker/0:1 (pid 29), for 20 s: \u201cINFO: task" in told.statement
+    gone = judged(kernel_line(20, "nfs: server 10.20.0.3 not responding, still trying"))
+    assert any("server 10.20.0.3" in finding.statement for finding in gone.findings)
+
+
+def test_several_kinds_come_down_to_one() -> None:
+    lost = kernel_line(20, "block nbd0: Receive control failed (result -32)")
+    error = kernel_line(21, "I/O error, dev nbd0, sector 8 op 0x1:(WRITE) flags 0x0")
+    found = judged(lost, error)
+    said = "The console of A comes down to: lost connection to the NBD server, which explains io-error."
+    assert found.outcome == "io-error"
+    assert said in [finding.statement for finding in found.findings if finding.says == "note"]
+
+
+def test_a_console_without_a_word_of_the_kernels_is_remarked_on() -> None:
+    found = judge(Story(consoles={"A": b"SeaBIOS\r\n"}).evidence())
+    assert "the kernel printed nothing" in str(found.findings)
+    assert found.outcome == "recovered"
 
 
 # --- hostile consoles

@@ -31,6 +31,8 @@ def written_ns(sizes: tuple[Point, ...], offset: int) -> int | None:
 def told(report: KernelReport) -> str:
     """The facts of a report in a few words: `kworker/0:1H (pid 88), in nbd_queue_rq, for 20 s`."""
     facts = report.facts
+    if report.kind == "oom-kill":  # the rest is about who asked for memory, and not about who was killed
+        return _who(facts)
     parts = [_who(facts), _where(facts), _what(facts)]
     return ", ".join(part for part in parts if part)
 
