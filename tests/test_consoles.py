@@ -326,6 +326,16 @@ def test_a_stamp_in_the_middle_of_a_line_counts() -> None:
         assert only(before + console(OOPS[0])).facts.address == "0000000000000018"
 
 
+def test_what_has_begun_is_known_while_the_console_grows() -> None:
+    growing = Reader()
+    panic = console("Kernel panic - not syncing: x", "CPU: 0 PID: 7 Comm: sh Not tainted 6.1.192 #1")
+    assert growing.feed(panic) == []
+    (begun,) = growing.open
+    assert (begun.kind, begun.facts.pid) == ("panic", 7)
+    assert len(growing.feed(console("---[ end Kernel panic - not syncing: x ]---", at=32))) == 1
+    assert growing.open == ()
+
+
 # --- the cause
 
 
@@ -453,6 +463,16 @@ def test_a_hostile_console_costs_linear_time(name: str) -> None:
     begun = time.process_time()
     read(HOSTILE[name])
     assert time.process_time() - begun < 3
+
+
+def test_the_cause_is_found_in_linear_time() -> None:
+    kinds = [message for message, _ in FACTS if "panic" not in message]
+    many = b"".join(console(*kinds, at=number) for number in range(900))
+    reading = read(many)
+    begun = time.process_time()
+    cause_of(reading)
+    assert len(reading.reports) > 20_000
+    assert time.process_time() - begun < 2
 
 
 def test_memory_does_not_grow_with_the_console(monkeypatch: pytest.MonkeyPatch) -> None:

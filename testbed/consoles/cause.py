@@ -6,7 +6,6 @@ table of signs names the console, and of that kind the first report.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from testbed.consoles.reader import Reading
@@ -94,14 +93,16 @@ def cause_of(
     somebody in the guest makes the kernel print a line, if anybody does. Without a pulse a console that
     falls silent says nothing: most healthy ones do.
     """
+    first_of: dict[str, KernelReport] = {}
     explained: dict[int, KernelReport] = {}
     roots: list[KernelReport] = []
-    for at, report in enumerate(reading.reports):
-        why = _explanation(report, reading.reports[:at])
+    for report in reading.reports:
+        why = _explanation(report, first_of)
         if why is None:
             roots.append(report)
         else:
             explained[report.offset] = why
+        first_of.setdefault(report.kind, report)
     if not roots:
         return _silence(reading, watched_s, pulse_s)
     first = min(roots, key=lambda report: (KINDS.index(_kind(report)), report.offset))
@@ -110,18 +111,19 @@ def cause_of(
 
 
 def _root(report: KernelReport, explained: dict[int, KernelReport]) -> KernelReport:
+    """What a report comes down to: each step is to the first of its kind, so there are few."""
     while report.offset in explained:
         report = explained[report.offset]
     return report
 
 
-def _explanation(report: KernelReport, earlier: Iterable[KernelReport]) -> KernelReport | None:
+def _explanation(report: KernelReport, first_of: dict[str, KernelReport]) -> KernelReport | None:
+    """The earliest report that explains this one; `first_of` each kind the first before it."""
     kinds = EXPLAINED_BY[report.kind]
     if report.kind == "panic":
-        called_for = _called_for(report)
-        if called_for:
-            kinds = kinds | frozenset(called_for)
-    return next((one for one in earlier if one.kind in kinds), None)
+        kinds = kinds | frozenset(_called_for(report))
+    explaining = [first_of[kind] for kind in kinds if kind in first_of]
+    return min(explaining, key=lambda one: one.offset, default=None)
 
 
 def _called_for(panic: KernelReport) -> tuple[str, ...]:

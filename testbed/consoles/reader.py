@@ -45,7 +45,7 @@ class Reader:
 
     @property
     def last_s(self) -> float | None:
-        """The newest line's time by the kernel's clock; None as long as there was none."""
+        """The time of the last kernel line, by the kernel's clock; None as long as there was none."""
         return None if self._last_stamp is None else float(self._last_stamp)
 
     def feed(self, data: bytes) -> list[KernelReport]:
