@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from testbed.clock import NS
+from testbed.consoles import KernelReport, Reading, read
 from testbed.history import Event, History
-from testbed.judge.console import KernelLine, telling, written_ns
+from testbed.judge.console import written_ns
 from testbed.judge.values import ConsoleLine
 from testbed.model import Judging
 from testbed.store import Evidence
@@ -120,18 +121,23 @@ class Case:
         return max(found, key=strength, default=None)
 
     @cached_property
-    def telling_lines(self) -> tuple[tuple[str, KernelLine, int | None], ...]:
-        """Machine, line and time (ns) of every kernel line that matters, over all consoles."""
+    def readings(self) -> dict[str, Reading]:
+        """What each machine's console says."""
+        return {machine: read(console) for machine, console in self.evidence.consoles.items()}
+
+    @cached_property
+    def told(self) -> tuple[tuple[str, KernelReport, int | None], ...]:
+        """Machine, report and time (ns) of all that the kernels reported, over all consoles."""
         found = []
-        for machine, console in self.evidence.consoles.items():
+        for machine, reading in self.readings.items():
             sizes = self.history.series(f"{machine}/console.bytes")
-            found += [(machine, line, written_ns(sizes, line.offset)) for line in telling(console)]
+            found += [(machine, report, written_ns(sizes, report.offset)) for report in reading.reports]
         return tuple(found)
 
-    def shown(self, machine: str, line: KernelLine, t_ns: int | None) -> ConsoleLine:
+    def shown(self, machine: str, report: KernelReport, t_ns: int | None) -> ConsoleLine:
         at_s = None if t_ns is None else self.at(t_ns)
         return ConsoleLine(
-            machine=machine, number=line.number, kind=line.sign.kind, text=line.text, at_s=at_s
+            machine=machine, number=report.number, kind=report.kind, text=report.text, at_s=at_s
         )
 
 

@@ -165,6 +165,20 @@ def _record(spec: KernelSpec, name: str, inputs: dict[str, str], made: Made, fol
     )
 
 
+def base_tree(
+    spec: KernelSpec,
+    *,
+    progress: Progress = _silent,
+    root: Path = PATCHES,
+    fragments: Sequence[Path] = (FRAGMENT,),
+    allow_voiding: bool = False,
+) -> Path:
+    """The built tree of a kernel's base. Not to be written to: see `workspace.clone`."""
+    inputs, _ = _inputs(spec, root, fragments)
+    tree_inputs = {key: text for key, text in inputs.items() if key != "patches"}
+    return _base_tree(spec, tree_inputs, root, fragments, progress, allow_voiding=allow_voiding)
+
+
 def _base_tree(
     spec: KernelSpec,
     inputs: dict[str, str],

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from testbed.consoles import MAX_TEXT, clean, lines, sign_of
 from testbed.judge.case import Case
-from testbed.judge.console import MAX_TEXT, clean, lines, sign_of, written_ns
+from testbed.judge.console import says, written_ns
 from testbed.judge.values import Says
 
 MOST_LINES = 400
@@ -40,26 +41,25 @@ class Excerpt:
 def excerpt(case: Case, machine: str, most: int = MOST_LINES) -> Excerpt:
     """At most `most` lines: around every line that matters (the graver first), then the end."""
     console = case.evidence.consoles.get(machine, b"")
-    told = [line for name, line, _ in case.telling_lines if name == machine]
-    by_gravity = sorted(told, key=lambda line: (line.sign.says not in GRAVE, line.number))
+    told = [report for name, report, _ in case.told if name == machine]
+    by_gravity = sorted(told, key=lambda report: (says(report.kind) not in GRAVE, report.number))
     total = console.count(b"\n") + (not console.endswith(b"\n") and bool(console))
-    wanted = _wanted([line.number for line in by_gravity[:MOST_MARKS]], total, most)
+    wanted = _wanted([report.number for report in by_gravity[:MOST_MARKS]], total, most)
     sizes = case.history.series(f"{machine}/console.bytes")
     shown: list[Shown] = []
     last = 0
     for number, offset, line in lines(console):
         if number not in wanted:
             continue
-        text = clean(line)
-        sign = sign_of(text)
+        sign = sign_of(line)
         t_ns = written_ns(sizes, offset)
         shown.append(
             Shown(
                 number=number,
-                text=text[:MAX_TEXT],
+                text=clean(line)[:MAX_TEXT],
                 at_s=None if t_ns is None else case.at(t_ns),
                 mark=sign.words if sign else "",
-                grave=sign is not None and sign.says in GRAVE,
+                grave=sign is not None and says(sign.kind) in GRAVE,
                 left_out=number - last - 1,
             )
         )

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 
-# The kernel stops for good, or has killed the processes whose progress we wait for. The timestamp is
-# the kernel's: text of a guest's userland that looks alike only ends the wait early, and the judge,
-# who finds no cause, will not call the cell recovered.
-_FINAL = re.compile(
-    rb"^\[ {0,5}\d{1,7}\.\d{6}\][^\n]{0,40}"
-    rb"(?:Kernel panic - not syncing|Out of memory: Killed process|---\[ end Kernel panic)",
-    re.MULTILINE,
-)
-LINE_BYTES = 128
-"""So much of a line decides: no match is as long."""
+from testbed.consoles import lines, sign_of
+
+# The kernel stops for good, or has killed the processes whose progress we wait for. Text of a guest's
+# userland that looks alike, timestamp and all, only ends the wait early, and the judge, who finds no
+# cause, will not call the cell recovered.
+FINAL = ("panic", "oom-kill")
+LINE_BYTES = 1000
+"""So much of a line is kept until its end is there."""
 
 
 class Ending:
@@ -33,6 +30,11 @@ class Ending:
         """Asks for what is new; once yes, it stays so."""
         if not self._came:
             text = self._line + self._new()
-            self._came = _FINAL.search(text) is not None
+            self._came = any(_is_final(line) for _, _, line in lines(text))
             self._line = text[text.rfind(b"\n") + 1 :][:LINE_BYTES]
         return self._came
+
+
+def _is_final(line: bytes) -> bool:
+    sign = sign_of(line)
+    return sign is not None and sign.kind in FINAL

@@ -5,32 +5,34 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import groupby
 
+from testbed.consoles import KernelReport, cause_of
 from testbed.judge.case import Case
-from testbed.judge.console import KernelLine
+from testbed.judge.console import says, told
 from testbed.judge.values import Finding, Says
 
 MAX_LINES = 20
 OUTCOMES = ("crashed", "io-error", "oom-killed")
 
-Told = tuple[str, KernelLine, int | None]
+Told = tuple[str, KernelReport, int | None]
 
 
 def detect(case: Case) -> Iterator[Finding]:
-    def key(told: Told) -> tuple[str, str, str, str]:
-        machine, line, t_ns = told
-        return machine, _says(case, machine, line, t_ns), line.sign.kind, line.sign.words
+    def key(one: Told) -> tuple[str, str, str, str]:
+        machine, report, t_ns = one
+        return machine, _says(case, machine, report, t_ns), report.kind, report.sign.words
 
-    for (machine, says, _, words), group in groupby(sorted(case.telling_lines, key=key), key=key):
-        yield _finding(case, machine, says, words, list(group))
+    for (machine, argues, _, words), group in groupby(sorted(case.told, key=key), key=key):
+        yield _finding(case, machine, argues, words, list(group))
+    yield from _causes(case)
 
 
-def _says(case: Case, machine: str, line: KernelLine, t_ns: int | None) -> Says:
-    says = line.sign.says
-    if says not in OUTCOMES:
+def _says(case: Case, machine: str, report: KernelReport, t_ns: int | None) -> Says:
+    argues = says(report.kind)
+    if argues not in OUTCOMES:
         return "note"
     if machine != case.subject:
         return "doubt"  # the swap server or the flooder is broken: no word on the subject's kernel
-    if says == "crashed":
+    if argues == "crashed":
         return "crashed"
     if t_ns is not None and t_ns < case.origin_ns:
         return "doubt"  # before the timeline began: the cell was set up wrongly
@@ -38,24 +40,27 @@ def _says(case: Case, machine: str, line: KernelLine, t_ns: int | None) -> Says:
         return "note"  # the lab's own tearing down
     if t_ns is None and case.history.series(f"{machine}/console.bytes"):
         return "note"  # written after the last sample
-    return says
+    return argues
 
 
-def _finding(case: Case, machine: str, says: str, words: str, told: list[Told]) -> Finding:
-    told.sort(key=lambda item: item[1].offset)
-    first = told[0]
-    when = "" if first[2] is None else f" at {case.at(first[2]):.1f} s"
-    more = f" ({len(told)} such lines)" if len(told) > 1 else ""
-    times = [t_ns for _, _, t_ns in told if t_ns is not None]
+def _finding(case: Case, machine: str, argues: str, words: str, group: list[Told]) -> Finding:
+    group.sort(key=lambda one: one[1].offset)
+    _, first, first_ns = group[0]
+    when = "" if first_ns is None else f" at {case.at(first_ns):.1f} s"
+    more = f" ({len(group)} such reports)" if len(group) > 1 else ""
+    facts = told(first)
+    times = [t_ns for _, _, t_ns in group if t_ns is not None]
     return Finding.model_validate(
         {
             "detector": "console",
-            "says": says,
-            "statement": f"The console of {machine} shows: {words}{when}{more}: {_message(first[1].text)}",
+            "says": argues,
+            "statement": f"The console of {machine} shows: {words}{when}{more}"
+            + (f", {facts}" if facts else "")
+            + f": {_message(first.text)}",
             "from_s": case.at(min(times)) if times else None,
             "to_s": case.at(max(times)) if times else None,
-            "numbers": {"lines": len(told)},
-            "lines": [case.shown(*item) for item in told[:MAX_LINES]],
+            "numbers": {"reports": len(group)},
+            "lines": [case.shown(*one) for one in group[:MAX_LINES]],
         }
     )
 
@@ -63,3 +68,15 @@ def _finding(case: Case, machine: str, says: str, words: str, told: list[Told]) 
 def _message(text: str) -> str:
     message = text.partition("] ")[2]
     return f"\u201c{message[:120]}\u201d"
+
+
+def _causes(case: Case) -> Iterator[Finding]:
+    """What each console with more than one kind of report comes down to, and those that say nothing."""
+    for machine, reading in case.readings.items():
+        cause = cause_of(reading)
+        if cause is None or (cause.report is not None and len(reading.counts) < 2):
+            continue
+        statement = f"The console of {machine} comes down to: {cause.words}"
+        if cause.consequences:
+            statement += f", which explains {', '.join(cause.consequences)}"
+        yield Finding(detector="console", says="note", statement=f"{statement}.")

@@ -58,10 +58,10 @@ def _rising(case: Case, from_ns: int) -> list[str]:
         if all(case.growth(case.own(name), *half) for half in halves):
             rising.append(name.partition(".")[2])
     locked = [
-        line
-        for machine, line, t_ns in case.telling_lines
+        report
+        for machine, report, t_ns in case.told
         if machine == case.subject
-        and line.sign.kind == "soft-lockup"
+        and report.kind == "soft-lockup"
         and t_ns
         and from_ns <= t_ns <= case.end_ns
     ]

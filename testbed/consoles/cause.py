@@ -1,0 +1,148 @@
+"""Owns the one name of a console: of all that the kernel reported, what the rest follows from.
+
+A report that an earlier one explains is a consequence. Of the others, the kind that stands first in the
+table of signs names the console, and of that kind the first report.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from testbed.consoles.reader import Reading
+from testbed.consoles.report import KernelReport
+from testbed.consoles.signs import KINDS
+
+NO_OUTPUT = "no-output"
+PULSES_MISSED = 3
+"""A console with a pulse is silent when so many of its beats are missing at the end."""
+
+BROKEN = frozenset({"panic", "kasan", "kfence", "kmsan", "oops", "bug", "corruption"})
+_STUCK_CPU = frozenset({"hard-lockup", "soft-lockup", "rcu-stall", "workqueue"})
+
+# A panic that only carries out what an earlier report called for: beginnings of its text, and the kinds
+# that call for it. kernel/panic.c check_panic_on_warn(), kernel/exit.c, kernel/hung_task.c, kernel/
+# watchdog.c, watchdog_hld.c, kernel/rcu/tree_stall.h, mm/oom_kill.c, arch/x86/kernel/dumpstack.c and traps.c.
+PANIC_FOR: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("Fatal exception", ("oops", "bug", "corruption", "kasan")),
+    ("Aiee, killing interrupt handler", ("oops", "bug", "corruption", "kasan")),
+    ("Attempted to kill the idle task", ("oops", "bug", "corruption", "kasan")),
+    ("Oopsed too often", ("oops", "bug", "corruption", "kasan")),
+    ("stack guard hit", ("oops",)),
+    ("Machine halted", ("oops",)),
+    ("hung_task: blocked tasks", ("hung-task",)),
+    ("softlockup: hung tasks", ("soft-lockup",)),
+    ("Hard LOCKUP", ("hard-lockup",)),
+    ("RCU Stall", ("rcu-stall",)),
+    ("Out of memory", ("oom", "oom-kill")),
+    ("System is deadlocked on memory", ("oom", "oom-kill")),
+    ("EXT4-fs", ("fs-error",)),
+    ("NMI: Not continuing", ("nmi",)),
+    ("scheduling while atomic: panic_on_warn", ("bug",)),
+    ("KASAN: panic_on_warn", ("kasan",)),
+    ("KFENCE: panic_on_warn", ("kfence",)),
+    ("UBSAN: panic_on_warn", ("ubsan",)),
+    ("kernel: panic_on_warn", ("warning", "corruption")),
+    ("kernel: system warned too often", ("warning",)),
+)
+
+# What explains a kind, where an earlier report of it is on the console.
+EXPLAINED_BY: dict[str, frozenset[str]] = {
+    **dict.fromkeys(KINDS, BROKEN),
+    # Init dies of a killed or an unreadable page (kernel/exit.c do_exit()); the rest is in PANIC_FOR.
+    "panic": BROKEN | {"oom-kill", "swap-error", "io-error", "fs-error"},
+    "swap-error": BROKEN | {"lost-connection", "io-error", "fault-injection"},
+    "io-error": BROKEN | {"lost-connection", "fault-injection"},
+    "fs-error": BROKEN | {"lost-connection", "io-error", "swap-error", "fault-injection"},
+    "oom-kill": BROKEN | {"oom"},
+    "oom": BROKEN | {"oom-kill"},
+    "soft-lockup": BROKEN | {"hard-lockup"},
+    "rcu-stall": BROKEN | {"hard-lockup", "soft-lockup"},
+    "workqueue": BROKEN | {"hard-lockup", "soft-lockup", "rcu-stall"},
+    "hung-task": BROKEN
+    | _STUCK_CPU
+    | {"swap-error", "io-error", "fs-error", "lost-connection", "link-down", "tx-timeout", "nfs", "nbd"}
+    | {"locking"},
+    "slub": BROKEN | {"allocation", "fault-injection"},
+    "allocation": BROKEN | {"fault-injection"},
+    "nbd": BROKEN | {"lost-connection", "link-down"},
+    "nfs": BROKEN | {"link-down"},
+    "nfs-back": BROKEN | {"nfs"},
+    "lost-connection": BROKEN | {"nbd", "link-down"},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """The name of a console. `report` is the first that shows it, None for `no-output`.
+
+    `consequences` are the kinds of the reports that it explains, in the order in which they came.
+    """
+
+    kind: str
+    words: str
+    report: KernelReport | None = None
+    consequences: tuple[str, ...] = ()
+
+
+def cause_of(
+    reading: Reading, *, watched_s: float | None = None, pulse_s: float | None = None
+) -> Cause | None:
+    """What a console comes down to; None where nothing is the matter with it.
+
+    `watched_s` is for how long it was watched, by the kernel's clock from boot on; `pulse_s` how often
+    somebody in the guest makes the kernel print a line, if anybody does. Without a pulse a console that
+    falls silent says nothing: most healthy ones do.
+    """
+    first_of: dict[str, KernelReport] = {}
+    explained: dict[int, KernelReport] = {}
+    roots: list[KernelReport] = []
+    for report in reading.reports:
+        why = _explanation(report, first_of)
+        if why is None:
+            roots.append(report)
+        else:
+            explained[report.offset] = why
+        first_of.setdefault(report.kind, report)
+    if not roots:
+        return _silence(reading, watched_s, pulse_s)
+    first = min(roots, key=lambda report: (KINDS.index(_kind(report)), report.offset))
+    follow = (one.kind for one in reading.reports if _root(one, explained) is first and one is not first)
+    return Cause(_kind(first), first.sign.words, first, tuple(dict.fromkeys(follow)))
+
+
+def _root(report: KernelReport, explained: dict[int, KernelReport]) -> KernelReport:
+    """What a report comes down to: each step is to the first of its kind, so there are few."""
+    while report.offset in explained:
+        report = explained[report.offset]
+    return report
+
+
+def _explanation(report: KernelReport, first_of: dict[str, KernelReport]) -> KernelReport | None:
+    """The earliest report that explains this one; `first_of` each kind the first before it."""
+    kinds = EXPLAINED_BY[report.kind]
+    if report.kind == "panic":
+        kinds = kinds | frozenset(_called_for(report))
+    explaining = [first_of[kind] for kind in kinds if kind in first_of]
+    return min(explaining, key=lambda one: one.offset, default=None)
+
+
+def _called_for(panic: KernelReport) -> tuple[str, ...]:
+    reason = panic.facts.reason or ""
+    return next((kinds for start, kinds in PANIC_FOR if start in reason), ())
+
+
+def _kind(report: KernelReport) -> str:
+    """A panic that says what it is for has that name also where the report itself was not printed."""
+    called_for = _called_for(report) if report.kind == "panic" else ()
+    return called_for[0] if called_for else report.kind
+
+
+def _silence(reading: Reading, watched_s: float | None, pulse_s: float | None) -> Cause | None:
+    if reading.last_s is None:
+        return Cause(NO_OUTPUT, "the kernel printed nothing")
+    if watched_s is None or pulse_s is None:
+        return None
+    silent_s = watched_s - reading.last_s
+    if silent_s < PULSES_MISSED * pulse_s:
+        return None
+    return Cause(NO_OUTPUT, f"the kernel fell silent {silent_s:.0f} s before the end")
