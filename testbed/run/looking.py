@@ -26,8 +26,8 @@ FIRST_S = 3.0
 """After the heal: TCP, whose next retransmission may lie far off, has had its chance to go on by itself."""
 MARGIN_S = 1.0
 """After the retransmission's time: for the answer to come, and for the clocks to differ a little."""
-AGAIN_S = 20.0
-"""Between two looks where no retransmission is to come."""
+AGAIN_S = 5.0
+"""Between the first looks, where no retransmission is to come; then twice, three times as long, and so on."""
 MOST_LOOKS = 8
 COMPRESS_S = 120.0
 
@@ -126,7 +126,7 @@ class Looker:
         """
         due_ns = next_retransmission_ns(snapshot, frozenset(self.rules.devices))
         if due_ns is None:
-            return now_ns() + round(AGAIN_S * NS)
+            return now_ns() + round(AGAIN_S * len(self.snapshots) * NS)
         return max(now_ns(), due_ns) + round(MARGIN_S * NS)
 
     def _give_up(self, error: TestbedError) -> None:

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from testbed.clock import NS
 from testbed.judge.case import Case
+from testbed.judge.console import says
 from testbed.judge.proof import served
 from testbed.judge.resumption import resumption
 from testbed.judge.values import Finding, Says
+
+
+FAILS = ("slub", "allocation")
+"""Kinds of reports (testbed/consoles/signs) of allocations that failed."""
 
 
 def detect(case: Case) -> Iterator[Finding]:
@@ -21,6 +27,8 @@ def detect(case: Case) -> Iterator[Finding]:
         names = " - ".join(words[name] for name in found.lock_cycle)
         told = f"A cycle of locks, which is neither of memory nor what {case.subject} waits for: {names}."
         yield _finding(case, "note", told)
+    if found.proves != "open":
+        yield from _failing_allocation(case)
     if found.proves == "deadlocked":
         yield from _deadlocked(case)
     elif resumption(case).resumed_ns is None:
@@ -33,17 +41,42 @@ def _deadlocked(case: Case) -> Iterator[Finding]:
     assert found is not None
     seen = resumption(case)
     if seen.resumed_ns is not None:
-        yield _finding(
-            case,
-            "note",
-            f"A closed cycle was seen, and yet work went on: it was no proof. {found.sentence}",
-            refuted=1,
-        )
+        told = "A closed cycle was seen, and yet work went on: it was no proof."
+        gave_up_ns = _gave_up_ns(case, seen.resumed_ns)
+        if gave_up_ns is not None:
+            told = f"The cycle stood until the kernel gave its device up, at {case.at(gave_up_ns):.0f} s."
+        yield _finding(case, "note", f"{told} {found.sentence}", refuted=float(gave_up_ns is None))
         return
     if served(case) is False:
         yield _finding(case, "note", f"A cycle, but the server served nobody: no proof. {found.sentence}")
         return
     yield _finding(case, "deadlocked", found.sentence)
+
+
+def _failing_allocation(case: Case) -> Iterator[Finding]:
+    """The kernel's own word on what it can not allocate, the last one after the heal."""
+    told = [
+        (report, t_ns)
+        for machine, report, t_ns in case.told
+        if machine == case.subject and report.kind in FAILS and t_ns is not None and t_ns >= case.heal_ns
+    ]
+    if told:
+        report, t_ns = told[-1]
+        facts = report.facts
+        what = f"an object of {facts.cache}" if facts.cache else f"pages, asked for by {facts.function}"
+        statement = f"What can not be allocated: {what} ({facts.mode}); the console said so {len(told)} times"
+        yield _finding(case, "note", f"{statement} after the heal, the last time at {case.at(t_ns):.1f} s.")
+
+
+def _gave_up_ns(case: Case, resumed_ns: int) -> int | None:
+    """When I/O errors of the subject came before, or with, the first progress: then they made it."""
+    times = [
+        t_ns
+        for machine, report, t_ns in case.told
+        if machine == case.subject and says(report.kind) == "io-error" and t_ns is not None
+    ]
+    soon_ns = resumed_ns + NS
+    return min((t_ns for t_ns in times if case.heal_ns <= t_ns <= soon_ns), default=None)
 
 
 def _finding(case: Case, says: Says, statement: str, **numbers: float) -> Finding:
