@@ -11,7 +11,6 @@ from testbed.judge.proof import served
 from testbed.judge.resumption import resumption
 from testbed.judge.values import Finding, Says
 
-
 FAILS = ("slub", "allocation")
 """Kinds of reports (testbed/consoles/signs) of allocations that failed."""
 
