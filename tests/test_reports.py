@@ -259,9 +259,9 @@ def test_wedged_is_told_first_with_its_interval_then_every_outcome() -> None:
 
 def test_censoring_is_stated() -> None:
     some = summarise([cell("recovered", 1, 8.0), cell("recovered", 2, 9.0), cell("stalled", 3)]).rows[0]
-    assert some.repeats.recovery.words == "median 9 s (8 s to 9 s); 1 of 3 not within 60 s"
+    assert some.repeats.recovery.words == "median 9 s (8 s to 9 s); 1 of 3 did not recover"
     none = summarise([cell("stalled", 1), cell("stalled", 2)]).rows[0]
-    assert none.repeats.recovery.words == "no median: 2 of 2 not within 60 s"
+    assert none.repeats.recovery.words == "no median: 2 of 2 did not recover"
 
 
 def test_what_says_nothing_of_the_kernel_is_shown_but_not_counted() -> None:

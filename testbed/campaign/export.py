@@ -23,7 +23,7 @@ from testbed.model import Plan
 
 SUMMARY_VERSION = 1
 TAKEN_FROM = (store.PLAN, store.HISTORY)
-"""What the judge reads besides the consoles."""
+"""What the judge reads besides consoles and snapshots."""
 
 _PATH = re.compile(r"(?<![\w.])/(?:[\w.+@,=-]+/)+([\w.+@,=-]*)")
 
@@ -79,7 +79,7 @@ def copy_evidence(folder: Path, into: Path) -> Path:
 
 def _verdict(verdict: Verdict) -> dict[str, Any]:
     """Where the testbed failed, the message may name files of its host."""
-    whole = verdict.model_dump(mode="json", exclude={"findings"})
+    whole = verdict.model_dump(mode="json", exclude={"findings": True, "examination": {"graph"}})
     if verdict.testbed_fault is not None:
         whole |= {"testbed_fault": _bare(verdict.testbed_fault), "reason": _bare(verdict.reason)}
     return whole | {"findings": [_finding(finding) for finding in verdict.findings]}
@@ -115,6 +115,8 @@ def _events(log: history.History) -> list[dict[str, Any]]:
         entry |= {key: event.fields[key] for key in ("name", "why") if key in event.fields}
         if event.what == "lab.ready":
             entry.pop("why", None)  # of the accelerator: an error of QEMU's, with its paths
+        if event.what == "examined":
+            entry = {**entry, "why": event.fields.get("proves")}  # the sentence is in the verdict
         told.append(entry)
     return told
 
@@ -147,7 +149,8 @@ def _until_clear(folder: Path, plan: Plan) -> dict[str, Any] | None:
 
 
 def _evidence(folder: Path) -> list[Path]:
-    return [*(folder / name for name in TAKEN_FROM), *sorted(folder.glob("console-*.log"))]
+    more = (*sorted(folder.glob("console-*.log")), *sorted(folder.glob("snapshot-*.json")))
+    return [*(folder / name for name in TAKEN_FROM), *more]
 
 
 def _hashes(folder: Path) -> dict[str, str]:

@@ -72,11 +72,11 @@ class Recovery:
 
     @property
     def not_within(self) -> str:
-        return f"{len(self.times.unseen_s)} of {self.times.of} not within {show_seconds(self.bound_s)}"
+        return f"{len(self.times.unseen_s)} of {self.times.of} did not recover"
 
     @property
     def words(self) -> str:
-        """`median 11 s (10 s to 14 s); 1 of 5 not within 5 min`: in brackets the first and the last seen."""
+        """`median 11 s (10 s to 14 s); 1 of 5 did not recover`: in brackets the first and the last seen."""
         if not self.times.of:
             return "\N{EM DASH}"
         if self.median.at_s is None:
