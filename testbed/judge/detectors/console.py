@@ -30,6 +30,9 @@ def _says(case: Case, machine: str, report: KernelReport, t_ns: int | None) -> S
     argues = says(report.kind)
     if argues not in OUTCOMES:
         return "note"
+    second = {name.partition("/")[0] for name in case.rules.second_client}
+    if machine in second - {case.subject} and argues == "io-error":
+        return "note"  # a client like the subject: that it is not served is for detectors/outside.py
     if machine != case.subject:
         return "doubt"  # the swap server or the flooder is broken: no word on the subject's kernel
     if argues == "crashed":

@@ -1,0 +1,123 @@
+"""What looks into the guest, the second client and the wire change in the verdict."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+from histories import Story, Values, judging, ns
+
+from testbed import store
+from testbed.judge import Verdict, judge
+from testbed.snapshot import Snapshot
+from tests.test_waitfor import RING, SWAP_SOCKET, ZONE, look
+
+RULES = judging(devices=("nbd0",), second_client=("B/client.reads",), free_pages=("A/memory.free_pages",))
+HEAL_S = 18.0
+
+
+def story(**changes: Any) -> Story:
+    """A cell that stands still after the heal, with C answering and B being served."""
+    return Story(**{"rules": RULES, "recover_s": None, "tweak": served, **changes})
+
+
+def served(t: float, values: Values) -> None:
+    values["B/client"] = {"reads": int((t + 20) * 2)}
+    values["B/machine"] = {"beats": int((t + 20) * 10)}
+    answered = 100 + 2 * int(max(0.0, t - HEAL_S) // 10)
+    values["wire/swap.replies"] = {"offered_packets": answered, "delivered_packets": answered}
+    values["A/blocksampler"]["min_pages"] = ZONE.minimum
+    values["A/memory"]["free_pages"] = ZONE.free
+
+
+def unserved(t: float, values: Values) -> None:
+    served(t, values)
+    values["B/client"] = {"reads": int((min(t, 2.0) + 20) * 2)}
+
+
+def looks(*at_s: float, **changes: Any) -> tuple[Snapshot, ...]:
+    soon = SWAP_SOCKET.model_copy(update={"retransmit_in_ms": 1000})
+    sockets = (soon, *look(0, 0).sockets[1:])
+    return tuple(
+        look(number, ns(when), **{"sockets": sockets, **changes}) for number, when in enumerate(at_s, 1)
+    )
+
+
+def verdict(one: Story, snapshots: tuple[Snapshot, ...]) -> Verdict:
+    evidence = one.evidence()
+    assert isinstance(evidence, store.Evidence)
+    return judge(dataclasses.replace(evidence, snapshots=snapshots))
+
+
+def test_a_knot_seen_twice_is_deadlocked_and_needs_no_bound() -> None:
+    found = verdict(story(watch_s=14.0), looks(21, 31))
+    assert found.outcome == "deadlocked"
+    assert found.censored and "closed cycle" in found.reason
+    assert found.examination is not None and found.examination.cycle
+
+
+def test_without_a_second_look_it_is_stalled() -> None:
+    assert verdict(story(), looks(21)).outcome == "stalled"
+    assert verdict(story(watch_s=14.0), looks(21)).outcome == "inconclusive"
+
+
+def test_looks_before_the_heal_prove_nothing() -> None:
+    assert verdict(story(), looks(10, 16)).outcome == "stalled"
+
+
+def test_a_chance_makes_it_starved_but_only_at_the_bound() -> None:
+    more = RING.model_copy(update={"counters": {"received": 99, "refills_failed": 80}})
+    first, second = looks(21, 31)
+    pair = (first, second.model_copy(update={"nics": (more,)}))
+    assert verdict(story(), pair).outcome == "starved"
+    assert verdict(story(watch_s=20.0), pair).outcome == "inconclusive"
+
+
+def test_a_recovery_after_a_proof_is_a_recovery_and_says_that_the_proof_was_none() -> None:
+    found = verdict(story(recover_s=25.0), looks(21, 31))
+    assert found.outcome == "recovered"
+    assert any("it was no proof" in one.statement for one in found.findings)
+
+
+def test_a_knot_while_the_server_served_nobody_is_no_proof() -> None:
+    found = verdict(story(tweak=unserved), looks(21, 31))
+    assert found.outcome == "server-down"
+    assert any("the server served nobody" in one.statement for one in found.findings)
+
+
+def test_a_busy_host_voids_silence_but_no_knot() -> None:
+    assert verdict(story(delayed=0.4), ()).outcome == "inconclusive"
+    assert verdict(story(delayed=0.4), looks(21, 31)).outcome == "deadlocked"
+
+
+@pytest.mark.parametrize(("tweak", "outcome"), [(unserved, "server-down"), (served, "stalled")])
+def test_a_second_client_tells_whether_the_server_is_down(tweak: Any, outcome: str) -> None:
+    assert verdict(story(tweak=tweak), ()).outcome == outcome
+
+
+def test_a_second_client_on_a_dead_machine_tells_nothing() -> None:
+    def dead(t: float, values: Values) -> None:
+        unserved(t, values)
+        values["B/machine"] = {"beats": int((min(t, 2.0) + 20) * 10)}
+
+    assert verdict(story(tweak=dead), ()).outcome == "stalled"
+
+
+def test_no_packet_either_way_is_the_network() -> None:
+    def cut(t: float, values: Values) -> None:
+        served(t, values)
+        for flow in ("wire/swap.requests", "wire/swap.replies"):
+            sent = 100 + int(max(0.0, t - HEAL_S) // 10)
+            values[flow] = {"offered_packets": sent, "delivered_packets": 100}
+
+    found = verdict(story(rules=RULES.model_copy(update={"heals": ()}), heals=False, tweak=cut), ())
+    assert found.outcome == "network-down"
+
+
+def test_snapshots_that_are_nonsense_never_break_the_judge() -> None:
+    odd = tuple(
+        each.model_copy(update={"requests": (), "tasks": (), "nics": (), "zones": ()})
+        for each in looks(21, 31)
+    )
+    assert verdict(story(), odd).outcome == "stalled"
