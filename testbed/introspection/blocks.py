@@ -78,7 +78,7 @@ def _request(reading: Reading, device: str, request: Any, pids: dict[int, int]) 
     return Request(
         address=number(request),
         device=device,
-        tag=number(request.tag),
+        tag=_tag(request),
         operation=_operation(reading, request),
         sector=number(blk_rq_pos(request)),
         size_bytes=number(blk_rq_bytes(request)),
@@ -88,6 +88,12 @@ def _request(reading: Reading, device: str, request: Any, pids: dict[int, int]) 
         folios=tuple(dict.fromkeys(_folios(reading, request))),
         waiters=tuple(pids[owner] for owner in _owners(reading, request) if owner in pids),
     )
+
+
+def _tag(request: Any) -> int:
+    """The scheduler's tag, if the queue has a scheduler: it stays, the driver's comes with the dispatch."""
+    own = number(request.internal_tag)
+    return own if own >= 0 else number(request.tag)
 
 
 def _operation(reading: Reading, request: Any) -> str:

@@ -11,8 +11,8 @@ import drgn
 
 T = TypeVar("T")
 
-FAILURES = (LookupError, AttributeError, ValueError, TypeError, OverflowError, RecursionError)
-"""What drgn raises for a symbol, member or value that this kernel, or this dump, does not have.
+FAILURES = (LookupError, AttributeError, ValueError, TypeError, OverflowError, RecursionError, OSError)
+"""What drgn raises for a symbol, member, value or address that this kernel, or this guest, does not have.
 
 drgn.FaultError and drgn.ObjectAbsentError are ours to add: they are no builtin's children.
 """
