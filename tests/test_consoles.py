@@ -19,6 +19,7 @@ from testbed.consoles.text import MAX_LINE, MAX_STAMP, STAMP
 from testbed.judge.console import SAYS
 
 QUICK = settings(max_examples=300, deadline=None)
+LONG = settings(max_examples=100_000, deadline=None)
 
 
 def console(*messages: str, at: float = 31.0, caller: str = "") -> bytes:
@@ -435,9 +436,8 @@ def in_pieces(data: bytes, cuts: list[int]) -> tuple[list[KernelReport], int]:
     return sorted(found, key=lambda report: report.offset), feeding.kernel_lines
 
 
-@QUICK
-@given(st.lists(pieces, max_size=60), st.lists(st.integers(0, 5000), max_size=12))
-def test_any_console_in_any_pieces(parts: list[bytes], cuts: list[int]) -> None:
+def read_in_pieces(parts: list[bytes], cuts: list[int]) -> None:
+    """Whatever it is and however it comes: the same reports, whole and safe to show."""
     data = b"".join(parts)
     whole = read(data)
     assert in_pieces(data, cuts) == (list(whole.reports), whole.kernel_lines)
@@ -447,6 +447,11 @@ def test_any_console_in_any_pieces(parts: list[bytes], cuts: list[int]) -> None:
         assert data[report.offset : report.offset + 1] == b"["
     assert whole.bytes == len(data)
     cause_of(whole, watched_s=1000, pulse_s=1)
+
+
+parted = given(st.lists(pieces, max_size=60), st.lists(st.integers(0, 5000), max_size=12))
+test_any_console_in_any_pieces = QUICK(parted(read_in_pieces))
+test_any_console_for_long = pytest.mark.nightly(LONG(parted(read_in_pieces)))
 
 
 @QUICK
