@@ -133,8 +133,10 @@ class Reader:
         self._open[caller] = new
 
     def _no_sign(self, caller: bytes, stamp_s: float, message: bytes) -> None:
+        growing = self._open.get(caller)
         if message.startswith(_CUT):
-            self._close(caller)
+            if growing is not None and not growing.bare:
+                self._close(caller)
             if len(self._cuts) < MOST_OPEN:
                 self._cuts[caller] = ""
             return
@@ -149,7 +151,6 @@ class Reader:
                 del self._cuts[caller]
             else:
                 self._cuts[caller] = text[:120]
-        growing = self._open.get(caller)
         if growing is not None:
             growing.take(text, stamp_s)
             if growing.over:

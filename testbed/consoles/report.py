@@ -18,7 +18,7 @@ _END = ("---[ end trace", "---[ end Kernel panic")
 # Later first lines about the same thing: kind of the report, then the kinds that join it.
 _JOINS = {
     "oops": ("oops",),
-    "bug": ("oops",),
+    "bug": ("bug", "oops"),
     "corruption": ("warning", "bug", "oops"),
     "oom": ("oom", "oom-kill"),
 }
@@ -94,6 +94,15 @@ class Growing:
         self._tracing: bool | None = None
         self._died = " [#" in message
 
+    @property
+    def bare(self) -> bool:
+        """Whether only its first line is known, and another is to come that says where.
+
+        What BUG() is told is printed before the cut, what WARN() is told after it (include/linux/bug.h
+        CHECK_DATA_CORRUPTION(), mm/usercopy.c usercopy_abort(), 6.1).
+        """
+        return len(self._said) == 1 and not self._died and self.sign.kind in ("bug", "corruption")
+
     def joins(self, other: Growing) -> bool:
         """Takes over what `other`, which has just begun, says, if it is about the same thing."""
         if other.sign.kind not in _JOINS.get(self.sign.kind, ()) or len(self._said) >= MOST_LINES:
@@ -102,6 +111,8 @@ class Growing:
             if self._died or not other._died:
                 return False
             self._died = True
+        elif other.sign.kind in ("bug", "warning") and not self.bare:
+            return False
         self._said += other._said
         self.last_s = max(self.last_s, other.stamp_s)
         if other.sign.kind == "oom-kill":
