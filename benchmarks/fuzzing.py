@@ -141,9 +141,8 @@ def main() -> int:
             tallies[name].inputs += 1
             tallies[name].slowest_s = max(tallies[name].slowest_s, time.process_time() - begun)
     for name, tally in tallies.items():
-        print(
-            f"{name}: {tally.inputs} inputs, slowest {tally.slowest_s:.2f} s of CPU, {tally.failures} failures"
-        )
+        took = f"slowest {tally.slowest_s:.2f} s of CPU"
+        print(f"{name}: {tally.inputs} inputs, {took}, {tally.failures} failures")
     return 1 if any(tally.failures for tally in tallies.values()) else 0
 
 
