@@ -66,7 +66,8 @@ def mutated(data: bytes, rng: random.Random) -> bytes:
 
 def targets() -> dict[str, Callable[[random.Random], None]]:
     """Each takes a source of chance, makes one input of it, and must come back."""
-    printed = [lzma.open(path).read() for path in sorted((ROOT / "tests/data/consoles").glob("*.xz"))]
+    packed = sorted((ROOT / "tests/data/consoles").glob("*.xz"))
+    printed = [lzma.decompress(path.read_bytes()) for path in packed]
     cells = [path for path in sorted((ROOT / "results/summaries/corpus").iterdir()) if path.is_dir()]
     evidence = [store.read_evidence(cell) for cell in cells]
     looked = [(cell, one) for cell, one in zip(cells, evidence, strict=True) if one.snapshots]

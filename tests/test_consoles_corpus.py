@@ -97,6 +97,11 @@ UNSEEN = {
     "kmsan": "needs clang",
     "kcsan": "needs a kernel of its own",
     "tcp-memory": "no deed of the corpus fills TCP's memory",
+    "kasan": "needs a kernel of its own, which was not built for the corpus yet",
+    "ubsan": "the same",
+    "locking": "the same: LOCKDEP",
+    "complaint": "the same: DEBUG_ATOMIC_SLEEP",
+    "swap-error": "no deed of the corpus makes swap fail; seen in a cell whose TCP gave up",
     "tx-timeout": "no emulated card of ours stops its queue",
 }
 
