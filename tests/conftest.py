@@ -122,8 +122,9 @@ def short_folder() -> Iterator[Path]:
 
     It is named by our process, so that the next run removes what a killed one left.
     """
-    for left in Path("/tmp").glob("tb-*-*"):
-        if not Path("/proc", left.name.split("-")[1]).exists():
+    for left in Path("/tmp").glob("testbed-test-[0-9]*-*"):
+        if not Path("/proc", left.name.split("-")[2]).exists():
             shutil.rmtree(left, ignore_errors=True)
-    with TemporaryDirectory(prefix=f"tb-{os.getpid()}-", dir="/tmp", ignore_cleanup_errors=True) as name:
+    prefix = f"testbed-test-{os.getpid()}-"
+    with TemporaryDirectory(prefix=prefix, dir="/tmp", ignore_cleanup_errors=True) as name:
         yield Path(name)

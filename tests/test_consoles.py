@@ -382,6 +382,25 @@ def test_one_console_has_one_name(messages: tuple[str, ...], kind: str | None) -
     assert cause(console("boot", *messages)) == kind
 
 
+def test_a_task_that_hung_on_a_stuck_request_is_its_consequence_though_it_was_reported_first() -> None:
+    hung = console("INFO: task dd:99 blocked for more than 4 seconds.", at=25)
+    stuck = "block nbd0: Possible stuck request 0: control (write@0,4096B). Runtime 30 seconds"
+    assert cause(hung, console(stuck, at=50.5)) == "nbd"
+    assert cause(hung, console(stuck, at=70)) == "hung-task"
+    found = cause_of(read(hung + console(stuck, at=50.5)))
+    assert found is not None and found.consequences == ("hung-task",)
+
+
+def test_a_stuck_cpu_has_an_old_clock() -> None:
+    data = (
+        console("rcu: INFO: rcu_sched detected stalls on CPUs/tasks:", at=26)
+        + console(*OOPS[5:8], at=14)
+        + console("Call Trace:", " <TASK>", " stuck+0x1/0x2", at=26.5)
+    )
+    report = only(data)
+    assert (report.facts.task, report.facts.function, report.trace) == ("sh", "symptom_null", ("stuck",))
+
+
 def test_silence_needs_a_pulse_to_be_told() -> None:
     reading = read(console("pulse", at=30))
     assert cause_of(reading, watched_s=100) is None

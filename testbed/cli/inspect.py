@@ -12,6 +12,7 @@ from testbed import introspection, store
 from testbed.cli import lab as labs
 from testbed.cli import looks
 from testbed.cli.exits import Exit, out, print_json, shows_errors
+from testbed.clock import now_ns
 from testbed.errors import UsageError
 from testbed.machines import layout
 from testbed.machines.hypervisor import Hypervisor
@@ -26,7 +27,9 @@ def inspect(
     result: Annotated[
         Path | None, typer.Option("--result", help="A saved cell instead of a running lab.", exists=True)
     ] = None,
-    shell: Annotated[bool, typer.Option("--drgn", help="A drgn shell on the guest, with our views.")] = False,
+    shell: Annotated[
+        bool, typer.Option("--drgn", help="A drgn shell on its memory as it is now, with our views.")
+    ] = False,
     gdb: Annotated[bool, typer.Option("--gdb", help="gdb on the guest; it stands still meanwhile.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
     lab: labs.LabOption = "",
@@ -48,13 +51,20 @@ def inspect(
             f"there is no debug information of the kernel of '{machine}'",
             hint="a kernel that the testbed builds has it; a distribution's has not",
         )
-    monitor = layout.monitor(attached.folder, machine)
-    if shell:
-        argv = introspection.shell_argv(f"{introspection.LIVE}{monitor}", vmlinux.resolve())
-        os.execv(argv[0], argv)
     if gdb:
         _gdb(attached, machine, vmlinux.resolve())
-    _show((introspection.look_live(monitor, vmlinux.resolve()),), as_json=as_json)
+    dump = layout.dump(attached.folder, machine)
+    taken_ns = now_ns()
+    with Hypervisor(attached.libvirt_uri) as hypervisor:
+        dump.unlink(missing_ok=True)
+        hypervisor.domains()[machine].dump(dump)
+    paused_ms = (now_ns() - taken_ns) // 1_000_000
+    if shell:
+        argv = introspection.shell_argv(dump, vmlinux.resolve())
+        os.execv(argv[0], argv)
+    seen = introspection.look(dump, vmlinux.resolve(), number=1, taken_ns=taken_ns, paused_ms=paused_ms)
+    dump.unlink()
+    _show((seen,), as_json=as_json)
 
 
 def _saved(folder: Path) -> tuple[Snapshot, ...]:

@@ -17,6 +17,10 @@ PULSES_MISSED = 3
 """A console with a pulse is silent when so many of its beats are missing at the end."""
 
 BROKEN = frozenset({"panic", "kasan", "kfence", "kmsan", "oops", "bug", "corruption"})
+TIMED = frozenset({"nbd", "soft-lockup", "workqueue"})
+"""Kinds that say since when, and that a hung task may wait for."""
+SLACK_S = 3.0
+"""How well it is known when something began: seconds are whole, and the block layer's timers rounded."""
 _STUCK_CPU = frozenset({"hard-lockup", "soft-lockup", "rcu-stall", "workqueue"})
 
 # A panic that only carries out what an earlier report called for: beginnings of its text, and the kinds
@@ -93,16 +97,7 @@ def cause_of(
     somebody in the guest makes the kernel print a line, if anybody does. Without a pulse a console that
     falls silent says nothing: most healthy ones do.
     """
-    first_of: dict[str, KernelReport] = {}
-    explained: dict[int, KernelReport] = {}
-    roots: list[KernelReport] = []
-    for report in reading.reports:
-        why = _explanation(report, first_of)
-        if why is None:
-            roots.append(report)
-        else:
-            explained[report.offset] = why
-        first_of.setdefault(report.kind, report)
+    roots, explained = _sorted_out(reading.reports)
     if not roots:
         return _silence(reading, watched_s, pulse_s)
     first = min(roots, key=lambda report: (KINDS.index(_kind(report)), report.offset))
@@ -110,20 +105,54 @@ def cause_of(
     return Cause(_kind(first), first.sign.words, first, tuple(dict.fromkeys(follow)))
 
 
+def _sorted_out(
+    reports: tuple[KernelReport, ...],
+) -> tuple[list[KernelReport], dict[int, KernelReport]]:
+    """The reports that none explains, and by offset what explains each of the others."""
+    first_of: dict[str, KernelReport] = {}
+    explained: dict[int, KernelReport] = {}
+    for report in reports:
+        kinds = EXPLAINED_BY[report.kind]
+        if report.kind == "panic":
+            kinds = kinds | frozenset(_called_for(report))
+        why = _earliest(first_of, kinds)
+        if why is not None:
+            explained[report.offset] = why
+        first_of.setdefault(report.kind, report)
+    roots = [report for report in reports if report.offset not in explained]
+    _look_back(roots, explained)
+    return [report for report in roots if report.offset not in explained], explained
+
+
+def _look_back(roots: list[KernelReport], explained: dict[int, KernelReport]) -> None:
+    """Explains what stands before its cause on the console, but began after it.
+
+    Only what says since when can do that, and only a stuck request or CPU explains: no circle can close.
+    """
+    timed: dict[str, KernelReport] = {}
+    for report in roots:
+        if report.kind in TIMED and report.facts.seconds is not None:
+            known = timed.get(report.kind)
+            if known is None or report.began_s < known.began_s:
+                timed[report.kind] = report
+    for report in roots:
+        if report.kind == "hung-task" and report.facts.seconds is not None:
+            begun = {kind: one for kind, one in timed.items() if one.began_s <= report.began_s + SLACK_S}
+            why = _earliest(begun, EXPLAINED_BY[report.kind])
+            if why is not None:
+                explained[report.offset] = why
+
+
+def _earliest(known: dict[str, KernelReport], kinds: frozenset[str]) -> KernelReport | None:
+    found = [known[kind] for kind in kinds if kind in known]
+    return min(found, key=lambda report: report.offset, default=None)
+
+
 def _root(report: KernelReport, explained: dict[int, KernelReport]) -> KernelReport:
     """What a report comes down to: each step is to the first of its kind, so there are few."""
     while report.offset in explained:
         report = explained[report.offset]
     return report
-
-
-def _explanation(report: KernelReport, first_of: dict[str, KernelReport]) -> KernelReport | None:
-    """The earliest report that explains this one; `first_of` each kind the first before it."""
-    kinds = EXPLAINED_BY[report.kind]
-    if report.kind == "panic":
-        kinds = kinds | frozenset(_called_for(report))
-    explaining = [first_of[kind] for kind in kinds if kind in first_of]
-    return min(explaining, key=lambda one: one.offset, default=None)
 
 
 def _called_for(panic: KernelReport) -> tuple[str, ...]:

@@ -17,8 +17,9 @@ MOST_OPEN = 64
 MOST_SEEN = 10_000
 CHUNK_BYTES = 1 << 18
 _CUT = b"------------[ cut here ]------------"
-_SYSRQ = b"sysrq: "
-_ASIDE = (_CUT, _SYSRQ)
+_ALL_OVER = (b"sysrq: ", b"Linux version ")
+"""What a user asked for, and what a boot begins with, belongs to no report."""
+_ASIDE = (_CUT, *_ALL_OVER)
 
 
 class Reader:
@@ -106,7 +107,8 @@ class Reader:
 
     def _line(self, buffer: bytes, base: int, stamp: re.Match[bytes], message: bytes) -> None:
         caller, stamp_s = stamp[2] or b"", float(stamp[1])
-        self._close_stale(stamp_s)
+        if self._open:
+            self._close_stale(stamp_s)
         found = known(message)
         if found is None:
             self._no_sign(caller, stamp_s, message)
@@ -134,7 +136,7 @@ class Reader:
             if len(self._cuts) < MOST_OPEN:
                 self._cuts[caller] = ""
             return
-        if message.startswith(_SYSRQ):
+        if message.startswith(_ALL_OVER):
             for each in list(self._open):
                 self._close(each)
             return
@@ -162,11 +164,10 @@ class Reader:
         return True
 
     def _close_stale(self, stamp_s: float) -> None:
-        """A clock that jumped back is that of another boot."""
-        if self._open:
-            for caller, growing in list(self._open.items()):
-                if not -1 < stamp_s - growing.last_s < QUIET_S:
-                    self._close(caller)
+        """Time that goes back ends nothing: a CPU that is stuck with interrupts off has an old clock."""
+        for caller, growing in list(self._open.items()):
+            if stamp_s - growing.last_s >= QUIET_S:
+                self._close(caller)
 
     def _close(self, caller: bytes) -> None:
         growing = self._open.pop(caller, None)

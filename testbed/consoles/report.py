@@ -45,6 +45,11 @@ class KernelReport:
         return self.sign.kind
 
     @property
+    def began_s(self) -> float:
+        """When that began which the report is about: somebody stands, or waits, since `facts.seconds`."""
+        return self.stamp_s - (self.facts.seconds or 0)
+
+    @property
     def facts(self) -> Facts:
         """What it says in its own words."""
         return self._told[0]
@@ -85,7 +90,7 @@ class Growing:
                 return False
             self._died = True
         self._said += other._said
-        self.last_s = other.stamp_s
+        self.last_s = max(self.last_s, other.stamp_s)
         if other.sign.kind == "oom-kill":
             self.sign, self.text = other.sign, other.text
             self.number, self.offset = other.number, other.offset
@@ -104,7 +109,7 @@ class Growing:
                 self._said.append((None, message))
         else:
             return
-        self.last_s = stamp_s
+        self.last_s = max(self.last_s, stamp_s)
 
     def done(self) -> KernelReport:
         """The report as it stands."""

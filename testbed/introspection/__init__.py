@@ -12,15 +12,12 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from testbed import proc
-from testbed.clock import now_ns
 from testbed.errors import TestbedFault
 from testbed.snapshot import Snapshot
 from testbed.store import MAX_SNAPSHOT_BYTES
 
 READING_S = 120.0
 """A snapshot takes some seconds on a busy host."""
-LIVE = "qmp:"
-"""Before the path of a QMP socket: the guest as it runs, not a dump."""
 
 
 def look(dump: Path, vmlinux: Path, *, number: int, taken_ns: int, paused_ms: int) -> Snapshot:
@@ -29,26 +26,17 @@ def look(dump: Path, vmlinux: Path, *, number: int, taken_ns: int, paused_ms: in
     What the kernel has not got, or the dump not in order, is listed in `missing`. Raises TestbedFault
     where nothing can be read at all.
     """
-    found = _read(str(dump), vmlinux)
+    argv = [sys.executable, "-P", "-m", "testbed.introspection.reader", str(dump), str(vmlinux)]
+    done = proc.run(["nice", *argv], timeout_s=READING_S)
+    if len(done.stdout) > MAX_SNAPSHOT_BYTES:
+        raise TestbedFault("the snapshot is too large to be one", where=str(dump))
+    try:
+        found = Snapshot.model_validate_json(done.stdout)
+    except ValidationError as error:
+        raise TestbedFault(f"not a snapshot: {error.error_count()} errors", where=str(dump)) from error
     return found.model_copy(update={"number": number, "taken_ns": taken_ns, "paused_ms": paused_ms})
 
 
-def look_live(monitor: Path, vmlinux: Path) -> Snapshot:
-    """Reads a running guest by its QMP socket: nothing stops, so that facts may be some ms apart."""
-    return _read(f"{LIVE}{monitor}", vmlinux).model_copy(update={"taken_ns": now_ns()})
-
-
-def shell_argv(target: str, vmlinux: Path) -> list[str]:
-    """The command of a drgn shell with our views, on a dump or (`LIVE` + socket) a running guest."""
-    return [sys.executable, "-P", "-m", "testbed.introspection.shell", target, str(vmlinux)]
-
-
-def _read(target: str, vmlinux: Path) -> Snapshot:
-    argv = [sys.executable, "-P", "-m", "testbed.introspection.reader", target, str(vmlinux)]
-    done = proc.run(["nice", *argv], timeout_s=READING_S)
-    if len(done.stdout) > MAX_SNAPSHOT_BYTES:
-        raise TestbedFault("the snapshot is too large to be one", where=target)
-    try:
-        return Snapshot.model_validate_json(done.stdout)
-    except ValidationError as error:
-        raise TestbedFault(f"not a snapshot: {error.error_count()} errors", where=target) from error
+def shell_argv(dump: Path, vmlinux: Path) -> list[str]:
+    """The command of a drgn shell on a dump, with our views."""
+    return [sys.executable, "-P", "-m", "testbed.introspection.shell", str(dump), str(vmlinux)]

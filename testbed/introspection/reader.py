@@ -1,4 +1,4 @@
-"""Owns the reader's process: a dump or a running guest, and VMLINUX, in; one snapshot as JSON out.
+"""Owns the reader's process: DUMP and VMLINUX in, one snapshot as JSON out.
 
 Run by testbed.introspection, in a process of its own.
 """
@@ -10,7 +10,7 @@ import sys
 
 import drgn
 
-from testbed.introspection import LIVE, blocks, counters, memory, network, rpc, sockets, tasks
+from testbed.introspection import blocks, counters, memory, network, rpc, sockets, tasks
 from testbed.introspection.reading import Reading
 from testbed.snapshot import Snapshot
 
@@ -18,20 +18,17 @@ MAX_ADDRESS_SPACE_BYTES = 6 << 30
 MAX_CPU_S = 90
 
 
-def main(target: str, vmlinux: str) -> None:
-    """Writes the snapshot of `target`; `taken_ns` and the like are filled in by who took it."""
+def main(dump: str, vmlinux: str) -> None:
+    """Writes the snapshot of `dump`; `taken_ns` and the like are filled in by who took it."""
     resource.setrlimit(resource.RLIMIT_AS, (MAX_ADDRESS_SPACE_BYTES, MAX_ADDRESS_SPACE_BYTES))
     resource.setrlimit(resource.RLIMIT_CPU, (MAX_CPU_S, MAX_CPU_S))
-    sys.stdout.write(snapshot(Reading(program(target, vmlinux))).model_dump_json())
+    sys.stdout.write(snapshot(Reading(program(dump, vmlinux))).model_dump_json())
 
 
-def program(target: str, vmlinux: str) -> drgn.Program:
-    """A dump, or after `LIVE` the QMP socket of a running guest, under drgn."""
+def program(dump: str, vmlinux: str) -> drgn.Program:
+    """A dump under drgn."""
     prog = drgn.Program()
-    if target.startswith(LIVE):
-        prog.set_qemu_qmp(target.removeprefix(LIVE))
-    else:
-        prog.set_core_dump(target)
+    prog.set_core_dump(dump)
     prog.load_debug_info([vmlinux])
     return prog
 

@@ -12,12 +12,12 @@ from testbed.introspection.reading import Reading
 from testbed.snapshot import Snapshot
 
 BANNER = """
-look() reads the guest now: look().tasks, .requests, .sockets, .nics, .zones, .locks, .memory_pages, .missing
+look() is what the testbed reads in it: look().tasks, .requests, .sockets, .nics, .zones, .locks, ...
 """
 
 
-def main(target: str, vmlinux: str) -> None:
-    prog = program(target, vmlinux)
+def main(dump: str, vmlinux: str) -> None:
+    prog = program(dump, vmlinux)
 
     def look() -> Snapshot:
         return snapshot(Reading(prog))

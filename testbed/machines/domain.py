@@ -52,8 +52,7 @@ class GuestSpec:
     """A guest by direct kernel boot.
 
     `console` is written from the first byte on; `witness` names a file of 1 MiB in the
-    sandbox's /dev/shm; `monitor`: where QEMU listens for a second QMP client, a debugger.
-    `shared_memory` off: for hosts without a sandbox, whose memory nobody reads.
+    sandbox's /dev/shm. `shared_memory` off: for hosts without a sandbox, whose memory nobody reads.
     """
 
     name: str
@@ -67,7 +66,6 @@ class GuestSpec:
     disks: tuple[Disk, ...] = ()
     nics: tuple[Nic, ...] = ()
     witness: str = ""
-    monitor: Path | None = None
     shared_memory: bool = True
 
 
@@ -103,8 +101,7 @@ def _check(guest: GuestSpec) -> None:
             raise UsageError(f"no NIC model '{nic.model}'", hint=f"known: {', '.join(NIC_MODELS)}")
     for disk in guest.disks:
         _must(_SERIAL, disk.serial, "a disk's serial")
-    monitor = () if guest.monitor is None else (guest.monitor,)
-    for path in (guest.kernel, guest.console, *monitor, *(disk.path for disk in guest.disks)):
+    for path in (guest.kernel, guest.console, *(disk.path for disk in guest.disks)):
         if not path.is_absolute() or not str(path).isprintable():
             raise UsageError(f"'{path}' is not an absolute, printable path")
     if len(guest.disks) > 26 or guest.vcpus < 1 or guest.memory_bytes < 1 << 20:

@@ -59,11 +59,11 @@ def libvirt_uri(folder: Path) -> str:
     return f"qemu+unix:///session?socket={folder / LIBVIRT_SOCKET}"
 
 
-def monitor(folder: Path, machine: str) -> Path:
-    """Where a guest's QEMU listens for a debugger (QMP)."""
-    return folder / f"qmp-{machine}"
-
-
 def vmlinux(folder: Path, machine: str) -> Path:
     """In a kept lab: the debug information of a guest's kernel, if it has any."""
     return folder / f"vmlinux-{machine}"
+
+
+def dump(folder: Path, machine: str) -> Path:
+    """In a kept lab: where a guest's memory is written to when somebody looks into it."""
+    return folder / f"memory-{machine}.elf"

@@ -198,7 +198,6 @@ class Lab:
             disks=self._disks(machine),
             nics=tuple(Nic(nic.tap, nic.mac, nic.model) for nic in machine.nics),
             witness=f"witness-{machine.name}",
-            monitor=layout.monitor(self.sandbox.folder, machine.name),
         )
 
     def _fill_shared(self, name: str, data: bytes) -> None:

@@ -57,11 +57,22 @@ def test_a_lab_by_hand(runtime: Path) -> None:
         assert testbed("ssh", "B", "--", "exit", "7").returncode == 7
         sysrq = testbed("console", "A", "--sysrq", "w")
         assert sysrq.returncode == Exit.MET and "Show Blocked State" in sysrq.stdout, sysrq.stderr
+        _a_look_leaves_the_lab_as_it_was()
         _a_wrong_host_key_is_refused(runtime / "labs" / lab)
     finally:
         down = testbed("down")
     assert down.returncode == Exit.MET, down.stderr
     assert labs(runtime) == []
+
+
+def _a_look_leaves_the_lab_as_it_was() -> None:
+    inspected = testbed("inspect", "A", "--json")
+    assert inspected.returncode == Exit.MET, inspected.stderr
+    (look,) = json.loads(inspected.stdout)
+    assert look["release"].startswith("6.1") and not look["missing"]
+    assert {"data", "mgmt"} <= {nic["name"] for nic in look["nics"]}
+    (shown,) = json.loads(testbed("status", "--json").stdout)
+    assert set(shown["machines"].values()) == {"running"}
 
 
 def _a_wrong_host_key_is_refused(folder: Path) -> None:
