@@ -19,6 +19,7 @@ from testbed.consoles.text import MAX_LINE, MAX_STAMP, STAMP
 from testbed.judge.console import SAYS
 
 QUICK = settings(max_examples=300, deadline=None)
+LONG = settings(max_examples=100_000, deadline=None)
 
 
 def console(*messages: str, at: float = 31.0, caller: str = "") -> bytes:
@@ -286,6 +287,18 @@ def test_a_sysrq_dump_belongs_to_no_report() -> None:
             "corruption", {"where": "lib/refcount.c:28", "reason": "refcount_t: underflow; use-after-free"},
         ),
         (
+            ("list_add corruption. next->prev should be prev (ffffc90000683bc0), but was 0.",
+             "------------[ cut here ]------------", "kernel BUG at lib/list_debug.c:27!",
+             "invalid opcode: 0000 [#1] PREEMPT SMP NOPTI", "RIP: 0010:__list_add_valid.cold+0x4b/0x5b"),
+            "corruption", {"where": "lib/list_debug.c:27", "function": "__list_add_valid"},
+        ),
+        (
+            ("usercopy: Kernel memory exposure attempt detected from SLUB object 'kmalloc-64' (offset 0)!",
+             "------------[ cut here ]------------", "kernel BUG at mm/usercopy.c:101!",
+             "invalid opcode: 0000 [#1] PREEMPT SMP NOPTI"),
+            "bug", {"where": "mm/usercopy.c:101", "reason": "Kernel memory exposure attempt detected"},
+        ),
+        (
             ("PANIC: double fault, error_code: 0x0", "double fault: 0000 [#1] SMP"),
             "oops", {"reason": "double fault"},
         ),
@@ -313,6 +326,11 @@ def test_what_is_said_of_one_thing_is_one_report(
 def test_two_oopses_are_two() -> None:
     kinds = [report.facts.reason for report in read(console(*OOPS, "divide error: 0000 [#2] SMP")).reports]
     assert kinds == ["kernel NULL pointer dereference", "divide error"]
+
+
+def test_two_assertions_are_two() -> None:
+    first, second = ("kernel BUG at a.c:1!", "invalid opcode: 0000 [#1]"), ("kernel BUG at b.c:2!",)
+    assert [report.facts.where for report in read(console(*first, *second)).reports] == ["a.c:1", "b.c:2"]
 
 
 def test_what_was_printed_before_is_no_news() -> None:
@@ -435,9 +453,8 @@ def in_pieces(data: bytes, cuts: list[int]) -> tuple[list[KernelReport], int]:
     return sorted(found, key=lambda report: report.offset), feeding.kernel_lines
 
 
-@QUICK
-@given(st.lists(pieces, max_size=60), st.lists(st.integers(0, 5000), max_size=12))
-def test_any_console_in_any_pieces(parts: list[bytes], cuts: list[int]) -> None:
+def read_in_pieces(parts: list[bytes], cuts: list[int]) -> None:
+    """Whatever it is and however it comes: the same reports, whole and safe to show."""
     data = b"".join(parts)
     whole = read(data)
     assert in_pieces(data, cuts) == (list(whole.reports), whole.kernel_lines)
@@ -447,6 +464,11 @@ def test_any_console_in_any_pieces(parts: list[bytes], cuts: list[int]) -> None:
         assert data[report.offset : report.offset + 1] == b"["
     assert whole.bytes == len(data)
     cause_of(whole, watched_s=1000, pulse_s=1)
+
+
+parted = given(st.lists(pieces, max_size=60), st.lists(st.integers(0, 5000), max_size=12))
+test_any_console_in_any_pieces = QUICK(parted(read_in_pieces))
+test_any_console_for_long = pytest.mark.nightly(LONG(parted(read_in_pieces)))
 
 
 @QUICK

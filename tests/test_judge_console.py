@@ -8,7 +8,6 @@ import pytest
 from histories import Story, kernel_line
 
 from testbed.consoles import clean, read, sign_of
-from testbed.consoles.text import MAX_LINE
 from testbed.judge import Verdict, judge
 from testbed.judge.console import written_ns
 
@@ -227,17 +226,6 @@ def test_line_numbers_and_offsets_are_those_of_the_file() -> None:
     console = b"a\n\n[   31.250000] Kernel panic - not syncing: x"
     (found,) = read(console).reports
     assert (found.number, found.offset) == (3, 3)
-
-
-def test_lines_without_a_bracket_are_counted_all_the_same() -> None:
-    panic = b"[   31.250000] Kernel panic - not syncing: x\r\n"
-    far = b"a" * MAX_LINE + panic
-    parts = (b"\n\n", panic, b"init\r\n\r\n", b"]\n", far, b"login: ", panic, b"\n", panic.strip())
-    console = b"".join(parts)
-    offsets = [2, 2 + len(panic + b"init\r\n\r\n]\n" + far), len(console) - len(panic.strip())]
-    assert [(found.number, found.offset) for found in read(console).reports] == list(
-        zip((3, 8, 10), offsets, strict=True)
-    )
 
 
 def test_when_a_line_was_written_is_read_from_the_files_size() -> None:

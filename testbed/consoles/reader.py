@@ -7,9 +7,9 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from testbed.consoles.recognition import candidates, known
+from testbed.consoles.recognition import Numbered, candidates, known
 from testbed.consoles.report import QUIET_S, Growing, KernelReport
-from testbed.consoles.text import MAX_LINE, MAX_STAMP, MAX_TEXT, STAMP, clean
+from testbed.consoles.text import MAX_LINE, MAX_STAMP, STAMP, clean
 
 MOST_OF_A_KIND = 1000
 """Of each kind the first and the last so many reports are kept; all are counted."""
@@ -89,8 +89,9 @@ class Reader:
             self.kernel_lines += 1
             self._last_stamp = stamp[1]
             message = buffer[at:end]
-            if self._open or self._cuts or message.startswith(_ASIDE) or candidates(message):
-                self._line(buffer, base, stamp, message)
+            possible = candidates(message)
+            if possible or self._open or self._cuts or message.startswith(_ASIDE):
+                self._line(buffer, base, stamp, message, possible)
         else:
             # A stamp may be cut in two by the end of the piece.
             done = max(done, buffer.rfind(b"\n") + 1, len(buffer) - MAX_STAMP)
@@ -105,34 +106,37 @@ class Reader:
 
     # --- from kernel lines to reports
 
-    def _line(self, buffer: bytes, base: int, stamp: re.Match[bytes], message: bytes) -> None:
+    def _line(
+        self, buffer: bytes, base: int, stamp: re.Match[bytes], message: bytes, possible: list[Numbered]
+    ) -> None:
         caller, stamp_s = stamp[2] or b"", float(stamp[1])
         if self._open:
             self._close_stale(stamp_s)
-        found = known(message)
+        found = known(message, possible) if possible else None
         if found is None:
             self._no_sign(caller, stamp_s, message)
             return
         sign, text = found
         number = self._number(buffer, base, stamp.start())
-        shown = (clean(stamp[0]) + text)[:MAX_TEXT]
-        new = Growing(sign, number, base + stamp.start(), stamp_s, shown, text)
+        new = Growing(sign, number, base + stamp.start(), stamp[0], stamp_s, text)
         growing = self._open.get(caller)
         is_new = self._is_new(stamp[1], text)
         if is_new and growing is not None and growing.joins(new):
             return
         self._close(caller)
-        cut = self._cuts.pop(caller, "") if self._cuts else ""
+        if self._cuts:
+            new.reason = self._cuts.pop(caller, "")
         if not is_new:
             return
-        new.reason = cut
         if len(self._open) >= MOST_OPEN:
             self._close(next(iter(self._open)))
         self._open[caller] = new
 
     def _no_sign(self, caller: bytes, stamp_s: float, message: bytes) -> None:
+        growing = self._open.get(caller)
         if message.startswith(_CUT):
-            self._close(caller)
+            if growing is not None and not growing.bare:
+                self._close(caller)
             if len(self._cuts) < MOST_OPEN:
                 self._cuts[caller] = ""
             return
@@ -147,7 +151,6 @@ class Reader:
                 del self._cuts[caller]
             else:
                 self._cuts[caller] = text[:120]
-        growing = self._open.get(caller)
         if growing is not None:
             growing.take(text, stamp_s)
             if growing.over:
@@ -190,24 +193,25 @@ def read(console: bytes | Iterable[bytes]) -> Reading:
     """Reads a console to its end, whole or in pieces."""
     pieces = _pieces(console) if isinstance(console, bytes) else console
     reader = Reader()
-    first: dict[str, list[KernelReport]] = {}
+    first: list[KernelReport] = []
     last: dict[str, deque[KernelReport]] = {}
     counts: dict[str, int] = {}
 
     def keep(reports: Iterable[KernelReport]) -> None:
         for report in reports:
-            kind = report.kind
-            counts[kind] = counts.get(kind, 0) + 1
-            kept = first.setdefault(kind, [])
-            if len(kept) < MOST_OF_A_KIND:
-                kept.append(report)
+            kind = report.sign.kind
+            count = counts[kind] = counts.get(kind, 0) + 1
+            if count <= MOST_OF_A_KIND:
+                first.append(report)
             else:
-                last.setdefault(kind, deque(maxlen=MOST_OF_A_KIND)).append(report)
+                if kind not in last:
+                    last[kind] = deque(maxlen=MOST_OF_A_KIND)
+                last[kind].append(report)
 
     for piece in pieces:
         keep(reader.feed(piece))
     keep(reader.end())
-    found = [report for kept in (*first.values(), *last.values()) for report in kept]
+    found = [report for kept in (first, *last.values()) for report in kept]
     found.sort(key=lambda report: report.offset)
     return Reading(tuple(found), counts, reader.bytes, reader.kernel_lines, reader.last_s)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from operator import itemgetter
+
 from testbed.consoles.sign import Sign
 from testbed.consoles.signs import SIGNS
 from testbed.consoles.text import STAMP, clean
@@ -22,6 +24,7 @@ def _by_first_byte() -> dict[int, tuple[tuple[bytes, tuple[Numbered, ...]], ...]
     }
 
 
+_number = itemgetter(0)
 _STARTS = _by_first_byte()
 _PARTS = tuple((sign.holds.encode(), (number, sign)) for number, sign in enumerate(SIGNS) if sign.holds)
 
@@ -39,13 +42,12 @@ def candidates(message: bytes) -> list[Numbered]:
     return found
 
 
-def known(message: bytes) -> tuple[Sign, str] | None:
-    """The sign of a message (what follows the timestamp), and the message as clean text."""
-    possible = candidates(message)
-    if not possible:
-        return None
+def known(message: bytes, possible: list[Numbered]) -> tuple[Sign, str] | None:
+    """The sign of a message (what follows the timestamp) out of its candidates, and the message cleaned."""
     text = clean(message)
-    for _, sign in sorted(possible, key=lambda one: one[0]):
+    if len(possible) > 1:
+        possible.sort(key=_number)
+    for _, sign in possible:
         if sign.known.match(text):
             return sign, text
     return None
@@ -54,7 +56,8 @@ def known(message: bytes) -> tuple[Sign, str] | None:
 def sign_of(line: bytes) -> Sign | None:
     """What a console line means; None for the userland's lines and for lines that do not matter."""
     for stamp in STAMP.finditer(line):
-        found = known(line[stamp.end() :])
+        message = line[stamp.end() :]
+        found = known(message, candidates(message))
         if found is not None:
             return found[0]
     return None

@@ -7,6 +7,7 @@ from functools import cached_property
 
 from testbed.consoles.facts import MOST_FRAMES, TELLING, TRACE, TRACE_END, Facts, facts_of
 from testbed.consoles.sign import Sign
+from testbed.consoles.text import MAX_TEXT, clean
 
 QUIET_S = 10.0
 """A report is over when none of its lines came for so long by the kernel's clock."""
@@ -17,7 +18,7 @@ _END = ("---[ end trace", "---[ end Kernel panic")
 # Later first lines about the same thing: kind of the report, then the kinds that join it.
 _JOINS = {
     "oops": ("oops",),
-    "bug": ("oops",),
+    "bug": ("bug", "oops"),
     "corruption": ("warning", "bug", "oops"),
     "oom": ("oom", "oom-kill"),
 }
@@ -27,15 +28,16 @@ _JOINS = {
 class KernelReport:
     """One thing that the kernel reported: an oops with all its lines is one.
 
-    `number` (from 1) and `offset` are those of the line that `text` is. `stamp_s` is the kernel's own
-    time. `said` are the lines that may tell something, each with the sign whose first line it is;
-    `reason` is what was said before the first of them.
+    `number` (from 1) and `offset` are those of the line that `text` shows, which is `message` behind its
+    `stamp`; `stamp_s` is the kernel's own time at the first line. `said` are the lines that may tell
+    something, each with the sign whose first line it is; `reason` is what was said before all of them.
     """
 
     sign: Sign
     number: int
     offset: int
-    text: str
+    stamp: bytes
+    message: str
     stamp_s: float
     said: tuple[tuple[Sign | None, str], ...]
     reason: str = ""
@@ -43,6 +45,11 @@ class KernelReport:
     @property
     def kind(self) -> str:
         return self.sign.kind
+
+    @property
+    def text(self) -> str:
+        """Its line as the console shows it, safe to show, bounded."""
+        return (clean(self.stamp) + self.message)[:MAX_TEXT]
 
     @property
     def began_s(self) -> float:
@@ -65,21 +72,36 @@ class KernelReport:
 
 
 class Growing:
-    """A report whose lines still come; it begins with `message`, on the console shown as `text`."""
+    """A report whose lines still come; it begins with `message` behind `stamp`."""
 
     __slots__ = (
-        "_died", "_said", "_tracing", "last_s", "number", "offset", "over", "reason", "sign", "stamp_s",
-        "text",
+        "_died", "_said", "_tracing", "last_s", "message", "number", "offset", "over", "reason", "sign",
+        "stamp", "stamp_s",
     )  # fmt: skip
 
-    def __init__(self, sign: Sign, number: int, offset: int, stamp_s: float, text: str, message: str) -> None:
-        self.sign, self.number, self.offset, self.text = sign, number, offset, text
+    def __init__(
+        self, sign: Sign, number: int, offset: int, stamp: bytes, stamp_s: float, message: str
+    ) -> None:
+        self.sign = sign
+        self.number = number
+        self.offset = offset
+        self.stamp = stamp
         self.stamp_s = self.last_s = stamp_s
+        self.message = message
         self.over = False
         self.reason = ""
         self._said: list[tuple[Sign | None, str]] = [(sign, message)]
         self._tracing: bool | None = None
         self._died = " [#" in message
+
+    @property
+    def bare(self) -> bool:
+        """Whether only its first line is known, and another is to come that says where.
+
+        What BUG() is told is printed before the cut, what WARN() is told after it (include/linux/bug.h
+        CHECK_DATA_CORRUPTION(), mm/usercopy.c usercopy_abort(), 6.1).
+        """
+        return len(self._said) == 1 and not self._died and self.sign.kind in ("bug", "corruption")
 
     def joins(self, other: Growing) -> bool:
         """Takes over what `other`, which has just begun, says, if it is about the same thing."""
@@ -89,10 +111,12 @@ class Growing:
             if self._died or not other._died:
                 return False
             self._died = True
+        elif other.sign.kind in ("bug", "warning") and not self.bare:
+            return False
         self._said += other._said
         self.last_s = max(self.last_s, other.stamp_s)
         if other.sign.kind == "oom-kill":
-            self.sign, self.text = other.sign, other.text
+            self.sign, self.stamp, self.message = other.sign, other.stamp, other.message
             self.number, self.offset = other.number, other.offset
         return True
 
@@ -114,5 +138,12 @@ class Growing:
     def done(self) -> KernelReport:
         """The report as it stands."""
         return KernelReport(
-            self.sign, self.number, self.offset, self.text, self.stamp_s, tuple(self._said), self.reason
+            self.sign,
+            self.number,
+            self.offset,
+            self.stamp,
+            self.message,
+            self.stamp_s,
+            tuple(self._said),
+            self.reason,
         )

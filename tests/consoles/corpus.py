@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from testbed.errors import TestbedFault
+
 FOLDER = Path(__file__).parent.parent / "data" / "consoles"
 EXPECTED = "expected.jsonl"
 MOST_BYTES = 64 << 10
@@ -37,7 +39,10 @@ def add(entry: Entry, data: bytes, folder: Path = FOLDER) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     packed = lzma.compress(data, preset=9 | lzma.PRESET_EXTREME)
     if len(packed) > MOST_BYTES:
-        raise ValueError(f"{entry['console']}: {len(packed)} bytes are more than {MOST_BYTES}")
+        raise TestbedFault(
+            f"{entry['console']}: {len(packed)} bytes are more than {MOST_BYTES}",
+            hint="watch it for less long, or print less noise",
+        )
     (folder / f"{entry['console']}.log.xz").write_bytes(packed)
     kept = {one["console"]: one for one in entries(folder)} | {entry["console"]: entry}
     text = "".join(json.dumps(kept[name], ensure_ascii=False) + "\n" for name in sorted(kept))

@@ -90,11 +90,10 @@ def make(batch: Sequence[Recipe], kinds: dict[str, Kind]) -> None:
             for recipe, done in zip(batch, doing, strict=True):
                 try:
                     entry, console = done.result()
+                    corpus.add(entry, console)
+                    log.info("%s: %d bytes", recipe.name, len(console))
                 except TestbedError as error:
                     log.error("%s: %s", recipe.name, error)
-                    continue
-                corpus.add(entry, console)
-                log.info("%s: %d bytes", recipe.name, len(console))
 
 
 def _play(bench: Bench, name: str, recipe: Recipe, kind: Kind) -> tuple[corpus.Entry, bytes]:

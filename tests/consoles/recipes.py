@@ -326,6 +326,3 @@ def _sized(symptom: Symptom, kernel: str) -> Symptom:
     sizes = MEMORY[kernel]
     chosen = sizes[zlib.crc32(symptom.name.encode()) % len(sizes)] * MIB
     return replace(symptom, memory_bytes=symptom.memory_bytes or chosen)
-
-
-__all__ = ["TRACE_END", "Recipe", "recipes"]
