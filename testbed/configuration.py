@@ -105,13 +105,12 @@ Expected = Annotated[str, AfterValidator(_named_outcomes)]
 class Answer(Value):
     """What the judge must say of a variant: an answer that is known, since it was made so on purpose.
 
-    `by` are detectors, one of which must have said so; `tells` are words that some finding must have;
-    `kernel` is the one to play it on; `recovers` are the least and the most time to recover.
+    `by` are detectors, one of which must have said so; `kernel` is the one to play it on; `recovers`
+    are the least and the most time to recover.
     """
 
     outcome: Expected
     by: tuple[str, ...] = ()
-    tells: tuple[str, ...] = ()
     kernel: str = "stock"
     recovers: tuple[Seconds, Seconds] | None = None
 

@@ -30,8 +30,8 @@ def verdict(outcome: Any, *by: str, **more: Any) -> Verdict:
 
 
 def question(known: str, judged: Verdict | None, *, by: tuple[str, ...] = (), **more: Any) -> Question:
-    wanted = {key: more.pop(key) for key in ("recovers", "tells") if key in more}
-    answer = Answer.model_validate({"outcome": known, "by": by, **wanted})
+    recovers = more.pop("recovers", None)
+    answer = Answer.model_validate({"outcome": known, "by": by, "recovers": recovers})
     values = {"variant": "row", "repeat": 1, **more}
     return Question(answer=answer, verdict=judged, **values)
 
@@ -78,12 +78,6 @@ RECOVERED = ["18s", "20s"]
             "25.0 s to recover, known to be 18 to 20 s",
         ),
         (question("recovered", verdict("recovered", "x"), recovers=RECOVERED), "wrong", "no time to recover"),
-        (question("stalled", verdict("stalled", "progress"), tells=["by the way"]), "right", ""),
-        (
-            question("stalled", verdict("stalled", "progress"), tells=["left", "progress"]),
-            "wrong",
-            "nobody tells of left.",
-        ),
         (
             question("stalled", verdict("inconclusive", "contention")),
             "undecided",

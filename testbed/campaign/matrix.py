@@ -46,7 +46,6 @@ class Question:
         elif self.answer.by and not set(self.answer.by) & set(speakers(self.verdict)):
             said = ", ".join(speakers(self.verdict)) or "nobody"
             found.append(f"said by {said}, to be said by {' or '.join(self.answer.by)}")
-        found += [f"nobody tells of {word}" for word in self.answer.tells if not _told(self.verdict, word)]
         if not found and self.answer.recovers is not None:
             least_s, most_s = self.answer.recovers
             took_s = self.verdict.time_to_recover_s
@@ -156,10 +155,6 @@ def speakers(verdict: Verdict) -> tuple[str, ...]:
         return ()
     says = verdict.findings[0].says
     return tuple(dict.fromkeys(each.detector for each in verdict.findings if _argues(each, says)))
-
-
-def _told(verdict: Verdict, word: str) -> bool:
-    return any(word in finding.statement for finding in verdict.findings)
 
 
 def _argues(finding: Finding, says: str) -> bool:
