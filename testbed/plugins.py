@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
+from functools import cache
 from types import ModuleType
 from typing import Any, TypeVar
 
@@ -35,30 +36,36 @@ def find(package: ModuleType | str, protocol: type[P], kind: str, *, where: str 
 
 def _collect(name: str, protocol: type[P]) -> dict[str, type[P]]:
     package = importlib.import_module(name)
+    promised = _promised(protocol)
     found: dict[str, type[P]] = {}
     for entry in pkgutil.iter_modules(package.__path__):
         module = importlib.import_module(f"{name}.{entry.name}")
         for plugin in _defined_in(module):
             kind: str = plugin.__dict__["kind"]
-            _check(plugin, protocol, module.__name__)
+            _check(plugin, promised, module.__name__)
             if kind in found:
                 raise TestbedFault(f"two plugins of kind '{kind}'", where=module.__name__)
             found[kind] = plugin
     return found
 
 
-def _defined_in(module: ModuleType) -> list[type[Any]]:
+@cache
+def _defined_in(module: ModuleType) -> tuple[type[Any], ...]:
+    """Kept: a plan asks for its faults and loads many times, and a module stays as it was imported."""
     classes = (member for _, member in inspect.getmembers(module, inspect.isclass))
-    return [
+    return tuple(
         member
         for member in classes
         if member.__module__ == module.__name__ and isinstance(member.__dict__.get("kind"), str)
-    ]
+    )
 
 
-def _check(plugin: type[Any], protocol: type[Any], where: str) -> None:
+def _promised(protocol: type[Any]) -> tuple[str, ...]:
     functions = (name for name, member in vars(protocol).items() if inspect.isfunction(member))
-    promised = [name for name in functions if not name.startswith("_")]
+    return tuple(name for name in functions if not name.startswith("_"))
+
+
+def _check(plugin: type[Any], promised: tuple[str, ...], where: str) -> None:
     missing = sorted(name for name in promised if not callable(getattr(plugin, name, None)))
     if missing:
         raise TestbedFault(f"plugin '{plugin.__name__}' lacks {', '.join(missing)}", where=where)
