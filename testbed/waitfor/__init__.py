@@ -4,7 +4,6 @@ Run and judge both ask it: the run whether it may stop
 waiting, the judge, later and from the saved files, what is proved.
 """
 
-from testbed.waitfor.building import floor_of
 from testbed.waitfor.examination import (
     Condition,
     Examination,
@@ -15,6 +14,7 @@ from testbed.waitfor.examination import (
     wait_for_graph,
 )
 from testbed.waitfor.graph import Edge, Graph, Node
+from testbed.waitfor.supply import floor_of
 
 __all__ = [
     "Condition",

@@ -7,8 +7,11 @@ from typing import Literal
 from testbed.history import History
 from testbed.model import Judging, Value
 from testbed.snapshot import Request, Snapshot, Socket
-from testbed.waitfor.building import LEAST_ANSWERS, Outside, build, floor_of, request_id
+from testbed.waitfor.builder import Outside, request_id
+from testbed.waitfor.building import build
 from testbed.waitfor.graph import Graph, common, cycle, reachable, stuck
+from testbed.waitfor.requests import LEAST_ANSWERS
+from testbed.waitfor.supply import floor_of
 from testbed.waitfor.words import chain
 
 ALONE = Outside(answers=LEAST_ANSWERS, retransmission_passed=True, accepted=0, samples=1)

@@ -1,0 +1,168 @@
+"""Owns the edges of memory: the ring needs it to take a frame in, and who may give some back."""
+
+from __future__ import annotations
+
+from testbed.snapshot import Socket, Task, Zone
+from testbed.waitfor.builder import Builder, task_node
+
+RECLAIMING = (
+    "shrink_node",
+    "shrink_lruvec",
+    "shrink_folio_list",
+    "shrink_page_list",
+    "try_to_free_pages",
+    "balance_pgdat",
+)
+"""mm/vmscan.c: who has one of these on the stack is freeing memory."""
+KSWAPD = "kswapd"
+FEW_CLEAN_PAGES = 64
+"""Of files in memory: under so many they are those just in use."""
+
+
+def buffers(builder: Builder, name: str) -> str:
+    nic = next(nic for nic in builder.snapshot.nics if nic.name == name)
+    source = builder.node(
+        "buffers", name, f"{name}, whose receive ring has {nic.usable} of {nic.ring} usable", needs="any"
+    )
+    if any(edge.source == source for edge in builder._edges):
+        return source
+    outside = builder.outside
+    state = f"{nic.usable} of {nic.ring} descriptors are usable ({nic.filled} have a buffer)"
+    if nic.usable is None or nic.usable > 0:
+        # Frames can come in: what is waited for lies further on, with who sends them.
+        builder.ends(source, "ring", "who sends to it", "has room, and waits for", "observed", state, "sure")
+    if outside.accepted is None or outside.accepted > 0 or outside.filled:
+        builder.ends(
+            source,
+            "refill",
+            f"the next refill of {name}'s ring",
+            "is filled now and then by",
+            "observed",
+            f"between the looks the driver took in {outside.accepted} frames; descriptors with a buffer:"
+            f" {outside.filled:+d}"
+            if outside.filled
+            else f"frames that the driver took in between the looks: {outside.accepted}",
+            "chance",
+        )
+    refused = "" if outside.refused is None else f"; refills that failed between the looks: {outside.refused}"
+    builder.edge(
+        source,
+        memory(builder),
+        "to fill it needs",
+        "observed" if nic.usable == 0 else "inferred",
+        state + refused,
+    )
+    return source
+
+
+def floor_of(zone: Zone) -> int:
+    """Free pages that GFP_ATOMIC may not go below: 3/8 of the minimum (mm/page_alloc.c, 6.1)."""
+    high = zone.minimum - zone.minimum // 2
+    return high - high // 4
+
+
+def memory(builder: Builder) -> str:
+    told = " and ".join(f"{z.free} free, floor {floor_of(z)}" for z in builder.snapshot.zones)
+    words = f"memory above the floor of atomic allocations ({told})"
+    source = builder.node("memory", "atomic", words, needs="any")
+    if any(edge.source == source for edge in builder._edges):
+        return source
+    _free_now(builder, source)
+    _fragments(builder, source)
+    _held_by_sockets(builder, source)
+    _reclaim(builder, source)
+    return source
+
+
+def _free_now(builder: Builder, source: str) -> None:
+    outside = builder.outside
+    zones = ", ".join(f"{z.name}: {z.free} free, floor {floor_of(z)}" for z in builder.snapshot.zones)
+    above = any(zone.free > floor_of(zone) for zone in builder.snapshot.zones)
+    if above or not builder.snapshot.zones or outside.samples_above_floor or not outside.samples:
+        evidence = f"{zones}; {outside.samples_above_floor} of {outside.samples} samples were above the floor"
+        builder.ends(source, "free", "free pages", "is there now and then:", "observed", evidence, "chance")
+
+
+def _fragments(builder: Builder, source: str) -> None:
+    held = builder.snapshot.fragment_bytes
+    if held:
+        builder.ends(
+            source,
+            "fragments",
+            "the timer of fragment reassembly",
+            "may come from",
+            "observed",
+            f"fqdir.mem = {held} bytes, given back after 30 s at the latest",
+            "chance",
+        )
+
+
+def _held_by_sockets(builder: Builder, source: str) -> None:
+    """Packets in receive queues come back to memory when their readers read."""
+    tasks = {task.pid: task for task in builder.snapshot.tasks}
+    groups: dict[tuple[int, ...], list[Socket]] = {}
+    for sock in builder.snapshot.sockets:
+        if sock.receive_packets:
+            groups.setdefault(tuple(sorted({*sock.readers, *sock.holders})), []).append(sock)
+    for pids, socks in groups.items():
+        held = sum(sock.receive_bytes for sock in socks)
+        readers = [tasks[pid] for pid in pids if pid in tasks]
+        names = ", ".join(dict.fromkeys(task.comm for task in readers)) or "nobody"
+        words = f"{held >> 10} KiB of packets that wait in {len(socks)} sockets of {names}"
+        queue = builder.node("queue", f"packets of {' '.join(map(str, pids))}", words, needs="any")
+        packets = sum(sock.receive_packets for sock in socks)
+        evidence = f"sk_rmem_alloc adds up to {held} bytes, {packets} packets"
+        builder.edge(source, queue, "would come from", "observed", evidence)
+        for task in readers:
+            builder.edge(
+                queue,
+                task_node(builder, task),
+                "wait to be read by",
+                "observed",
+                f"the sockets are open in {task.comm} ({task.pid})",
+            )
+        if not readers:
+            builder.ends(
+                queue, "reader", "a reader that was not found", "waits for", "inferred", "no holder", "sure"
+            )
+
+
+def _reclaim(builder: Builder, source: str) -> None:
+    reclaim = builder.node("reclaim", "any", "reclaim", needs="any")
+    builder.edge(source, reclaim, "would come from", "inferred", "mm/vmscan.c frees pages for allocations")
+    tasks = [task for task in builder.snapshot.tasks if task.comm.startswith(KSWAPD) or is_reclaiming(task)]
+    for task in tasks:
+        builder.edge(
+            reclaim,
+            task_node(builder, task),
+            "is done by",
+            "observed",
+            "stack: " + " < ".join(task.stack[:6]),
+        )
+    clean = sum(builder.snapshot.memory_pages.get(name, 0) for name in ("inactive_file", "active_file"))
+    clean -= builder.snapshot.memory_pages.get("dirty", 0) + builder.snapshot.memory_pages.get("writeback", 0)
+    if clean > FEW_CLEAN_PAGES:
+        builder.ends(
+            reclaim,
+            "clean",
+            "whoever allocates next and drops clean pages",
+            "may be done by",
+            "inferred",
+            f"{clean} pages of files are clean",
+            "chance",
+        )
+    if not tasks:
+        builder.ends(
+            reclaim,
+            "nobody",
+            "nobody",
+            "is done by",
+            "observed",
+            f"no task is in reclaim; kswapd_failures"
+            f" {builder.snapshot.memory_pages.get('kswapd_failures', 0)}",
+            "never",
+        )
+
+
+def is_reclaiming(task: Task) -> bool:
+    return any(name.partition(".")[0] in RECLAIMING for name in task.stack)
