@@ -103,6 +103,7 @@ def test_a_spinner_that_was_lost_is_missed(lab: Sandbox) -> None:
     where = target(lab, thread)
     fault = Starve(machine="A", spinners=2)
     fault.apply(where)
+    poll(lambda: len(spinners(lab)) == 3, Deadline.after(10, "the crowd under its name"))
     lost = next(own for inner, own in spinners(lab).items() if inner != thread)
     os.kill(lost, signal.SIGKILL)
     poll(lambda: lost not in spinners(lab).values(), Deadline.after(5, "the end of a spinner"))
@@ -122,8 +123,9 @@ def test_a_crowd_has_its_bounds(lab: Sandbox, threads: list[int], spinners: int)
 def test_the_crowd_goes_with_the_lab(make_lab: Callable[[], Sandbox]) -> None:
     lab = make_lab()
     lab.broker.crowd("A", [spin(lab)], 2)
+    # One that was started a moment ago may not have its name yet.
+    poll(lambda: len(spinners(lab)) == 3, Deadline.after(10, "three spinners"))
     mine = set(spinners(lab).values())
-    assert len(mine) == 3
     lab.close()
     assert not any(Path(f"/proc/{pid}").exists() for pid in mine)
 
