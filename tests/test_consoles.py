@@ -119,6 +119,10 @@ FACTS = [
         "block nbd1: Possible stuck request 00608fa720: control (write@1056768,4096B). Runtime 30 seconds",
         {"device": "nbd1", "operation": "write", "bytes": 4096, "seconds": 30},
     ),
+    (
+        "block nbd0: Connection timed out, retrying (0/1 alive)",
+        {"device": "nbd0", "reason": "Connection timed out, retrying"},
+    ),
     (" connection1:0: detected conn error (1020)", {"device": "connection1:0"}),
     ("nvme nvme0: starting error recovery", {"device": "nvme0"}),
     ("e1000e 0000:00:03.0 data: NIC Link is Down", {"device": "data"}),

@@ -57,8 +57,9 @@ EXPLAINED_BY: dict[str, frozenset[str]] = {
     "swap-error": BROKEN | {"lost-connection", "io-error", "fault-injection"},
     "io-error": BROKEN | {"lost-connection", "fault-injection"},
     "fs-error": BROKEN | {"lost-connection", "io-error", "swap-error", "fault-injection"},
-    "oom-kill": BROKEN | {"oom"},
-    "oom": BROKEN | {"oom-kill"},
+    # What can not be written to the swap stays in memory.
+    "oom-kill": BROKEN | {"oom", "swap-error"},
+    "oom": BROKEN | {"oom-kill", "swap-error"},
     "soft-lockup": BROKEN | {"hard-lockup"},
     "rcu-stall": BROKEN | {"hard-lockup", "soft-lockup"},
     "workqueue": BROKEN | {"hard-lockup", "soft-lockup", "rcu-stall"},

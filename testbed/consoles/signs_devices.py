@@ -44,12 +44,12 @@ DISKS = (
 CONNECTIONS = (
     Sign(
         "lost-connection", "lost connection to the NBD server", "drivers/block/nbd.c"
-        " nbd_read_reply(), nbd_send_cmd(), nbd_xmit_timeout(), find_fallback(), sock_shutdown()",
+        " nbd_read_reply(), nbd_send_cmd(), nbd_xmit_timeout(), find_fallback()",
         starts=("block nbd", "nbd"),
         shape=r"(?:block )?nbd\d{1,3}: (?:(?:Receive|Send) (?:control|data) failed|Connection timed out"
-        r"|Dead connection|Request send failed|shutting down sockets|Attempted (?:send|recv) on)",
+        r"|Dead connection|Request send failed|Attempted (?:send|recv) on)",
         facts=r"(?:block )?(?P<device>nbd\d{1,3}): (?P<reason>[A-Za-z ,]{1,60}?)"
-        r"(?: \(result (?P<result>-?\d{1,6})\))?$",
+        r"(?: \((?:result (?P<result>-?\d{1,6})|\d{1,3}/\d{1,3} alive)\))?$",
     ),
     Sign(
         "lost-connection", "lost connection to the iSCSI target", "drivers/scsi/scsi_transport_iscsi.c"
@@ -108,10 +108,11 @@ CONNECTIONS = (
         r" Runtime (?P<seconds>\d{1,9}) seconds",
     ),
     Sign(
-        # That a device was set up, or given up by its user, is no matter.
+        # That a device was set up or given up is no matter: the sockets of both ends are shut down alike.
         "nbd", "NBD", "drivers/block/nbd.c",
         starts=("block nbd", "nbd"),
-        shape=r"(?:block )?nbd\d{1,3}: (?!detected capacity change|NBD_DISCONNECT|Disconnected due to)",
+        shape=r"(?:block )?nbd\d{1,3}: "
+        r"(?!detected capacity change|NBD_DISCONNECT|Disconnected due to|shutting down sockets)",
         facts=r"(?:block )?(?P<device>nbd\d{1,3}): (?P<reason>.{1,80})",
     ),
     Sign(

@@ -23,11 +23,7 @@ def _checked() -> list[Symptom]:
             "kasan-free",
             "wrote to a freed object",
             module("use_after_free"),
-            (
-                must(
-                    "kasan", reason="slab-use-after-free", function="symptom_use_after_free", bytes=1, **SHELL
-                ),
-            ),
+            (must("kasan", reason="use-after-free", function="symptom_use_after_free", bytes=1, **SHELL),),
             "kasan",
             kernels=(DEBUG,),
             watch_s=6,
@@ -46,7 +42,7 @@ def _checked() -> list[Symptom]:
             "wrote to a freed object with panic_on_warn set",
             "echo 1 >/proc/sys/kernel/panic_on_warn\n" + module("use_after_free"),
             (
-                must("kasan", reason="slab-use-after-free", function="symptom_use_after_free", **SHELL),
+                must("kasan", reason="use-after-free", function="symptom_use_after_free", **SHELL),
                 must("panic", reason="KASAN: panic_on_warn set ...", count=1),
             ),
             "kasan",
@@ -97,11 +93,13 @@ def _checked() -> list[Symptom]:
         ),
         Symptom(
             "checked-null",
-            "wrote to address 0x18",
+            "wrote to address 0x18: KASAN says so first, and then comes the fault",
             module("null"),
-            (must("oops", function="symptom_null", count=1, **SHELL),),
-            "oops",
-            may=("kasan",),
+            (
+                must("kasan", reason="null-ptr-deref", function="symptom_null", **SHELL),
+                must("oops", function="symptom_null", count=1, **SHELL),
+            ),
+            "kasan",
             kernels=(DEBUG,),
             until=TRACE_END,
             after_s=2,

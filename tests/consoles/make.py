@@ -25,7 +25,7 @@ from testbed.clock import Deadline, poll
 from testbed.errors import TestbedError
 from testbed.kernels import BuiltKernel, builder
 from testbed.model import KernelSpec
-from tests.consoles import corpus, module
+from tests.consoles import corpus, expectation, module
 from tests.consoles.bench import Bench, Place
 from tests.consoles.recipes import Recipe, recipes
 from tests.consoles.servers import SERVE, SERVER
@@ -50,7 +50,7 @@ class Kind:
     module: bytes
 
 
-def _kind(name: str) -> Kind:
+def kind_of(name: str) -> Kind:
     spec: KernelSpec = kernels.resolve("stock" if name == DEBUG else name)
     fragments = (builder.FRAGMENT, DEBUG_CONFIG) if name == DEBUG else (builder.FRAGMENT,)
     built = kernels.build(spec, fragments=fragments, progress=lambda *_: None)
@@ -71,7 +71,7 @@ def _place(number: int, recipe: Recipe, kind: Kind) -> Place:
     )
 
 
-def make(batch: Sequence[Recipe], kinds: dict[str, Kind]) -> None:
+def make(batch: Sequence[Recipe], kinds: dict[str, Kind], into: Path) -> None:
     """Makes these consoles on one bench. One that cannot be made is named, and the others go on."""
     with tempfile.TemporaryDirectory() as scratch:
         places = [_place(number, recipe, kinds[recipe.kernel]) for number, recipe in enumerate(batch)]
@@ -90,8 +90,10 @@ def make(batch: Sequence[Recipe], kinds: dict[str, Kind]) -> None:
             for recipe, done in zip(batch, doing, strict=True):
                 try:
                     entry, console = done.result()
-                    corpus.add(entry, console)
+                    corpus.add(entry, console, into)
                     log.info("%s: %d bytes", recipe.name, len(console))
+                    for one in expectation.shortfalls(entry, console):
+                        log.warning("%s: %s", recipe.name, one)
                 except TestbedError as error:
                     log.error("%s: %s", recipe.name, error)
 
@@ -191,9 +193,10 @@ def main() -> None:
     parser.add_argument("-l", "--list", action="store_true", help="only say which")
     parser.add_argument("--batch", type=int, default=6, help="guests at a time")
     parser.add_argument("--for", dest="seconds", type=float, default=1e9, help="begin no batch after so long")
+    parser.add_argument("--into", type=Path, default=corpus.FOLDER, help="a folder for them")
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(relativeCreated)7.0f %(message)s")
-    there = {entry["console"] for entry in corpus.entries()}
+    there = {entry["console"] for entry in corpus.entries(options.into)}
     wanted = [
         recipe
         for recipe in recipes()
@@ -213,9 +216,9 @@ def main() -> None:
         name = batch[0].kernel
         for needed in (name, OURS):
             if needed not in kinds:
-                kinds[needed] = _kind(needed)
+                kinds[needed] = kind_of(needed)
         try:
-            make(batch, kinds)
+            make(batch, kinds, options.into)
         except TestbedError as error:
             log.error("%s: %s", ", ".join(recipe.name for recipe in batch), error)
 

@@ -14,6 +14,8 @@ from testbed.model import KernelSpec
 
 SOURCES = Path(__file__).parent / "module"
 NAME = "symptoms"
+FORM = "2"
+"""To be raised when a module is built differently from the same source."""
 MAKE_S = 600.0
 APT_S = 600.0
 _ENVIRONMENT = ("env", "-i", "PATH=/usr/bin:/bin:/usr/sbin:/sbin", "LC_ALL=C", "HOME=/")
@@ -59,7 +61,11 @@ def _for_prebuilt() -> bytes:
         makefile.write_text(re.sub(r"(?<![\w.])/usr/src/", f"{root}/usr/src/", makefile.read_text()))
         folder = root / NAME
         shutil.copytree(SOURCES, folder)
-        argv = [*_ENVIRONMENT, "nice", "make", "-s", "-C", str(headers), f"M={folder}", "modules"]
+        argv = [*_ENVIRONMENT, "nice", "make", "-s", "-C", str(headers), f"M={folder}"]
+        argv += [
+            f"KCFLAGS=-fmacro-prefix-map={root}/=",
+            "modules",
+        ]  # what WARN() prints is the same everywhere
         done = proc.run(argv, timeout_s=MAKE_S, check=False)
         if done.status != 0:
             raise BuildError(f"the module does not compile: {(done.stderr or done.stdout)[-2000:]}")
@@ -69,7 +75,9 @@ def _for_prebuilt() -> bytes:
 def cached(name: str, spec: KernelSpec, fragments: tuple[Path, ...] = (builder.FRAGMENT,)) -> bytes:
     """As `build`, kept beside the kernels as long as neither kernel nor source changes."""
     source = proc.run(["sha256sum", *map(str, sorted(SOURCES.iterdir()))], timeout_s=30).stdout
-    digest = builder.record.digest_of({"kernel": kernels.digest(spec, fragments=fragments), "source": source})
+    digest = builder.record.digest_of(
+        {"kernel": kernels.digest(spec, fragments=fragments), "source": source, "form": FORM}
+    )
     kept = paths.cache_dir() / "modules" / f"{name}-{digest}.ko"
     if not kept.is_file():
         kept.parent.mkdir(exist_ok=True)

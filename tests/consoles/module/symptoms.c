@@ -232,11 +232,9 @@ static noinline void symptom_atomic(void)
 
 static noinline void symptom_sleep(void)
 {
-	rcu_read_lock();
 	spin_lock(&spin);
 	might_sleep();
 	spin_unlock(&spin);
-	rcu_read_unlock();
 }
 
 static noinline void symptom_bad_page(void)
