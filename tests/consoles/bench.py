@@ -135,7 +135,7 @@ class Bench:
             name=place.name,
             memory_bytes=place.memory_bytes,
             vcpus=place.vcpus,
-            kernel=place.kernel.bzimage,
+            kernel=place.kernel.boots,
             initrd=place.kernel.initrd,
             cmdline=f"{CMDLINE} {place.cmdline} testbed.machine={place.name}",
             console=self.consoles[place.name],
