@@ -285,9 +285,11 @@ def test_a_deed_stops_a_process_by_its_name_and_lets_it_go_on(guest: Guest, tmp_
     def state() -> str:
         return Path(f"/proc/{victim.pid}/stat").read_text().rpartition(")")[2].split()[0]
 
+    # A new program is given its name only after Popen has heard that it runs (fs/exec.c, begin_new_exec).
+    called = Path(f"/proc/{victim.pid}/comm")
+    guest.until(lambda: called.read_text().strip() == name and state() == "S", "a victim that sleeps")
     stop = str(int(signal.SIGSTOP))
     guest.start("deed-kill", 3, "--process", name, "--signal", stop, "--resume-after-ms", "200")
-    guest.until(lambda: state() == "S", "a victim that runs")
     time.sleep(0.1)
     assert state() == "S"
     begin = time.monotonic()
