@@ -38,8 +38,7 @@ def _collect(name: str, protocol: type[P]) -> dict[str, type[P]]:
     package = importlib.import_module(name)
     promised = _promised(protocol)
     found: dict[str, type[P]] = {}
-    for entry in pkgutil.iter_modules(package.__path__):
-        module = importlib.import_module(f"{name}.{entry.name}")
+    for module in _modules(name, tuple(package.__path__)):
         for plugin in _defined_in(module):
             kind: str = plugin.__dict__["kind"]
             _check(plugin, promised, module.__name__)
@@ -49,9 +48,15 @@ def _collect(name: str, protocol: type[P]) -> dict[str, type[P]]:
     return found
 
 
+# Both are kept: a plan asks for its faults and loads many times.
+@cache
+def _modules(name: str, places: tuple[str, ...]) -> tuple[ModuleType, ...]:
+    entries = pkgutil.iter_modules(places)
+    return tuple(importlib.import_module(f"{name}.{entry.name}") for entry in entries)
+
+
 @cache
 def _defined_in(module: ModuleType) -> tuple[type[Any], ...]:
-    """Kept: a plan asks for its faults and loads many times, and a module stays as it was imported."""
     classes = (member for _, member in inspect.getmembers(module, inspect.isclass))
     return tuple(
         member

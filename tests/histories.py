@@ -70,8 +70,8 @@ class Story:
     delayed: float = 0.02
     guest_pace: float = 1.0
     dead_from_s: float | None = None
-    consoles: dict[str, bytes] = field(default_factory=dict)
-    events: tuple[tuple[float, str, dict[str, Any]], ...] = ()
+    consoles: dict[str, bytes] = field(default_factory=dict, hash=False)
+    events: tuple[tuple[float, str, dict[str, Any]], ...] = field(default=(), hash=False)
     without: tuple[str, ...] = ()
     tweak: Callable[[float, Values], None] = lambda t, values: None
 
@@ -329,11 +329,17 @@ def plan_of(rules: Judging, **labels: Any) -> Plan:
     )
 
 
+@cache
+def _text(story: Story) -> str:
+    """Campaigns play the same story in many cells."""
+    encode = json.JSONEncoder(separators=(",", ":")).encode
+    return "".join(f"{encode(record)}\n" for record in story.records())
+
+
 def write_result(folder: Path, story: Story, **labels: Any) -> Path:
     """A result folder as a run leaves it, but for the verdict."""
     store.write_plan(folder, plan_of(story.rules, **labels))
-    lines = (json.dumps(record, separators=(",", ":")) for record in story.records())
-    (folder / store.HISTORY).write_text("\n".join(lines) + "\n")
+    (folder / store.HISTORY).write_text(_text(story))
     for machine, console in story.consoles.items():
         (folder / store.console_name(machine)).write_bytes(console)
     return folder

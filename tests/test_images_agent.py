@@ -277,15 +277,19 @@ def test_a_job_is_stopped_with_its_children(guest: Guest) -> None:
 
 
 def test_a_deed_stops_a_process_by_its_name_and_lets_it_go_on(guest: Guest, tmp_path: Path) -> None:
-    shutil.copy("/bin/sleep", tmp_path / "testbed-victim")
-    victim = subprocess.Popen([str(tmp_path / "testbed-victim"), "60"])
+    name = f"victim-{os.getpid()}"  # on this host another run may have one
+    shutil.copy("/bin/sleep", tmp_path / name)
+    victim = subprocess.Popen([str(tmp_path / name), "60"])
     guest.started.append(victim)
 
     def state() -> str:
         return Path(f"/proc/{victim.pid}/stat").read_text().rpartition(")")[2].split()[0]
 
+    # A new program is given its name only after Popen has heard that it runs (fs/exec.c, begin_new_exec).
+    called = Path(f"/proc/{victim.pid}/comm")
+    guest.until(lambda: called.read_text().strip() == name and state() == "S", "a victim that sleeps")
     stop = str(int(signal.SIGSTOP))
-    guest.start("deed-kill", 3, "--process", "testbed-victim", "--signal", stop, "--resume-after-ms", "200")
+    guest.start("deed-kill", 3, "--process", name, "--signal", stop, "--resume-after-ms", "200")
     time.sleep(0.1)
     assert state() == "S"
     begin = time.monotonic()
