@@ -132,6 +132,16 @@ class Nic(Value):
     counters: dict[Name, int] = Field(default_factory=dict)
 
 
+def atomic_floor(min_pages: int) -> int:
+    """Free pages at which GFP_ATOMIC allocations fail: min less a half, less a quarter of the rest.
+
+    Linux 6.1, mm/page_alloc.c `__zone_watermark_ok`: ALLOC_HIGH takes min/2, ALLOC_HARDER a
+    quarter of what remains; an allocation fails when free pages are not above the result.
+    """
+    high = min_pages - min_pages // 2
+    return high - high // 4
+
+
 class Zone(Value):
     """A zone of memory, in pages. `minimum` is without the boost, which order 0 of GFP_ATOMIC ignores.
 
@@ -146,6 +156,10 @@ class Zone(Value):
     boost: int = 0
     managed: int = 0
     on_cpu_lists: int = 0
+
+    @property
+    def atomic_floor(self) -> int:
+        return atomic_floor(self.minimum)
 
 
 class Limit(Value):

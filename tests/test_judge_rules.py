@@ -12,8 +12,8 @@ from histories import PAGES, Story, Values, as_history, judging, plan_of, write_
 from testbed import store
 from testbed.errors import UsageError
 from testbed.judge import Verdict, judge
-from testbed.judge.preconditions import atomic_floor
 from testbed.judge.values import read_verdict, write_verdict
+from testbed.snapshot import atomic_floor
 
 RECOVERED = Story()
 STALLED = Story(recover_s=None)

@@ -12,7 +12,7 @@ from testbed.clock import NS
 from testbed.history import History
 from testbed.model import Judging
 from testbed.snapshot import Lock, Nic, Request, Snapshot, Socket, Task, Wait, Zone
-from testbed.waitfor import examine, floor_of, next_retransmission_ns, single_cycle, wait_for_graph
+from testbed.waitfor import examine, next_retransmission_ns, single_cycle, wait_for_graph
 from testbed.waitfor.graph import Edge, Graph, Node, common, cycle, stuck
 
 FIRST_NS, SECOND_NS = 100 * NS, 130 * NS
@@ -114,8 +114,8 @@ def test_a_closed_cycle_seen_twice_is_a_deadlock_and_is_told() -> None:
 
 
 def test_the_floor_is_that_of_the_kernel() -> None:
-    assert floor_of(ZONE) == 101
-    assert floor_of(ZONE.model_copy(update={"minimum": 256})) == 96
+    assert ZONE.atomic_floor == 101
+    assert ZONE.model_copy(update={"minimum": 256}).atomic_floor == 96
 
 
 @pytest.mark.parametrize("answers", [0, 1])

@@ -7,7 +7,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from testbed.snapshot import Snapshot, Task
-from testbed.waitfor import floor_of, single_cycle, wait_for_graph
+from testbed.waitfor import single_cycle, wait_for_graph
 
 MOST_ROWS = 24
 FRAMES = 6
@@ -35,8 +35,8 @@ def _table(title: str, *columns: str) -> Table:
 def _memory(one: Snapshot) -> RenderableType:
     table = _table("memory, in pages", "zone", "free", "atomic floor", "min", "low", "high", "on CPU lists")
     for zone in one.zones:
-        numbers = (zone.free, floor_of(zone), zone.minimum, zone.low, zone.high, zone.on_cpu_lists)
-        style = "red" if zone.free <= floor_of(zone) else ""
+        numbers = (zone.free, zone.atomic_floor, zone.minimum, zone.low, zone.high, zone.on_cpu_lists)
+        style = "red" if zone.free <= zone.atomic_floor else ""
         table.add_row(escape(zone.name), *map(str, numbers), style=style)
     names = (
         "inactive_anon",

@@ -48,7 +48,6 @@ WAITS: dict[str, tuple[WaitKind, tuple[str, ...]]] = {
 Frames = tuple[tuple[str, Any], ...]
 
 LOCKS: dict[str, str] = {"mutex": "struct mutex", "rwsem": "struct rw_semaphore"}
-WAITERS: dict[str, str] = {"mutex": "struct mutex_waiter", "rwsem": "struct rwsem_waiter"}
 
 
 @dataclass(frozen=True)

@@ -6,19 +6,10 @@ from collections.abc import Callable
 
 from testbed.judge.case import Case
 from testbed.judge.values import Precondition
+from testbed.snapshot import atomic_floor
 
 LEAST_BYTES = 80
 """IP and TCP headers with timestamps are 52 bytes: smaller packets are acknowledgements and probes."""
-
-
-def atomic_floor(min_pages: int) -> int:
-    """Free pages at which GFP_ATOMIC allocations fail: min less a half, less a quarter of the rest.
-
-    Linux 6.1, mm/page_alloc.c `__zone_watermark_ok`: ALLOC_HIGH takes min/2, ALLOC_HARDER a
-    quarter of what remains; an allocation fails when free pages are not above the result.
-    """
-    high = min_pages - min_pages // 2
-    return high - high // 4
 
 
 def preconditions(case: Case) -> tuple[Precondition, ...]:

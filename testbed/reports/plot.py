@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from testbed.clock import NS
 from testbed.judge.case import Case, in_force
-from testbed.judge.preconditions import atomic_floor
 from testbed.judge.resumption import resumption
+from testbed.snapshot import atomic_floor
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -53,7 +53,6 @@ class Looker:
     events: Writer
     snapshots: list[Snapshot] = field(default_factory=list)
     last: Examination | None = None
-    _begin_ns: int = 0
     _next_ns: int = 0
     _taken: int = 0
     _reading: Future[Snapshot] | None = None
@@ -62,8 +61,7 @@ class Looker:
 
     def begin(self) -> None:
         """The waiting begins now."""
-        self._begin_ns = now_ns()
-        self._next_ns = self._begin_ns + round(FIRST_S * NS)
+        self._next_ns = now_ns() + round(FIRST_S * NS)
 
     @property
     def proved(self) -> bool:

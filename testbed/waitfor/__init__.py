@@ -14,7 +14,6 @@ from testbed.waitfor.examination import (
     wait_for_graph,
 )
 from testbed.waitfor.graph import Edge, Graph, Node
-from testbed.waitfor.supply import floor_of
 
 __all__ = [
     "Condition",
@@ -23,7 +22,6 @@ __all__ = [
     "Graph",
     "Node",
     "examine",
-    "floor_of",
     "next_retransmission_ns",
     "single_cycle",
     "strength",

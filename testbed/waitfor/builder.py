@@ -34,6 +34,7 @@ class Builder:
     outside: Outside
     _nodes: dict[str, Node] = field(default_factory=dict)
     _edges: list[Edge] = field(default_factory=list)
+    _sources: set[str] = field(default_factory=set)
 
     def node(self, kind: Kind, name: str, words: str, **more: object) -> str:
         node_id = f"{kind}:{name}"[:80]
@@ -44,6 +45,7 @@ class Builder:
         return node_id
 
     def edge(self, source: str, target: str, verb: str, how: str, evidence: str) -> None:
+        self._sources.add(source)
         self._edges.append(
             Edge.model_validate(
                 {
@@ -55,6 +57,10 @@ class Builder:
                 }
             )
         )
+
+    def has_edges(self, source: str) -> bool:
+        """Whether what this node waits for was told already."""
+        return source in self._sources
 
     def ends(self, source: str, name: str, words: str, verb: str, how: str, evidence: str, ends: str) -> None:
         """An edge to where the knowledge, or the waiting, ends."""

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 from testbed.history import History
 from testbed.model import Judging, Value
-from testbed.snapshot import Request, Snapshot, Socket
+from testbed.snapshot import Nic, Request, Snapshot, Socket
 from testbed.waitfor.builder import Outside, request_id
 from testbed.waitfor.building import build
 from testbed.waitfor.graph import Graph, common, cycle, reachable, stuck
 from testbed.waitfor.requests import LEAST_ANSWERS
-from testbed.waitfor.supply import floor_of
 from testbed.waitfor.words import chain
 
 ALONE = Outside(answers=LEAST_ANSWERS, retransmission_passed=True, accepted=0, samples=1)
@@ -33,8 +33,8 @@ class Examination(Value):
 
     `sentence` names the cycle, the chances or what is waited for, made of this pair's own edges.
     `cycle` are node ids of `graph`, in order; `graph` is what both looks have in common, as far as the
-    requests hang on it. `lock_cycle`
-    is one of tasks and locks alone, no matter of memory: a proof only if all work that counts hangs on it.
+    requests hang on it. `lock_cycle` is one of tasks and locks alone, no matter of memory: a proof only if
+    all work that counts hangs on it.
     """
 
     proves: Proves
@@ -54,13 +54,14 @@ def examine(first: Snapshot, second: Snapshot, history: History, rules: Judging)
     devices = frozenset(rules.devices)
     outside = seen_between(first, second, history, rules)
     graph = common(build(first, outside), build(second, outside))
-    targets = [request_id(one) for one in _of(devices, second) if request_id(one) in graph.by_id]
+    nodes = graph.by_id
+    targets = [name for one in _of(devices, second) if (name := request_id(one)) in nodes]
     conditions = _conditions(outside, targets, history.rises(rules.progress, first.taken_ns, second.taken_ns))
-    found = cycle(graph, stuck(graph), targets)
     stands = stuck(graph)
+    found = cycle(graph, stands, targets)
     hangs = stuck(graph, chance_moves=False)
     all_stuck = bool(targets) and all(target in stands for target in targets)
-    ends = [graph.by_id[name] for name in sorted(reachable(graph, targets))]
+    ends = [nodes[name] for name in sorted(reachable(graph, targets))]
     chances = tuple(_told(graph, node.id) for node in ends if node.ends == "chance")
     awaited = tuple(_told(graph, node.id) for node in ends if node.ends == "sure" and node.id not in hangs)
     lock_cycle = _lock_cycle(graph)
@@ -108,7 +109,7 @@ def seen_between(first: Snapshot, second: Snapshot, history: History, rules: Jud
     """What the host saw from the end of the first look to the begin of the second."""
     from_ns = first.taken_ns + first.paused_ms * 1_000_000
     to_ns = second.taken_ns
-    floors = [floor_of(zone) for zone in second.zones]
+    floors = [zone.atomic_floor for zone in second.zones]
     floor = sum(floors) if floors else None
     points = [
         value
@@ -119,9 +120,9 @@ def seen_between(first: Snapshot, second: Snapshot, history: History, rules: Jud
     return Outside(
         answers=history.growth("wire/swap.replies.delivered_packets", from_ns, to_ns),
         retransmission_passed=_retransmission_passed(frozenset(rules.devices), first, to_ns),
-        accepted=_grown(first, second, "received"),
-        filled=_filled(first, second),
-        refused=_grown(first, second, "refills_failed"),
+        accepted=_grown(first, second, lambda nic: nic.counters.get("received")),
+        filled=_grown(first, second, lambda nic: nic.filled),
+        refused=_grown(first, second, lambda nic: nic.counters.get("refills_failed")),
         samples=len(points),
         samples_above_floor=sum(1 for value in points if floor is not None and value > floor),
     )
@@ -153,15 +154,10 @@ def _carriers(devices: frozenset[str], snapshot: Snapshot) -> list[Socket]:
     return [sock for sock in snapshot.sockets if sock.address in addresses]
 
 
-def _grown(first: Snapshot, second: Snapshot, counter: str) -> int | None:
-    before = [nic.counters[counter] for nic in first.nics if counter in nic.counters]
-    after = [nic.counters[counter] for nic in second.nics if counter in nic.counters]
-    return sum(after) - sum(before) if before and len(before) == len(after) else None
-
-
-def _filled(first: Snapshot, second: Snapshot) -> int | None:
-    before = [nic.filled for nic in first.nics if nic.filled is not None]
-    after = [nic.filled for nic in second.nics if nic.filled is not None]
+def _grown(first: Snapshot, second: Snapshot, read: Callable[[Nic], int | None]) -> int | None:
+    """By how much a number of the NICs changed; None unless the same NICs have it in both looks."""
+    before = [value for nic in first.nics if (value := read(nic)) is not None]
+    after = [value for nic in second.nics if (value := read(nic)) is not None]
     return sum(after) - sum(before) if before and len(before) == len(after) else None
 
 

@@ -36,9 +36,8 @@ def add_request(builder: Builder, request: Request) -> None:
 def add_socket(builder: Builder, sock: Socket) -> str:
     """The connection: its replies need to be sent (the outside's part) and a buffer to arrive in."""
     words = f"the {sock.protocol.upper()} connection {sock.local} to {sock.remote}"
-    known = f"socket:{sock.local}-{sock.remote}"
-    source = builder.node("socket", known.partition(":")[2], words)
-    if any(edge.source == source for edge in builder._edges):
+    source = builder.node("socket", f"{sock.local}-{sock.remote}", words)
+    if builder.has_edges(source):
         return source
     if sock.receive_bytes:
         _queue_read(builder, source, sock)

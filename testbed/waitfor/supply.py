@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from testbed.snapshot import Socket, Task, Zone
+from testbed.snapshot import Socket, Task
 from testbed.waitfor.builder import Builder, task_node
 
 RECLAIMING = (
@@ -24,7 +24,7 @@ def buffers(builder: Builder, name: str) -> str:
     source = builder.node(
         "buffers", name, f"{name}, whose receive ring has {nic.usable} of {nic.ring} usable", needs="any"
     )
-    if any(edge.source == source for edge in builder._edges):
+    if builder.has_edges(source):
         return source
     outside = builder.outside
     state = f"{nic.usable} of {nic.ring} descriptors are usable ({nic.filled} have a buffer)"
@@ -55,17 +55,11 @@ def buffers(builder: Builder, name: str) -> str:
     return source
 
 
-def floor_of(zone: Zone) -> int:
-    """Free pages that GFP_ATOMIC may not go below: 3/8 of the minimum (mm/page_alloc.c, 6.1)."""
-    high = zone.minimum - zone.minimum // 2
-    return high - high // 4
-
-
 def memory(builder: Builder) -> str:
-    told = " and ".join(f"{z.free} free, floor {floor_of(z)}" for z in builder.snapshot.zones)
+    told = " and ".join(f"{z.free} free, floor {z.atomic_floor}" for z in builder.snapshot.zones)
     words = f"memory above the floor of atomic allocations ({told})"
     source = builder.node("memory", "atomic", words, needs="any")
-    if any(edge.source == source for edge in builder._edges):
+    if builder.has_edges(source):
         return source
     _free_now(builder, source)
     _fragments(builder, source)
@@ -76,8 +70,8 @@ def memory(builder: Builder) -> str:
 
 def _free_now(builder: Builder, source: str) -> None:
     outside = builder.outside
-    zones = ", ".join(f"{z.name}: {z.free} free, floor {floor_of(z)}" for z in builder.snapshot.zones)
-    above = any(zone.free > floor_of(zone) for zone in builder.snapshot.zones)
+    zones = ", ".join(f"{z.name}: {z.free} free, floor {z.atomic_floor}" for z in builder.snapshot.zones)
+    above = any(zone.free > zone.atomic_floor for zone in builder.snapshot.zones)
     if above or not builder.snapshot.zones or outside.samples_above_floor or not outside.samples:
         evidence = f"{zones}; {outside.samples_above_floor} of {outside.samples} samples were above the floor"
         builder.ends(source, "free", "free pages", "is there now and then:", "observed", evidence, "chance")

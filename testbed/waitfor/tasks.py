@@ -74,7 +74,7 @@ def _waits_folio(builder: Builder, source: str, task: Task) -> None:
                 "inferred",
                 "no request carries it yet; " + " < ".join(other.stack[:5]),
             )
-    if not any(edge.source == target for edge in builder._edges):
+    if not builder.has_edges(target):
         builder.ends(target, "unknown", "something not found", "waits for", "inferred", "no request", "sure")
 
 
@@ -107,7 +107,7 @@ def add_lock(builder: Builder, address: int) -> str:
     lock = next((lock for lock in builder.snapshot.locks if lock.address == address), None)
     kind = lock.kind if lock else "lock"
     target = builder.node("lock", f"{address:#x}", f"the {kind} {(lock and lock.name) or hex(address)}")
-    if any(edge.source == target for edge in builder._edges):
+    if builder.has_edges(target):
         return target
     owner = next((t for t in builder.snapshot.tasks if lock and t.pid == lock.owner), None)
     if owner is None:
@@ -127,7 +127,7 @@ def _waits_tag(builder: Builder, source: str, task: Task) -> None:
     target = builder.node("queue", f"tags of {device}", words, needs="any")
     how = "observed" if device else "inferred"
     builder.edge(source, target, "waits for", how, f"{task.waits.frame}; {len(ours)} are in flight")
-    if any(edge.source == target for edge in builder._edges):
+    if builder.has_edges(target):
         return
     for request in ours:
         builder.edge(
@@ -146,7 +146,7 @@ def _waits_pool(builder: Builder, source: str, task: Task) -> None:
     target = builder.node("queue", "pool", "an element of a memory pool", needs="any")
     evidence = " < ".join(task.stack[:5])
     builder.edge(source, target, "waits for", "observed", evidence)
-    if any(edge.source == target for edge in builder._edges):
+    if builder.has_edges(target):
         return
     for request in builder.snapshot.requests:
         builder.edge(
@@ -175,11 +175,6 @@ def _waits_memory(builder: Builder, source: str, task: Task) -> None:
     builder.edge(source, memory(builder), verb, "observed", f"{task.waits.frame}")
 
 
-def _waits_writeback(builder: Builder, source: str, task: Task) -> None:
-    assert task.waits is not None
-    _waits_tag(builder, source, task)
-
-
 WAITING = {
     "folio": _waits_folio,
     "bio": _waits_bio,
@@ -190,5 +185,5 @@ WAITING = {
     "pool": _waits_pool,
     "socket": _waits_socket,
     "memory": _waits_memory,
-    "writeback": _waits_writeback,
+    "writeback": _waits_tag,
 }
