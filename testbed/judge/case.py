@@ -17,6 +17,10 @@ from testbed.store import Evidence
 from testbed.waitfor import Examination, examine, strength
 
 
+BOUND_SLACK_S = 1.0
+"""The window may close a beat before its bound."""
+
+
 @dataclass(frozen=True)
 class Case:
     """The evidence with its moments (host monotonic ns).
@@ -56,6 +60,11 @@ class Case:
     @property
     def observed_s(self) -> float:
         return max(0, self.end_ns - self.begin_ns) / NS
+
+    @property
+    def watched_to_bound(self) -> bool:
+        """Whether it was watched for as long as silence must last to be a verdict."""
+        return self.observed_s >= self.rules.bound_s - BOUND_SLACK_S
 
     def at(self, t_ns: int) -> float:
         """Seconds since the timeline began."""

@@ -16,7 +16,7 @@ FUTILE = ("vmsampler.pgscan_kswapd", "vmsampler.pgscan_direct", "vmsampler.alloc
 def detect(case: Case) -> Iterator[Finding]:
     if not case.came_to_end or resumption(case).resumed_ns is not None:
         return
-    if case.observed_s < case.rules.bound_s - 1:
+    if not case.watched_to_bound:
         return
     moved = case.rises(counters(case), case.heal_ns, case.end_ns)
     from_ns = max(case.heal_ns, moved[-1] if moved else 0)

@@ -15,7 +15,7 @@ LEAST_SENT = 2
 def detect(case: Case) -> Iterator[Finding]:
     if not case.came_to_end or resumption(case).resumed_ns is not None:
         return
-    if case.observed_s < case.rules.bound_s - 1:
+    if not case.watched_to_bound:
         return
     sent, arrived = (_grown(case, f"swap.requests.{what}_packets") for what in ("offered", "delivered"))
     back, passed = (_grown(case, f"swap.replies.{what}_packets") for what in ("offered", "delivered"))

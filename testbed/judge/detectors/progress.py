@@ -11,7 +11,6 @@ from testbed.judge.resumption import Resumption, rate_after, rate_before, resump
 from testbed.judge.values import Finding, Says
 from testbed.units import show_seconds
 
-BOUND_SLACK_S = 1.0
 SIGBUS_STATUS = 128 + 7
 
 
@@ -47,7 +46,7 @@ def _standing_still(case: Case, seen: Resumption) -> Iterator[Finding]:
         )
     if proved_deadlocked(case):
         return  # the proof ended the watching before the bound
-    if case.observed_s >= case.rules.bound_s - BOUND_SLACK_S:
+    if case.watched_to_bound:
         yield _finding(
             case,
             "stalled",

@@ -31,7 +31,7 @@ def detect(case: Case) -> Iterator[Finding]:
     if found.proves == "deadlocked":
         yield from _deadlocked(case)
     elif resumption(case).resumed_ns is None:
-        starved = found.proves == "starved" and case.observed_s >= case.rules.bound_s - 1
+        starved = found.proves == "starved" and case.watched_to_bound
         yield _finding(case, "starved" if starved else "note", found.sentence)
 
 
