@@ -16,7 +16,6 @@ from testbed.model import Judging
 from testbed.store import Evidence
 from testbed.waitfor import Examination, examine, strength
 
-
 BOUND_SLACK_S = 1.0
 """The window may close a beat before its bound."""
 

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal, Protocol, Self
 
 from testbed import plugins
 from testbed.errors import TestbedFault
-from testbed.model import Plan, PlannedLoad, PlannedMachine
+from testbed.model import Plan, PlannedLoad, PlannedMachine, Value
 from testbed.transports import Guest, transport_of
 
 AGENT = "/usr/lib/testbed/agent"
@@ -76,6 +76,25 @@ class Load(Protocol):
     def prepare(self, guest: Guest, context: LoadContext) -> None: ...
 
     def argv(self, slot: int, context: LoadContext) -> list[str]: ...
+
+
+class OneProcess(Value):
+    """What loads of one process that need nothing have in common; a load need not be one."""
+
+    finish: ClassVar[Literal["sweep", "exit"] | None] = None
+    progress: ClassVar[tuple[str, ...]] = ()
+
+    def parts(self, *, prebuilt: bool) -> tuple[Self, ...]:
+        return (self,)
+
+    def needs(self) -> tuple[Needed, ...]:
+        return ()
+
+    def devices(self, machine: PlannedMachine) -> tuple[str, ...]:
+        return ()
+
+    def prepare(self, guest: Guest, context: LoadContext) -> None:
+        pass
 
 
 def load_class(kind: str, *, where: str = "") -> type[Any]:

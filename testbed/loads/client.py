@@ -2,35 +2,24 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal, Self
+from typing import ClassVar
 
 from pydantic import Field
 
 from testbed.errors import TestbedFault
 from testbed.load import Seconds
-from testbed.loads import LoadContext, Needed, agent
-from testbed.model import PlannedMachine, Value
+from testbed.loads import LoadContext, OneProcess, agent
 from testbed.transports import LENT_BYTES, LENT_PATH, Ends, Guest, transport_of
 
 
-class Client(Value):
+class Client(OneProcess):
     """Reads a block of what the transport's server lends besides the swap, every so often, uncached."""
 
     kind: ClassVar[str] = "client"
     page_kind: ClassVar[str] = "client"
-    finish: ClassVar[Literal["sweep", "exit"] | None] = None
     progress: ClassVar[tuple[str, ...]] = ("reads",)
 
     every: Seconds = Field(default=0.5, ge=0.05, le=60)
-
-    def parts(self, *, prebuilt: bool) -> tuple[Self, ...]:
-        return (self,)
-
-    def needs(self) -> tuple[Needed, ...]:
-        return ()
-
-    def devices(self, machine: PlannedMachine) -> tuple[str, ...]:
-        return ()
 
     def prepare(self, guest: Guest, context: LoadContext) -> None:
         if context.plan.transport is None:

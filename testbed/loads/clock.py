@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal, Self
+from typing import ClassVar
 
 from pydantic import Field
 
 from testbed.load import Seconds
-from testbed.loads import LoadContext, Needed, agent
-from testbed.model import PlannedMachine, Value
-from testbed.transports import Guest
+from testbed.loads import LoadContext, OneProcess, agent
 
 
-class Clock(Value):
+class Clock(OneProcess):
     """`step = "1h"`, there and back, a jump `every` second until it is stopped.
 
     CLOCK_MONOTONIC, by which the kernel's timers run, does not jump with it (clock_settime(2)).
@@ -20,23 +18,9 @@ class Clock(Value):
 
     kind: ClassVar[str] = "clock"
     page_kind: ClassVar[str] = "deed"
-    finish: ClassVar[Literal["sweep", "exit"] | None] = None
-    progress: ClassVar[tuple[str, ...]] = ()
 
     step: Seconds = Field(default=3600.0, ge=1, le=86400 * 365)
     every: Seconds = Field(default=1.0, ge=0.05, le=3600)
-
-    def parts(self, *, prebuilt: bool) -> tuple[Self, ...]:
-        return (self,)
-
-    def needs(self) -> tuple[Needed, ...]:
-        return ()
-
-    def devices(self, machine: PlannedMachine) -> tuple[str, ...]:
-        return ()
-
-    def prepare(self, guest: Guest, context: LoadContext) -> None:
-        pass
 
     def argv(self, slot: int, context: LoadContext) -> list[str]:
         options = {"step-s": round(self.step), "every-ms": round(self.every * 1e3)}

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal, Self
+from typing import ClassVar
 
 from pydantic import Field
 
 from testbed.errors import TestbedFault
 from testbed.load import Bytes, Count, Pps
-from testbed.loads import LoadContext, Needed, agent
+from testbed.loads import LoadContext, Needed, OneProcess, agent
 from testbed.loads.service import Service
-from testbed.model import PlannedMachine, Value
-from testbed.transports import Guest
+from testbed.model import Value
 
 
 class Size(Value):
@@ -24,7 +23,7 @@ class Size(Value):
 ONE_SIZE = Size.model_validate({"size": "1400B"})
 
 
-class Flood(Value):
+class Flood(OneProcess):
     """UDP to every port of `service` on machine `to`, in turn, and `tcp_connections` that never pause.
 
     `rate` is of datagrams; 0pps is as fast as the sender can. The fragments that a payload beyond
@@ -33,8 +32,6 @@ class Flood(Value):
 
     kind: ClassVar[str] = "flood"
     page_kind: ClassVar[str] = "flood"
-    finish: ClassVar[Literal["sweep", "exit"] | None] = None
-    progress: ClassVar[tuple[str, ...]] = ()
 
     to: str
     service: str
@@ -43,17 +40,8 @@ class Flood(Value):
     sizes: tuple[Size, ...] = Field(default=(ONE_SIZE,), min_length=1, max_length=16)
     tcp_connections: Count = Field(default=0, ge=0, le=256)
 
-    def parts(self, *, prebuilt: bool) -> tuple[Self, ...]:
-        return (self,)
-
     def needs(self) -> tuple[Needed, ...]:
         return (("to", "machine", self.to), ("service", "load", self.service))
-
-    def devices(self, machine: PlannedMachine) -> tuple[str, ...]:
-        return ()
-
-    def prepare(self, guest: Guest, context: LoadContext) -> None:
-        pass
 
     def argv(self, slot: int, context: LoadContext) -> list[str]:
         service = context.other(self.service)

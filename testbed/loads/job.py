@@ -2,36 +2,21 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal, Self
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from testbed.loads import LoadContext, Needed, agent
-from testbed.model import PlannedMachine, Value
-from testbed.transports import Guest
+from testbed.loads import LoadContext, OneProcess, agent
 
 
-class Job(Value):
+class Job(OneProcess):
     """`command` is run without a shell."""
 
     kind: ClassVar[str] = "job"
     page_kind: ClassVar[str] = "job"
     finish: ClassVar[Literal["sweep", "exit"] | None] = "exit"
-    progress: ClassVar[tuple[str, ...]] = ()
 
     command: tuple[str, ...] = Field(min_length=1)
-
-    def parts(self, *, prebuilt: bool) -> tuple[Self, ...]:
-        return (self,)
-
-    def needs(self) -> tuple[Needed, ...]:
-        return ()
-
-    def devices(self, machine: PlannedMachine) -> tuple[str, ...]:
-        return ()
-
-    def prepare(self, guest: Guest, context: LoadContext) -> None:
-        pass
 
     def argv(self, slot: int, context: LoadContext) -> list[str]:
         log = f"/run/{context.load.name}.log"

@@ -8,15 +8,13 @@ from typing import ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from testbed.load import Seconds
-from testbed.loads import LoadContext, Needed, agent
-from testbed.model import PlannedMachine, Value
-from testbed.transports import Guest
+from testbed.loads import LoadContext, OneProcess, agent
 
 SLOTS = {"heartbeat": 0, "blocksampler": 1, "vmsampler": 2}
 """The witnesses' slots (testbed/guest/witness.h)."""
 
 
-class Kill(Value):
+class Kill(OneProcess):
     """`process = "nbd-server"` is every process of that name, `witness` one of the testbed's own.
 
     With `signal = "STOP"` it stands still, for ever or until `resume_after`.
@@ -24,8 +22,6 @@ class Kill(Value):
 
     kind: ClassVar[str] = "kill"
     page_kind: ClassVar[str] = "deed"
-    finish: ClassVar[Literal["sweep", "exit"] | None] = None
-    progress: ClassVar[tuple[str, ...]] = ()
 
     process: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_.-]{1,15}$")
     witness: Literal["heartbeat", "blocksampler", "vmsampler"] | None = None
@@ -39,18 +35,6 @@ class Kill(Value):
         if self.resume_after is not None and self.signal != "STOP":
             raise ValueError("only what was stopped can go on: signal = \"STOP\" goes with 'resume_after'")
         return self
-
-    def parts(self, *, prebuilt: bool) -> tuple[Self, ...]:
-        return (self,)
-
-    def needs(self) -> tuple[Needed, ...]:
-        return ()
-
-    def devices(self, machine: PlannedMachine) -> tuple[str, ...]:
-        return ()
-
-    def prepare(self, guest: Guest, context: LoadContext) -> None:
-        pass
 
     def argv(self, slot: int, context: LoadContext) -> list[str]:
         options: dict[str, object] = {"signal": int(signal.Signals[f"SIG{self.signal}"])}

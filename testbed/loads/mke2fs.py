@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal, Self
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
 from testbed.errors import TestbedFault
 from testbed.load import Bytes
-from testbed.loads import LoadContext, Needed, agent, disk_device
-from testbed.model import PlannedMachine, Value
+from testbed.loads import LoadContext, Needed, OneProcess, agent, disk_device
+from testbed.model import PlannedMachine
 from testbed.transports import Guest
 
 ARRAY = "/dev/md0"
 
 
-class Mke2fs(Value):
+class Mke2fs(OneProcess):
     """`mke2fs -j` on a mirror of `disk` and the transport's device (M. Snitzer, 2007-09-17).
 
     It writes the inode tables and the journal through the page cache: a small `bytes_per_inode`
@@ -26,13 +26,9 @@ class Mke2fs(Value):
     kind: ClassVar[str] = "mke2fs"
     page_kind: ClassVar[str] = "job"
     finish: ClassVar[Literal["sweep", "exit"] | None] = "exit"
-    progress: ClassVar[tuple[str, ...]] = ()
 
     disk: str
     bytes_per_inode: Bytes = Field(default=4 << 10, ge=1 << 10, le=64 << 20)
-
-    def parts(self, *, prebuilt: bool) -> tuple[Self, ...]:
-        return (self,)
 
     def needs(self) -> tuple[Needed, ...]:
         return (("disk", "disk", self.disk), ("kind", "device", ""))

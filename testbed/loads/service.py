@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal, Self
+from typing import ClassVar
 
 from pydantic import Field
 
 from testbed.load import Bytes, Count
-from testbed.loads import LoadContext, Needed, agent
-from testbed.model import PlannedMachine, Value
-from testbed.transports import Guest
+from testbed.loads import LoadContext, OneProcess, agent
 
 
-class Service(Value):
+class Service(OneProcess):
     """UDP on `sockets` ports from `port` on, TCP on `tcp_port` (0: none); `consumers` threads read.
 
     The receive buffers together must hold more than all memory: a full socket drops, the packet is
@@ -22,8 +20,6 @@ class Service(Value):
 
     kind: ClassVar[str] = "service"
     page_kind: ClassVar[str] = "service"
-    finish: ClassVar[Literal["sweep", "exit"] | None] = None
-    progress: ClassVar[tuple[str, ...]] = ()
 
     port: Count = Field(default=7000, ge=1, le=65535)
     sockets: Count = Field(default=64, ge=1, le=1024)
@@ -31,18 +27,6 @@ class Service(Value):
     memory: Bytes = 8 << 20
     consumers: Count = Field(default=4, ge=1, le=64)
     tcp_port: Count = Field(default=0, ge=0, le=65535)
-
-    def parts(self, *, prebuilt: bool) -> tuple[Self, ...]:
-        return (self,)
-
-    def needs(self) -> tuple[Needed, ...]:
-        return ()
-
-    def devices(self, machine: PlannedMachine) -> tuple[str, ...]:
-        return ()
-
-    def prepare(self, guest: Guest, context: LoadContext) -> None:
-        pass
 
     def argv(self, slot: int, context: LoadContext) -> list[str]:
         options: dict[str, object] = {"port": self.port, "sockets": self.sockets, "rcvbuf": self.rcvbuf}
