@@ -168,6 +168,18 @@ def test_free_pages_above_the_floor_between_the_looks_are_a_chance() -> None:
     assert pair(seen(free=(101, 99, 101))).proves == "deadlocked"
 
 
+@pytest.mark.parametrize("once", [0, 1])
+def test_a_way_out_that_one_look_alone_saw_is_a_way_out(once: int) -> None:
+    above, below = ZONE.model_copy(update={"free": 140}), ZONE
+    zones = [(above,), (below,)] if once == 0 else [(below,), (above,)]
+    pair_of = (look(1, FIRST_NS, zones=zones[0]), look(2, SECOND_NS, zones=zones[1]))
+    assert examine(*pair_of, seen(), RULES).proves == "starved"
+    room = RING.model_copy(update={"usable": 16})
+    nics = [(room,), (RING,)] if once == 0 else [(RING,), (room,)]
+    pair_of = (look(1, FIRST_NS, nics=nics[0]), look(2, SECOND_NS, nics=nics[1]))
+    assert examine(*pair_of, seen(), RULES).proves == "open"
+
+
 def test_frames_that_came_in_between_the_looks_are_a_chance() -> None:
     more = RING.model_copy(update={"counters": {"received": 14, "refills_failed": 80}})
     found = examine(look(1, FIRST_NS), look(2, SECOND_NS, nics=(more,)), seen(), RULES)

@@ -136,11 +136,28 @@ def reachable(graph: Graph, start: Iterable[str]) -> frozenset[str]:
 def common(first: Graph, second: Graph) -> Graph:
     """What both graphs hold: nodes and edges of the second that were in the first as well.
 
-    Nodes that end there are kept from the second: what may move now may move.
+    What a node that needs any of several could turn to in either look stays: who saw a way out once
+    does not prove that there is none. Nodes that end there are as the second has them.
     """
-    nodes = {node.id for node in first.nodes}
+    ways = _ways_out(first) | _ways_out(second)
+    nodes = {node.id: node for node in first.nodes} | {node.id: node for node in second.nodes}
+    both = {node.id for node in first.nodes} & {node.id for node in second.nodes}
+    kept = both | {end for source, end in ways if source in both}
     edges = {(edge.source, edge.target) for edge in first.edges}
+    stand = [e for e in second.edges if (e.source, e.target) in edges or (e.source, e.target) in ways]
+    stood = {(edge.source, edge.target) for edge in stand}
+    gone = [e for e in first.edges if (e.source, e.target) in ways - stood]
     return Graph(
-        nodes=tuple(node for node in second.nodes if node.id in nodes),
-        edges=tuple(edge for edge in second.edges if (edge.source, edge.target) in edges),
+        nodes=tuple(node for name, node in nodes.items() if name in kept),
+        edges=tuple(edge for edge in (*stand, *gone) if edge.source in kept and edge.target in kept),
     )
+
+
+def _ways_out(graph: Graph) -> set[tuple[str, str]]:
+    """Edges from a node that needs any of several to an end that moves, or may."""
+    nodes = graph.by_id
+    return {
+        (edge.source, edge.target)
+        for edge in graph.edges
+        if nodes[edge.source].needs == "any" and nodes[edge.target].ends in ("sure", "chance")
+    }
