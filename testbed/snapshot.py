@@ -71,7 +71,8 @@ class Lock(Value):
 class Request(Value):
     """A request in flight. `socket` carries it; `folios` are the memory it reads into or writes from.
 
-    `waiters` are tasks that a bio names as its own (bi_private).
+    `waiters` are tasks that a bio names as its own (bi_private). An `orphaned` one was sent on a connection
+    that its driver has given up since, and the driver has no other.
     """
 
     address: Address
@@ -85,6 +86,7 @@ class Request(Value):
     socket: Address = 0
     folios: Addresses = ()
     waiters: Pids = ()
+    orphaned: bool = False
 
 
 class Socket(Value):

@@ -104,6 +104,39 @@ def test_a_second_client_on_a_dead_machine_tells_nothing() -> None:
     assert verdict(story(tweak=dead), ()).outcome == "stalled"
 
 
+def orphans(*pair: Snapshot, device: str = "nbd0") -> tuple[Snapshot, ...]:
+    """The looks with every request orphaned."""
+    return tuple(
+        each.model_copy(
+            update={
+                "requests": tuple(
+                    request.model_copy(update={"orphaned": True, "socket": 0, "device": device})
+                    for request in each.requests
+                )
+            }
+        )
+        for each in pair
+    )
+
+
+@pytest.mark.parametrize(
+    ("tweak", "device", "outcome"),
+    [(served, "nbd0", "io-error"), (served, "nbd1", "stalled"), (unserved, "nbd0", "server-down")],
+)
+def test_requests_of_a_connection_that_is_given_up_are_an_error_kept_secret(
+    tweak: Any, device: str, outcome: str
+) -> None:
+    found = verdict(story(tweak=tweak), orphans(*looks(21, 31), device=device))
+    assert found.outcome == outcome
+    assert outcome != "io-error" or "has lost its connection" in found.reason
+
+
+def test_a_request_that_was_orphaned_in_one_look_only_is_none() -> None:
+    first, second = looks(21, 31)
+    assert verdict(story(), (first, *orphans(second))).outcome != "io-error"
+    assert verdict(story(recover_s=25.0), orphans(first, second)).outcome == "recovered"
+
+
 def test_no_packet_either_way_is_the_network() -> None:
     def cut(t: float, values: Values) -> None:
         served(t, values)

@@ -85,6 +85,7 @@ def _request(reading: Reading, device: str, request: Any, pids: dict[int, int]) 
         age_ms=None if not now_ns or not started_ns else max(0, now_ns - started_ns) // 1_000_000,
         state=STATES.get(number(request.state), "?"),
         socket=_socket(reading, device, request),
+        orphaned=_orphaned(reading, device, request),
         folios=tuple(dict.fromkeys(_folios(reading, request))),
         waiters=tuple(pids[owner] for owner in _owners(reading, request) if owner in pids),
     )
@@ -139,7 +140,29 @@ def _socket(reading: Reading, device: str, request: Any) -> int:
     return 0
 
 
-def _nbd_socket(request: Any) -> int:
+def _orphaned(reading: Reading, device: str, request: Any) -> bool:
+    if device.startswith("nbd"):
+        return reading.get("an NBD request's connection", False, _nbd_orphaned, request)
+    return False
+
+
+def _nbd_command(request: Any) -> Any:
     """drivers/block/nbd.c: the request's `struct nbd_cmd` says which connection took it."""
-    command = drgn.cast("struct nbd_cmd *", blk_mq_rq_to_pdu(request))
+    return drgn.cast("struct nbd_cmd *", blk_mq_rq_to_pdu(request))
+
+
+def _nbd_socket(request: Any) -> int:
+    command = _nbd_command(request)
     return number(command.nbd.config.socks[command.index].sock.sk)
+
+
+def _nbd_orphaned(request: Any) -> bool:
+    """Started, and no connection lives (drivers/block/nbd.c `nbd_mark_nsock_dead`).
+
+    With no connection `nbd_handle_cmd` fails a request before it starts it, and with a timeout of 0
+    `nbd_xmit_timeout` never ends one that was started (6.1).
+    """
+    command = _nbd_command(request)
+    config = command.nbd.config
+    started = STATES.get(number(request.state)) == "in flight"
+    return bool(started and config.socks[command.index].dead and number(config.live_connections.counter) == 0)

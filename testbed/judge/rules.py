@@ -29,6 +29,7 @@ ORDER: tuple[tuple[Says, Outcome], ...] = (
     ("network-down", "network-down"),
     ("contended", "inconclusive"),
     ("server-down", "server-down"),
+    ("orphaned", "io-error"),
     ("livelocked", "livelocked"),
     ("starved", "starved"),
     ("stalled", "stalled"),

@@ -12,7 +12,7 @@ from testbed.errors import UsageError
 from testbed.model import Outcome, Value
 from testbed.waitfor import Examination
 
-JUDGE_VERSION = 2
+JUDGE_VERSION = 3
 
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 
@@ -28,6 +28,7 @@ Says = Literal[
     "network-down",
     "contended",
     "server-down",
+    "orphaned",
     "livelocked",
     "starved",
     "stalled",
@@ -39,6 +40,7 @@ Says = Literal[
 
 - `broken`: the run did not come to its end (a fault of the testbed, an interruption);
 - `unknown`: a detector failed; `doubt`: the evidence does not carry a verdict;
+- `orphaned`: requests that the device's driver will never end: an I/O error that it keeps to itself;
 - `contended`: the host was too busy for a verdict that says slow or dead;
 - `note`: worth knowing, decides nothing.
 """

@@ -12,6 +12,17 @@ LEAST_ANSWERS = 2
 
 def add_request(builder: Builder, request: Request) -> None:
     source = request_node(builder, request)
+    if request.orphaned:
+        builder.ends(
+            source,
+            f"connection {request.device}",
+            f"a connection that {request.device}'s driver has given up",
+            "was sent on",
+            "observed",
+            "nbd_sock.dead is set for its nbd_cmd.index; nbd_config.live_connections is 0",
+            "never",
+        )
+        return
     sock = next((s for s in builder.snapshot.sockets if s.address == request.socket), None)
     if sock is None:
         builder.ends(

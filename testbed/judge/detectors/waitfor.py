@@ -26,6 +26,7 @@ def detect(case: Case) -> Iterator[Finding]:
         names = " - ".join(words[name] for name in found.lock_cycle)
         told = f"A cycle of locks, which is neither of memory nor what {case.subject} waits for: {names}."
         yield _finding(case, "note", told)
+    yield from _orphaned(case)
     if found.proves != "open":
         yield from _failing_allocation(case)
     if found.proves == "deadlocked":
@@ -50,6 +51,29 @@ def _deadlocked(case: Case) -> Iterator[Finding]:
         yield _finding(case, "note", f"A cycle, but the server served nobody: no proof. {found.sentence}")
         return
     yield _finding(case, "deadlocked", found.sentence)
+
+
+def _orphaned(case: Case) -> Iterator[Finding]:
+    """The device has failed without saying so: requests of a connection that is given up, in both looks."""
+    found = case.examination
+    if found is None or not case.watched_to_bound or resumption(case).resumed_ns is not None:
+        return
+    first, second = (
+        {
+            (request.device, request.address, request.sector)
+            for request in look.requests
+            if request.orphaned and request.device in case.rules.devices
+        }
+        for look in case.evidence.snapshots
+        if look.number in (found.first, found.second)
+    )
+    if both := first & second:
+        names = " and ".join(sorted({device for device, _, _ in both}))
+        told = (
+            f"{names} has lost its connection, and {len(both)} requests that were sent on it were neither"
+            " answered nor ended with an error: their driver waits for nobody, and they for the driver."
+        )
+        yield _finding(case, "orphaned", told, orphaned=len(both))
 
 
 def _failing_allocation(case: Case) -> Iterator[Finding]:
