@@ -275,15 +275,20 @@ def test_modules_come_after_what_they_need(tmp_path: Path) -> None:
     _module(tmp_path, "crc32c")
     _module(tmp_path, "crc-x")
     (tmp_path / "modules.builtin").write_text("kernel/drivers/virtio/virtio.ko\n")
-    order = [path.name for path in modules.load_order(tmp_path, ("virtio", "ext4"))]
+    wanted = {modules.ALWAYS: ("virtio", "mbcache"), "mke2fs": ("ext4",)}
+    found = modules.load_order(tmp_path, wanted)
+    order = [each.path.name for each in found]
     assert sorted(order) == ["crc-x.ko", "crc32c.ko", "ext4.ko", "jbd2.ko", "mbcache.ko"]
     assert order[-1] == "ext4.ko" and order.index("crc-x.ko") < order.index("jbd2.ko")
+    kinds = {each.path.name: each.kinds for each in found}
+    assert kinds["mbcache.ko"] == {"*", "mke2fs"} and kinds["crc-x.ko"] == {"mke2fs"}
     with pytest.raises(TestbedFault, match="no module 'ext5'") as caught:
-        modules.load_order(tmp_path, ("ext5",))
+        modules.load_order(tmp_path, {"mke2fs": ("ext5",)})
     assert "did you mean 'ext4'?" in caught.value.hint
 
 
 def test_stage_1_lists_its_modules_with_their_options(tmp_path: Path) -> None:
     _module(tmp_path, "nbd")
-    raw = gzip.decompress(prebuilt.stage1((tmp_path / "nbd.ko",), b"busybox"))
-    assert b"nbd.ko nbds_max=4\n" in raw and b"modules/nbd.ko\0" in raw
+    needed = (modules.Module(tmp_path / "nbd.ko", frozenset({"nbd"})),)
+    raw = gzip.decompress(prebuilt.stage1(needed, b"busybox"))
+    assert b"nbd.ko nbd nbds_max=4\n" in raw and b"modules/nbd.ko\0" in raw

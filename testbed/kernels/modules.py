@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from testbed.errors import TestbedFault, nearest
+
+ALWAYS = "*"
+"""The kind that every machine has to do with."""
 
 _INFO = re.compile(rb"\0?(depends|softdep)=([^\0]*)\0")
 
@@ -32,20 +37,28 @@ def _soft(content: bytes, name: str) -> bool:
                for kind, value in _INFO.findall(content))  # fmt: skip
 
 
-def load_order(folder: Path, wanted: tuple[str, ...]) -> tuple[Path, ...]:
-    """Files of `folder` (lib/modules/RELEASE) so that each comes after all it needs.
+@dataclass(frozen=True, slots=True)
+class Module:
+    """A module's file, and the kinds of things that need it, directly or not."""
 
-    Names that are built in are left out. Raises TestbedFault for one that is nowhere, but for a soft
-    dependency, which may be missing.
+    path: Path
+    kinds: frozenset[str]
+
+
+def load_order(folder: Path, wanted: Mapping[str, tuple[str, ...]]) -> tuple[Module, ...]:
+    """Modules of `folder` (lib/modules/RELEASE) so that each comes after all it needs.
+
+    `wanted` are names by kind. Names that are built in are left out. Raises TestbedFault for one that is
+    nowhere, but for a soft dependency, which may be missing.
     """
     files = {_plain(path.name.split(".ko")[0]): path for path in sorted(folder.rglob("*.ko*"))}
     builtin_list = folder / "modules.builtin"
     lines = builtin_list.read_text().splitlines() if builtin_list.is_file() else []
     builtin = {_plain(Path(line).name.split(".ko")[0]) for line in lines}
-    order: dict[str, Path] = {}
+    order: dict[str, set[str]] = {}
 
-    def visit(name: str, soft: bool, trail: tuple[str, ...]) -> None:
-        if name in order or name in builtin or name in trail:
+    def visit(name: str, kind: str, soft: bool, trail: tuple[str, ...]) -> None:
+        if kind in order.get(name, ()) or name in builtin or name in trail:
             return
         if name not in files:
             if soft:
@@ -53,9 +66,10 @@ def load_order(folder: Path, wanted: tuple[str, ...]) -> tuple[Path, ...]:
             raise TestbedFault(f"the kernel package has no module '{name}'", hint=nearest(name, files))
         content = files[name].read_bytes()
         for need in _needs(content):
-            visit(need, _soft(content, need), (*trail, name))
-        order[name] = files[name]
+            visit(need, kind, _soft(content, need), (*trail, name))
+        order.setdefault(name, set()).add(kind)
 
-    for name in wanted:
-        visit(_plain(name), False, ())
-    return tuple(order.values())
+    for kind, names in wanted.items():
+        for name in names:
+            visit(_plain(name), kind, False, ())
+    return tuple(Module(files[name], frozenset(kinds)) for name, kinds in order.items())

@@ -1,10 +1,27 @@
 #!/bin/busybox sh
 # First root of a prebuilt kernel: loads the modules, mounts the real root read-only, hands over.
+# A line of modules.list: the file, the kinds of things that need it (`*`: all), its options. The kinds that
+# this machine has to do with stand on the command line; without that all are loaded.
 /bin/busybox mount -t proc proc /proc
 /bin/busybox mount -t sysfs sysfs /sys
 /bin/busybox mount -t devtmpfs devtmpfs /dev
 
-while read -r module options; do
+machine=
+for word in $(/bin/busybox cat /proc/cmdline); do
+    case $word in testbed.kinds=*) machine=${word#testbed.kinds=} ;; esac
+done
+
+needed() {
+    [ -n "$machine" ] || return 0
+    case ,$1, in *,\*,*) return 0 ;; esac
+    for kind in $(echo "$1" | /bin/busybox tr , ' '); do
+        case ,$machine, in *,$kind,*) return 0 ;; esac
+    done
+    return 1
+}
+
+while read -r module kinds options; do
+    needed "$kinds" || continue
     # shellcheck disable=SC2086  # options are words
     /bin/busybox insmod "/modules/$module" $options || echo "stage1: cannot load $module"
 done </modules.list

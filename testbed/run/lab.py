@@ -47,6 +47,16 @@ CMDLINE = (
 )
 
 
+def _cmdline(plan: Plan, machine: PlannedMachine) -> str:
+    """The kernel's command line, with the kinds of things that the machine has to do with in this plan."""
+    line = f"{CMDLINE} testbed.machine={machine.name}"
+    if plan.transport is None:
+        return line
+    kinds = [nic.model for nic in machine.nics] + [plan.transport.kind]
+    kinds += [load.kind for load in plan.loads if load.machine == machine.name]
+    return f"{line} testbed.kinds={','.join(dict.fromkeys(kinds))}"
+
+
 class Lab:
     """A context manager. Inside, `domains`, `pages`, `guests` and `consoles` are keyed by machine."""
 
@@ -192,7 +202,7 @@ class Lab:
             vcpus=machine.vcpus,
             kernel=kernel.boots,
             initrd=kernel.initrd,
-            cmdline=f"{CMDLINE} testbed.machine={machine.name}",
+            cmdline=_cmdline(self.plan, machine),
             console=self.consoles[machine.name].path.absolute(),
             accelerator=self.accelerator.domain_type,
             disks=self._disks(machine),
