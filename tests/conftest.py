@@ -58,7 +58,8 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_finish() -> None:
-    gc.freeze()  # a library that collects (statsmodels' multipletests does) need not walk all that was imported
+    # A library that collects (statsmodels' multipletests does) need not walk all that was imported.
+    gc.freeze()
 
 
 def pytest_unconfigure() -> None:
