@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from testbed import loads, plugins, proc, transports
 from testbed.errors import BuildError, MissingCapability, TestbedFault, UsageError
 from testbed.kernels import builder, compile, config, cpio, modules, prebuilt, record, source, store, voiding
+from testbed.machines.domain import NIC_MODELS
 from testbed.model import KernelSpec
 from tests.test_kernels_sets import DIFF, GOOD, make_set
 
@@ -285,6 +287,36 @@ def test_modules_come_after_what_they_need(tmp_path: Path) -> None:
     with pytest.raises(TestbedFault, match="no module 'ext5'") as caught:
         modules.load_order(tmp_path, {"mke2fs": ("ext5",)})
     assert "did you mean 'ext4'?" in caught.value.hint
+
+
+def test_modules_go_by_kinds_that_there_are() -> None:
+    known = {
+        *NIC_MODELS,
+        *plugins.collect(transports, transports.Transport),
+        *plugins.collect(loads, loads.Load),
+    }
+    by_hand = {"loop"}
+    assert set(prebuilt.MODULES) - {modules.ALWAYS} - by_hand <= known
+
+
+@pytest.mark.parametrize(
+    ("machine", "loaded"),
+    [("", "a.ko b.ko c.ko"), ("e1000e,nbd", "a.ko b.ko"), ("nbd2", "a.ko"), ("x,nfs3", "a.ko c.ko")],
+)
+def test_stage_1_loads_what_the_machine_names(machine: str, loaded: str) -> None:
+    script = prebuilt.STAGE1.read_text()
+    needed = script[script.index("needed() {") : script.index("while read")]
+    rows = "a.ko *,nbd x=1\nb.ko nbd\nc.ko nfs3,mke2fs\n"
+    walk = 'while read -r module kinds options; do needed "$kinds" && printf "%s " "$module"; done; true'
+    argv = [
+        "sh",
+        "-c",
+        f"set -f; machine=$1\n{needed}\nprintf '%s' \"$2\" | {{ {walk}; }}",
+        "sh",
+        machine,
+        rows,
+    ]
+    assert proc.run(argv, timeout_s=10).stdout.split() == loaded.split()
 
 
 def test_stage_1_lists_its_modules_with_their_options(tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ MODULES = {
     "nbd": ("nbd",),
     "nfs3": ("nfs", "nfsv3", "nfsd"),
     "mke2fs": ("raid1",),
+    "loop": ("loop",),
 }  # fmt: skip
 """What a machine needs by what it has to do with: kinds of NICs, transports and loads. A machine that names
 no kinds (one to play with) is given all: a module that nobody needs costs time to boot, and memory."""

@@ -6,16 +6,23 @@
 /bin/busybox mount -t sysfs sysfs /sys
 /bin/busybox mount -t devtmpfs devtmpfs /dev
 
-machine=
+set -f
+root= rootfstype=ext4 init=/sbin/init machine=
 for word in $(/bin/busybox cat /proc/cmdline); do
-    case $word in testbed.kinds=*) machine=${word#testbed.kinds=} ;; esac
+    case $word in
+        root=*) root=${word#root=} ;;
+        rootfstype=*) rootfstype=${word#rootfstype=} ;;
+        init=*) init=${word#init=} ;;
+        testbed.kinds=*) machine=${word#testbed.kinds=} ;;
+    esac
 done
 
+# No process is started here: under emulation each costs some 10 ms.
 needed() {
     [ -n "$machine" ] || return 0
-    case ,$1, in *,\*,*) return 0 ;; esac
-    for kind in $(echo "$1" | /bin/busybox tr , ' '); do
-        case ,$machine, in *,$kind,*) return 0 ;; esac
+    local IFS=, kind
+    for kind in $1; do
+        case ",*,$machine," in *",$kind,"*) return 0 ;; esac
     done
     return 1
 }
@@ -25,15 +32,6 @@ while read -r module kinds options; do
     # shellcheck disable=SC2086  # options are words
     /bin/busybox insmod "/modules/$module" $options || echo "stage1: cannot load $module"
 done </modules.list
-
-root= rootfstype=ext4 init=/sbin/init
-for word in $(/bin/busybox cat /proc/cmdline); do
-    case $word in
-        root=*) root=${word#root=} ;;
-        rootfstype=*) rootfstype=${word#rootfstype=} ;;
-        init=*) init=${word#init=} ;;
-    esac
-done
 
 waited=0
 until [ -b "$root" ] || [ $waited -ge 300 ]; do
