@@ -10,6 +10,7 @@ from testbed.judge.console import says
 from testbed.judge.proof import served
 from testbed.judge.resumption import resumption
 from testbed.judge.values import Finding, Says
+from testbed.waitfor.builder import request_id
 
 FAILS = ("slub", "allocation")
 """Kinds of reports (testbed/consoles/signs) of allocations that failed."""
@@ -55,20 +56,18 @@ def _deadlocked(case: Case) -> Iterator[Finding]:
 
 def _orphaned(case: Case) -> Iterator[Finding]:
     """The device has failed without saying so: requests of a connection that is given up, in both looks."""
-    found = case.examination
-    if found is None or not case.watched_to_bound or resumption(case).resumed_ns is not None:
+    if not case.watched_to_bound or resumption(case).resumed_ns is not None:
         return
+    found = case.examination
+    assert found is not None
+    looks = {look.number: look for look in case.evidence.snapshots}
     first, second = (
-        {
-            (request.device, request.address, request.sector)
-            for request in look.requests
-            if request.orphaned and request.device in case.rules.devices
-        }
-        for look in case.evidence.snapshots
-        if look.number in (found.first, found.second)
+        {request_id(one): one.device for one in looks[number].requests if one.orphaned}
+        for number in (found.first, found.second)
     )
-    if both := first & second:
-        names = " and ".join(sorted({device for device, _, _ in both}))
+    both = {name: device for name, device in second.items() if name in first and device in case.rules.devices}
+    if both:
+        names = " and ".join(sorted(set(both.values())))
         told = (
             f"{names} has lost its connection, and {len(both)} requests that were sent on it were neither"
             " answered nor ended with an error: their driver waits for nobody, and they for the driver."
