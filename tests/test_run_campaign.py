@@ -86,9 +86,9 @@ def test_another_kernel_is_another_cell(play: Play, tmp_path: Path) -> None:
     assert len(campaign.cells_of(tmp_path)) == 2
 
 
-def test_an_edited_comment_is_no_other_cell_but_an_edited_fault_is() -> None:
-    commented = PLAN.model_copy(update={"inputs": PLAN.inputs | {"playbook": "f" * 64}})
-    assert campaign.folder_name(commented) == campaign.folder_name(PLAN)
+def test_another_variant_in_the_playbook_makes_no_other_cell_but_another_plan_does() -> None:
+    edited = PLAN.model_copy(update={"inputs": PLAN.inputs | {"playbook": "f" * 64}})
+    assert campaign.folder_name(edited) == campaign.folder_name(PLAN)
     later = PLAN.model_copy(update={"steady_s": PLAN.steady_s + 1})
     assert campaign.folder_name(later) != campaign.folder_name(PLAN)
 

@@ -51,7 +51,7 @@ class Played:
 
 def folder_name(plan: Plan) -> str:
     """`vanilla-2007-r1-3fa9c1d2`: readable, and unique by content."""
-    # The plan is absolute: a comment in a file that it was made of changes nothing that is played.
+    # The plan is absolute: what else stands in the files that it was made of changes nothing that is played.
     files = {"inputs": {"playbook", "topology"}}
     content = plan.model_dump(mode="json", exclude=files)
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
