@@ -66,8 +66,12 @@ def pytest_unconfigure() -> None:
     gc.freeze()  # else the interpreter's last acts walk half a second through all that was imported
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest selects by markers
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """A run of an ordinary user's is itself what root's run starts as one: there is nothing to skip."""
+    for item in items:
+        if "agent" in getattr(item, "fixturenames", ()):
+            item.add_marker("agent")
     if os.getuid() == 0:
         return
     roots = [item for item in items if item.get_closest_marker("becomes_ordinary")]

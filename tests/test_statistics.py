@@ -14,6 +14,8 @@ from testbed.campaign.statistics import anytime, power, proportions, recovery
 from testbed.campaign.statistics.proportions import Interval, Tally
 from testbed.campaign.statistics.recovery import Times
 
+pytestmark = pytest.mark.xdist_group("statistics")
+
 SEED = 20261124
 
 

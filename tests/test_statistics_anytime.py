@@ -12,6 +12,8 @@ from scipy.integrate import quad
 from testbed.campaign.statistics import anytime
 from testbed.campaign.statistics.proportions import Interval, Tally
 
+pytestmark = pytest.mark.xdist_group("statistics")
+
 SEED = 20261124
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import combinations
 from math import comb, isnan
 from typing import Any, NamedTuple
@@ -71,6 +72,7 @@ class Compared(NamedTuple):
     exact: bool
 
 
+@cache
 def curve(times: Times, confidence: float = CONFIDENCE) -> Curve:
     """E. L. Kaplan, P. Meier, JASA 53 (1958) 457; the interval by Greenwood's variance on log(-log).
 
