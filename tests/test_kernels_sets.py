@@ -9,8 +9,8 @@ import pytest
 
 from testbed import kernels
 from testbed.errors import BuildError, UsageError
-from testbed.kernels import patchfile, patchset
-from testbed.kernels.builder import PATCHES
+from testbed.kernels import applying, patchfile, patchset
+from testbed.kernels.naming import PATCHES
 
 GOOD = """\
 title = "A set"
@@ -47,8 +47,8 @@ def make_set(root: Path, name: str, toml: str = GOOD, patches: dict[str, str] | 
 
 
 def test_series_with_comments_and_p1() -> None:
-    text = "# first\n0001-a.patch\n\n0002-b.patch -p1  # why\n"
-    assert patchset.parse_series(text, Path("series")) == ("0001-a.patch", "0002-b.patch")
+    text = "# first\n0001-a.patch\n\nbugfix/all/0002-b.patch -p1  # why\n"
+    assert patchset.parse_series(text, Path("series")) == {"0001-a.patch": 2, "bugfix/all/0002-b.patch": 4}
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,10 @@ def test_series_with_comments_and_p1() -> None:
     [
         ("../evil.patch", "not a file of this folder"),
         ("/etc/passwd", "not a file of this folder"),
-        ("sub/a.patch", "not a file of this folder"),
+        ("sub/../../a.patch", "not a file of this folder"),
+        ("sub//a.patch", "not a file of this folder"),
+        ("./a.patch", "not a file of this folder"),
+        ("sub/-p0", "not a file of this folder"),
         ("..", "not a file of this folder"),
         ("--reverse", "not a file of this folder"),
         ("a.patch -p0", "unknown option '-p0'"),
@@ -176,11 +179,11 @@ def test_a_patch_that_fails_names_patch_file_and_hunk(tmp_path: Path) -> None:
     (tree / "net").mkdir(parents=True)
     (tree / "net/file.c").write_text("one\ntwo\nthree\n")
     patch.write_text(DIFF)
-    patchfile.apply(patch, tree)
+    applying.apply(patch, tree)
     assert (tree / "net/file.c").read_text() == "one\nTWO\nthree\n"
     (tree / "net/file.c").write_text("one\n2\nthree\n")
     with pytest.raises(BuildError) as caught:
-        patchfile.apply(patch, tree)
+        applying.apply(patch, tree)
     assert "hunk #1 of net/file.c (at line 1)" in str(caught.value)
     assert "0001-change.patch" in str(caught.value)
     assert sorted(path.name for path in tree.rglob("*")) == ["file.c", "net"]
@@ -191,7 +194,7 @@ def test_a_patch_for_a_file_that_is_not_there(tmp_path: Path) -> None:
     patch = tmp_path / "0001-change.patch"
     patch.write_text(DIFF)
     with pytest.raises(BuildError, match="no such file") as caught:
-        patchfile.apply(patch, tmp_path)
+        applying.apply(patch, tmp_path)
     assert "0001-change.patch" in str(caught.value)
 
 

@@ -19,7 +19,7 @@ KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 UPDATE_S, DOWNLOAD_S, ASK_S = 600.0, 1800.0, 60.0
 _TARGET = "$(SITE) $(ORIGIN) $(LABEL)"
 _TAKEN = re.compile(r"Acquire::(?:https?|Retries|ForceIPv[46]|Check-Valid-Until|Check-Date)\b[^\n]*;")
-"""What of the host's configuration holds for us as well: how to reach an archive, never whether to trust it."""
+"""What of the host's configuration holds for us as well: how to reach an archive, not whether to trust it."""
 _UNSIGNED = re.compile(
     r"NO_PUBKEY|BADSIG|EXPKEYSIG|REVKEYSIG|not signed|signatures? (?:couldn't be|were|was) |"
     r"At least one invalid signature|GPG error"
@@ -50,7 +50,7 @@ def site() -> str:
             return where
     raise MissingCapability(
         "this host's apt names no archive of Debian's",
-        hint="name it in apt's sources and run 'apt-get update' as root; or give the base as a file or a tree",
+        hint="let apt's sources name it, and run 'apt-get update' as root; or give the base as a file",
     )
 
 
@@ -77,7 +77,7 @@ class Archive:
         self._kinds = "deb deb-src" if sources else "deb"
 
     def update(self) -> None:
-        """Fetches the suite's lists and checks their signature. Raises MissingCapability, which says why not."""
+        """Fetches the suite's lists and checks their signature. Raises MissingCapability."""
         if not KEYRING.is_file():
             raise MissingCapability(
                 "the keys of Debian's archive are not on this host",

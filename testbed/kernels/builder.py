@@ -10,6 +10,7 @@ from pathlib import Path
 
 from testbed.kernels import (
     applying,
+    blame,
     config,
     estimate,
     patchset,
@@ -208,7 +209,7 @@ def _make_kernel(
         compiling.reconfigure(space, ccache)
         effort = estimate.of_sets(spec, kernel_store())
         stage = f"compiling {spec.label}{effort.words}"
-        with applying.told_by(sets, space):
+        with blame.told_by(sets, space):
             seconds = compiling.compile_tree(space, log, ccache, stage, effort.objects, progress)
         compiling.keep(space, base, folder)
         shutil.move(log, folder / "build.log")

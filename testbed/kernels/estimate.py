@@ -24,7 +24,9 @@ class Effort(Value):
         """`, about 8 min` where it is known from an earlier build."""
         if self.seconds <= 0:
             return ""
-        return f", about {self.seconds / 60:.0f} min" if self.seconds >= 90 else f", about {self.seconds:.0f} s"
+        if self.seconds < 90:
+            return f", about {self.seconds:.0f} s"
+        return f", about {self.seconds / 60:.0f} min"
 
 
 WHOLE_TREE, A_SET = Effort(objects=2300), Effort(objects=20)

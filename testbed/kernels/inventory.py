@@ -20,7 +20,7 @@ from testbed.errors import UsageError
 MAX_MEMBERS = 250_000
 MAX_BYTES = 4 << 30
 MAX_MAKEFILE_BYTES = 1 << 20
-_VERSION = re.compile(r"^(VERSION|PATCHLEVEL|SUBLEVEL|EXTRAVERSION)[ \t]*=[ \t]*([A-Za-z0-9._-]{0,32})[ \t]*$")
+_VERSION = re.compile(r"(VERSION|PATCHLEVEL|SUBLEVEL|EXTRAVERSION)[ \t]*=[ \t]*([A-Za-z0-9._-]{0,32})[ \t]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ def version_of(makefile: str) -> str | None:
     """`6.12.1-rc1` out of the text of a kernel's top Makefile; None if it is not one."""
     said: dict[str, str] = {}
     for line in makefile.splitlines()[:20]:
-        if found := _VERSION.match(line):
+        if found := _VERSION.fullmatch(line):
             said.setdefault(found.group(1), found.group(2))
     numbers = [said.get(name, "") for name in ("VERSION", "PATCHLEVEL", "SUBLEVEL")]
     if not all(number.isdigit() for number in numbers[:2]):
@@ -69,7 +69,7 @@ def _line(tar: tarfile.TarFile, member: tarfile.TarInfo, below: str, path: Path)
         return f"l {below} {member.linkname}", b""
     file = tar.extractfile(member) if member.isreg() else None
     if file is None:
-        raise UsageError(f"its member '{member.name[:200]}' is neither file, folder nor link", where=str(path))
+        raise UsageError(f"its member '{member.name[:200]}' is no file, folder or link", where=str(path))
     digest, kept = hashlib.sha256(), b""
     while chunk := file.read(1 << 20):
         digest.update(chunk)
@@ -99,7 +99,7 @@ def _members(tar: tarfile.TarFile, path: Path) -> Iterator[tuple[tarfile.TarInfo
         top = folder
         if below and not member.isdir():
             yield member, below
-        tar.members.clear()  # a stream: nobody goes back, and 90,000 members take space
+        tar.members = []  # type: ignore[attr-defined]  # a stream: nobody goes back, and 90,000 members take space
 
 
 def read(path: Path) -> Inventory:
