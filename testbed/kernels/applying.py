@@ -38,10 +38,11 @@ def patch_argv(path: Path, *, fuzz: int = 0) -> tuple[str, ...]:
 
 
 def apply(path: Path, tree: Path) -> None:
-    """Applies a patch to a tree in place. Raises BuildError with file and hunk if it does not fit."""
-    done = proc.run(patch_argv(path), timeout_s=APPLY_S, env={"LC_ALL": "C"}, check=False, cwd=tree)
-    if done.status != 0:
-        raise _explained(done, path, tree)
+    """Applies a patch to a tree in place: all of it, or nothing and BuildError with file and hunk."""
+    for argv in ((*patch_argv(path), "--dry-run"), patch_argv(path)):
+        done = proc.run(argv, timeout_s=APPLY_S, env={"LC_ALL": "C"}, check=False, cwd=tree)
+        if done.status != 0:
+            raise _explained(done, path, tree)
 
 
 def _explained(done: proc.Completed, path: Path, tree: Path) -> BuildError:
