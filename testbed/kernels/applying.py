@@ -79,7 +79,7 @@ def _failed_hunk(path: Path, tree: Path, file: str, number: int, line: int) -> B
     if fuzz:
         why = f"; it would go in with fuzz {fuzz}, which means with other lines around it than it names"
     else:
-        why = f": {difference(hunk, tree)}" if hunk else ""
+        why = f": {difference(hunk, tree) or 'its lines are there more than once'}" if hunk else ""
     return BuildError(
         f"does not apply: hunk #{number} of {file} (at line {line}){why}",
         hint="refresh it against this base and the sets before it in the order given",
@@ -96,20 +96,20 @@ def _fuzz(path: Path, tree: Path) -> int:
     return 0
 
 
-def difference(hunk: patchfile.Hunk, tree: Path) -> str:
-    """In words, the first line that a hunk expects and the tree does not have at its place, or anywhere."""
+def difference(hunk: patchfile.Hunk, tree: Path) -> str | None:
+    """In words, the first line that a hunk expects and the tree does not have; None if all are there."""
+    wanted = hunk.expects
     try:
-        lines = (tree / hunk.target).read_text(errors="replace").splitlines()
+        lines = (tree / hunk.target).read_text(errors="replace").split("\n")
     except OSError:
-        return f"the tree has no {hunk.target}"
-    wanted = [line.rstrip("\r") for line in hunk.expects]
+        return f"the tree has no {hunk.target}" if wanted else None
     start = _best_place(wanted, lines, hunk.old_line - 1)
     for offset, line in enumerate(wanted):
         here = lines[start + offset] if 0 <= start + offset < len(lines) else None
         if here != line:
             found = "the file ends" if here is None else f"there is {here.strip()[:120]!r}"
             return f"it expects {line.strip()[:120]!r} at line {start + offset + 1}, where {found}"
-    return "the lines that it expects are there, but not in that order"
+    return None
 
 
 def _best_place(wanted: Sequence[str], lines: Sequence[str], near: int) -> int:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from testbed.errors import UsageError, nearest
-from testbed.kernels import patchset, source, workspace
+from testbed.errors import UsageError
+from testbed.kernels import composing, patchset, source, workspace
 from testbed.kernels.progress import Progress, silent
 from testbed.model import KernelSpec
 
@@ -19,22 +19,20 @@ def names(root: Path = PATCHES) -> tuple[str, ...]:
 
 
 def resolve(name: str, root: Path = PATCHES, progress: Progress = silent) -> KernelSpec:
-    """`SET[+SET...][@BASE]`, `stock`, or `debian`. Raises UsageError with the nearest right name.
+    """`SET[+SET...][-SET...][@BASE]`, `stock`, or `debian`. Raises UsageError with the nearest right name.
 
-    BASE is a series, as 6.12, or what `source.named` takes; a spec never holds a path.
+    A composition stands for its sets, and `-SET` takes one out. BASE is a series, as 6.12, or what
+    `source.named` takes; a spec never holds a path.
     """
     wanted, _, base = name.partition("@")
-    parts = tuple(wanted.split("+"))
-    for part in parts:
-        if part not in names(root):
-            raise UsageError(f"no kernel '{part}'", hint=nearest(part, names(root)), where=name)
-    if "debian" in parts:
+    terms = composing.parse(wanted, names(root))
+    if any(term == "debian" for _, term in terms):
         if name != "debian":
             raise UsageError(
                 "a prebuilt kernel takes no patches and no base", hint="write 'debian'", where=name
             )
         return KernelSpec(base="debian", prebuilt=True)
     base = source.named(base, progress) if base else DEFAULT_BASE
-    sets = tuple(part for part in parts if part != "stock")
+    sets = composing.expand(terms, root, name)
     patchset.check_together([patchset.load(each, root, base) for each in sets], base)
     return KernelSpec(base=base, sets=sets)

@@ -35,7 +35,8 @@ class SetFile(Value):
 
     `bases` are prefixes of base versions; `counters` say where the kernel shows that the set's code
     ran (file or MIB name -> meaning); `expect` maps a playbook (or `default`) to the verdict somebody
-    predicts: a hypothesis for the report, which the judge never sees.
+    predicts: a hypothesis for the report, which the judge never sees. A set that names `sets` is a
+    composition: it stands for these, in this order, and has no patches of its own.
     """
 
     title: str = Field(min_length=1, max_length=200)
@@ -44,6 +45,7 @@ class SetFile(Value):
     differs: str
     bases: tuple[str, ...] = Field(min_length=1)
     conflicts: tuple[str, ...] = ()
+    sets: tuple[str, ...] = ()
     counters: dict[str, str] = Field(default_factory=dict)
     expect: dict[str, str] = Field(default_factory=dict)
 
@@ -148,15 +150,25 @@ def series_for(folder: Path, base: str) -> Path:
     return max(own, key=lambda path: len(path.name), default=folder / SERIES)
 
 
-def load(name: str, root: Path, base: str = "") -> PatchSet:
-    """Reads the set `name` under `root`, with its series for `base`. Every error names file, line and key."""
+def about(name: str, root: Path) -> SetFile:
+    """The set.toml of a set."""
     if not NAME.fullmatch(name) or not (root / name / "set.toml").is_file():
         raise UsageError(
             f"no patch set '{name}' in {root}", hint=nearest(name, (*known(root), "stock")), where=str(root)
         )
-    folder = root / name
-    about = load_toml(folder / "set.toml", SetFile)
-    return PatchSet(name, folder, about, read_series(series_for(folder, base)))
+    return load_toml(root / name / "set.toml", SetFile)
+
+
+def load(name: str, root: Path, base: str = "") -> PatchSet:
+    """Reads the set `name` under `root`, with its series for `base`. Every error names file, line and key."""
+    said, folder = about(name, root), root / name
+    if said.sets:
+        if folder.joinpath(SERIES).exists():
+            raise UsageError(
+                "a composition has no series of its own", where=at(folder / "set.toml", key="sets")
+            )
+        return PatchSet(name, folder, said, ())
+    return PatchSet(name, folder, said, read_series(series_for(folder, base)))
 
 
 def check_together(sets: Sequence[PatchSet], base: str) -> None:
