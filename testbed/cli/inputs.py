@@ -105,6 +105,16 @@ def idle_plan(
     return planning.idle(loaded, _planned(resolve(kernel, quiet=False)), digest, nic=nic, accelerator=chosen)
 
 
+def idle_plan_of(topology: str, spec: KernelSpec, kernel: str, accelerator: str) -> Plan:
+    """A lab whose machines all have the kernel of that digest, which was built otherwise than by its name."""
+    loaded = load_toml(find_file(topology, TOPOLOGIES), Topology)
+    planned = PlannedKernel(spec=spec, digest=kernel)
+    image = build_image(quiet=True).digest
+    return planning.idle(
+        loaded, planning.Kernels(planned, planned), image, accelerator=_accelerator(accelerator)
+    )
+
+
 def campaign_name(wish: Wish) -> str:
     """The folder under results/ where cells of this wish are kept: `flood-short`, `flood-short-nfs3`."""
     parts = (Path(wish.playbook).stem, wish.form, wish.transport or "", wish.nic or "")
@@ -113,7 +123,7 @@ def campaign_name(wish: Wish) -> str:
 
 def _planned(spec: KernelSpec) -> planning.Kernels:
     support = planning.support_spec(spec)
-    with _progress(f"base of {spec.label}", quiet=False) as told:
+    with progress(f"base of {spec.label}", quiet=False) as told:
         return planning.Kernels(
             PlannedKernel(spec=spec, digest=kernels.digest(spec, progress=told)),
             PlannedKernel(spec=support, digest=kernels.digest(support, progress=told)),
@@ -171,19 +181,19 @@ def schema(kind: str) -> dict[str, Any]:
 
 def build_image(own: Path | None = None, *, quiet: bool) -> BuiltImage:
     """The guest image, ours or one made of a user's own folder or file."""
-    with _progress("guest image", quiet=quiet):
+    with progress("guest image", quiet=quiet):
         return images.build(own)
 
 
 def resolve(name: str, *, quiet: bool) -> KernelSpec:
     """A kernel's name as a spec; a base that is given by path is taken into the cache."""
-    with _progress(f"base of {name.partition('@')[0]}", quiet=quiet) as told:
+    with progress(f"base of {name.partition('@')[0]}", quiet=quiet) as told:
         return kernels.resolve(name, progress=told)
 
 
 def build_kernel(spec: KernelSpec, *, quiet: bool, allow_voiding: bool = False) -> BuiltKernel:
     """From the cache, or built with a progress bar."""
-    with _progress(f"kernel {spec.label}", quiet=quiet) as told:
+    with progress(f"kernel {spec.label}", quiet=quiet) as told:
         return kernels.build(spec, progress=told, allow_voiding=allow_voiding)
 
 
@@ -200,7 +210,7 @@ def builder(own_image: Path | None = None, *, quiet: bool) -> Builder:
 
 
 @contextmanager
-def _progress(what: str, *, quiet: bool) -> Iterator[Told]:
+def progress(what: str, *, quiet: bool) -> Iterator[Told]:
     """A bar on a terminal, a line a stage elsewhere; nothing for what takes no time."""
     if quiet or not err.is_terminal:
         stage = ""

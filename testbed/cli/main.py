@@ -13,7 +13,7 @@ from testbed import store
 from testbed.campaign import play as campaign
 from testbed.campaign.again import look_again
 from testbed.campaign.expectation import Cell
-from testbed.cli import host, inputs, lab, show, statistics
+from testbed.cli import host, inputs, lab, patches, show, statistics
 from testbed.cli.exits import TABLE, Exit, Told, out, print_json, shows_errors
 from testbed.cli.export import export
 from testbed.cli.inspect import inspect
@@ -191,6 +191,9 @@ for command in (
     *(lab.up, lab.ssh, lab.console, inspect, lab.status, lab.down),
 ):
     app.command()(command)
+
+
+app.add_typer(patches.app, name="patches")
 
 
 def main() -> None:

@@ -104,12 +104,15 @@ def difference(hunk: patchfile.Hunk, tree: Path) -> str | None:
     except OSError:
         return f"the tree has no {hunk.target}" if wanted else None
     start = _best_place(wanted, lines, hunk.old_line - 1)
-    for offset, line in enumerate(wanted):
-        here = lines[start + offset] if 0 <= start + offset < len(lines) else None
-        if here != line:
-            found = "the file ends" if here is None else f"there is {here.strip()[:120]!r}"
-            return f"it expects {line.strip()[:120]!r} at line {start + offset + 1}, where {found}"
-    return None
+    here = [lines[at] if 0 <= at < len(lines) else None for at in range(start, start + len(wanted))]
+    differ = [offset for offset, line in enumerate(wanted) if here[offset] != line]
+    if not differ:
+        return None
+    # A line that says something tells more than an empty one.
+    offset = next((offset for offset in differ if wanted[offset].strip()), differ[0])
+    there = here[offset]
+    found = "the file ends" if there is None else f"there is {there.strip()[:120]!r}"
+    return f"it expects {wanted[offset].strip()[:120]!r} at line {start + offset + 1}, where {found}"
 
 
 def _best_place(wanted: Sequence[str], lines: Sequence[str], near: int) -> int:

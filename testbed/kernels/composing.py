@@ -97,7 +97,7 @@ def _apply(sets: Sequence[PatchSet], tree: Path, progress: Progress) -> tuple[li
     order = [(each.name, patch) for each in sets for patch in each.patches]
     before: list[tuple[str, Patch]] = []
     for name, patch in order:
-        progress(f"applying {name}/{patch.name}", len(before) / len(order))
+        progress(f"applying {name}", len(before) / len(order))
         try:
             applying.apply(patch.path, tree)
         except BuildError as error:
@@ -122,6 +122,17 @@ def _conflicts(
     if found:
         return found[:MAX_CONFLICTS]
     return [Conflict(f"{name}/{patch.name}", "", 0, patch.name, error.message, "")]
+
+
+def words(conflict: Conflict) -> str:
+    """A conflict in one sentence."""
+    if not conflict.hunk:
+        return f"{conflict.patch}: {conflict.says}"
+    because = f"; {conflict.because_of} changed that place" if conflict.because_of else ""
+    place = (
+        f"hunk #{conflict.hunk} of {conflict.file} (line {conflict.where.rpartition(':')[2]} of the patch)"
+    )
+    return f"{conflict.patch}: {place}: {conflict.says}{because}"
 
 
 def _who_changed(hunk: patchfile.Hunk, before: Sequence[tuple[str, Patch]]) -> str:

@@ -105,7 +105,7 @@ def take(name: str, origin: str, root: Path, bases: tuple[str, ...]) -> patchset
 
 def _fill(new: Path, origin: str, scratch: Path, bases: tuple[str, ...]) -> About:
     if origin.startswith(GIT):
-        return _of_mails(new, _of_range(origin, scratch), bases)
+        return _of_range(new, origin, bases)
     if origin.startswith(THREAD):
         path = Path(origin.removeprefix(THREAD)).expanduser()
         mails = mail.read_mbox(mail.order_thread(path, scratch), scratch)
@@ -140,24 +140,39 @@ def _of_series(new: Path, series: Path, bases: tuple[str, ...]) -> About:
     )
 
 
-def _of_range(origin: str, scratch: Path) -> tuple[mail.Mail, ...]:
+def _of_range(new: Path, origin: str, bases: tuple[str, ...]) -> About:
+    """Commits are taken as git writes them: their messages are nobody's mail, and hold no headers."""
     where, _, wanted = origin.removeprefix(GIT).rpartition("#")
     first, dots, last = wanted.partition("..")
     path = Path(where).expanduser()
     if not where or not dots or not first or last.startswith("."):
         raise UsageError("names no range", hint="write git:PATH#FROM..TO", where=origin)
     ends = f"{given.commit_of(path, first, origin)}..{given.commit_of(path, last or 'HEAD', origin)}"
-    words = ["git", "-C", str(path), "rev-list", "--count", "--no-merges", ends]
-    count = int(proc.run(words, timeout_s=RANGE_S, env=given.OFFLINE).stdout)
-    if not 0 < count <= patchset.MAX_PATCHES:
+    words = ["git", "-C", str(path)]
+    listed = proc.run(
+        [*words, "log", "--no-merges", "--reverse", "--format=%an%x00%as%x00%s", ends],
+        timeout_s=RANGE_S,
+        env=given.OFFLINE,
+    ).stdout.splitlines()
+    if not 0 < len(listed) <= patchset.MAX_PATCHES:
         raise UsageError(
-            f"the range holds {count} commits", hint=f"1 to {patchset.MAX_PATCHES}", where=origin
+            f"the range holds {len(listed)} commits", hint=f"1 to {patchset.MAX_PATCHES}", where=origin
         )
-    argv = ["git", "-C", str(path), "format-patch", "--no-signature", "--zero-commit", "--no-renames"]
-    argv += ["--no-ext-diff", "--no-textconv", "--no-attach", "--no-thread", "--no-cover-letter"]
-    mbox = scratch / "range.mbox"
-    proc.run([*argv, f"--output={mbox}", ends], timeout_s=RANGE_S, env=given.OFFLINE)
-    return mail.read_mbox(mbox, scratch)
+    argv = [
+        *words,
+        "format-patch",
+        "--quiet",
+        "--no-signature",
+        "--zero-commit",
+        "--no-renames",
+        "--no-attach",
+    ]
+    argv += ["--no-ext-diff", "--no-textconv", "--no-thread", "--no-cover-letter", "-o", str(new.resolve())]
+    proc.run([*argv, ends], timeout_s=RANGE_S, env=given.OFFLINE)
+    names = sorted(path.name for path in new.iterdir())
+    (new / patchset.SERIES).write_text("".join(f"{name}\n" for name in names))
+    who, date, subject = listed[0].split("\0")
+    return About(title=subject, who=who, date=date, subject=subject, bases=bases)
 
 
 def _of_mails(new: Path, mails: Sequence[mail.Mail], bases: tuple[str, ...]) -> About:
