@@ -120,6 +120,8 @@ def _tree(folder: Path, makefile: str = MAKEFILE) -> Path:
     (folder / "net/core").mkdir(parents=True)
     (folder / "Makefile").write_text(makefile)
     (folder / "net/core/sock.c").write_text("int sock;\n")
+    (folder / ".gitignore").write_text("*.o\n")
+    (folder / ".gitattributes").write_text("*.c diff=cpp\n")
     (folder / "scripts").mkdir()
     (folder / "scripts/run.sh").write_text("#!/bin/sh\n")
     (folder / "scripts/run.sh").chmod(0o755)

@@ -97,7 +97,7 @@ def _take_folder(path: Path, sources: store.Store, progress: Progress) -> str:
 
     def pack(folder: Path) -> Path:
         tarball = folder / "linux.tar.gz"
-        words = ["tar", "-c", "-I", "gzip -1n", "-f", str(tarball), "--sort=name", "--exclude-vcs"]
+        words = ["tar", "-c", "-I", "gzip -1n", "-f", str(tarball), "--sort=name", "--exclude=.git"]
         proc.run([*words, "-C", str(path.parent), "--", path.name], timeout_s=PACK_S)
         return tarball
 
@@ -109,7 +109,7 @@ def _listing(path: Path) -> str:
     listing, count = hashlib.sha256(f"folder {path}".encode()), 0
     for parent, folders, files in os.walk(path):
         folders[:] = sorted(set(folders) - {".git"})
-        for name in sorted(files):
+        for name in sorted(set(files) - {".git"}):
             status = (Path(parent) / name).lstat()
             line = f"{parent}/{name} {status.st_size} {status.st_mtime_ns} {status.st_mode}\n"
             listing.update(line.encode(errors="surrogateescape"))
