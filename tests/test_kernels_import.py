@@ -148,6 +148,20 @@ def test_a_subject_becomes_no_path(mails: dict[str, str], tmp_path: Path) -> Non
     assert [patch.name for patch in made.patches] == ["0001-etc-x-y.patch"]
 
 
+@needs_b4
+def test_what_reads_mail_finds_no_configuration(mails: dict[str, str], tmp_path: Path) -> None:
+    """b4 and git would take orders from a repository that the sets lie in."""
+    proc.run([*GIT, "init", "-q"], timeout_s=30, cwd=tmp_path)
+    (tmp_path / ".b4-config").write_text("[b4]\n\tam-perpatch-check-cmd = touch ran\n")
+    proc.run(
+        [*GIT, "config", "b4.am-perpatch-check-cmd", f"touch {tmp_path}/ran"], timeout_s=30, cwd=tmp_path
+    )
+    proc.run([*GIT, "config", "mailinfo.scissors", "nonsense"], timeout_s=30, cwd=tmp_path)
+    mbox = _mbox(tmp_path, mails, *sorted(mails))
+    made = importing.take("thread", f"thread:{mbox}", tmp_path / "sets", BASES)
+    assert len(made.patches) == 2 and not (tmp_path / "ran").exists()
+
+
 def test_mails_are_bounded(mails: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     mbox = _mbox(tmp_path, mails, "v1-1", "v1-2")
     monkeypatch.setattr(mail, "MAX_MAILS", 1)

@@ -21,8 +21,6 @@ MAX_MBOX_BYTES = 64 << 20
 MAX_MAILS = 8192
 READ_S = 120.0
 _SECLUDED = ("unshare", "--user", "--map-root-user", "--net")
-_ALONE = {"GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_NOSYSTEM": "1", "LC_ALL": "C"}
-"""No configuration of the user's, which could name programs to run."""
 _FIELD = re.compile(r"^(Author|Email|Subject|Date): (.*)$", re.MULTILINE)
 _COUNT = re.compile(r"\[[^\]]*?\b(\d{1,4})/(\d{1,4})\]")
 
@@ -37,6 +35,16 @@ class Mail:
     text: str
     number: int | None = None
     of: int | None = None
+
+
+def _alone(scratch: Path) -> dict[str, str]:
+    """No configuration of the user's or of a repository around us, which could name programs to run."""
+    return {
+        "GIT_CONFIG_GLOBAL": "/dev/null",
+        "GIT_CONFIG_NOSYSTEM": "1",
+        "GIT_CEILING_DIRECTORIES": str(scratch.resolve().parent),
+        "LC_ALL": "C",
+    }
 
 
 def _bounded(path: Path) -> Path:
@@ -55,7 +63,7 @@ def read_mbox(path: Path, scratch: Path) -> tuple[Mail, ...]:
     split = scratch / "split"
     split.mkdir()
     argv = ["git", "mailsplit", "-b", "--keep-cr", "-d6", f"-o{split}", str(mbox)]
-    done = proc.run(argv, timeout_s=READ_S, env=_ALONE, cwd=scratch, check=False)
+    done = proc.run(argv, timeout_s=READ_S, env=_alone(scratch), cwd=scratch, check=False)
     if done.status != 0:
         raise UsageError(f"is no mbox: {done.stderr.strip()[-300:]}", where=str(path))
     files = sorted(split.iterdir())
@@ -73,7 +81,7 @@ def _read(file: Path, scratch: Path, mbox: Path) -> Mail | None:
     done = proc.run(
         ["git", "mailinfo", "-b", str(message), str(patch)],
         timeout_s=READ_S,
-        env=_ALONE,
+        env=_alone(scratch),
         cwd=scratch,
         stdin=file.read_bytes(),
         check=False,
@@ -145,8 +153,8 @@ def order_thread(path: Path, scratch: Path) -> Path:
         folder.mkdir()
     argv = [*_SECLUDED, program, "--offline-mode", "--no-stdin", "-c", "b4.attestation-policy=off", "am"]
     argv += ["-C", "--no-cover", "-n", "series", "-o", str(out), "-m", str(mbox)]
-    env = _ALONE | {"HOME": str(home), "XDG_CACHE_HOME": str(home), "XDG_DATA_HOME": str(home)}
-    env |= {"XDG_CONFIG_HOME": str(home), "GIT_CEILING_DIRECTORIES": str(scratch)}
+    homes = ("HOME", "XDG_CACHE_HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME")
+    env = _alone(home) | dict.fromkeys(homes, str(home))
     done = proc.run(argv, timeout_s=READ_S, env=env, cwd=home, check=False)
     found = sorted(out.glob("*.mbx"))
     if done.status != 0 or len(found) != 1:
