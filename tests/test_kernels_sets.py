@@ -6,6 +6,8 @@ import shutil
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from testbed import kernels
 from testbed.errors import BuildError, UsageError
@@ -70,6 +72,31 @@ def test_series_refuses(line: str, says: str) -> None:
     with pytest.raises(UsageError, match=says) as caught:
         patchset.parse_series(f"# a comment\n{line}\n", Path("series"))
     assert caught.value.where.startswith("series:")
+
+
+PARTS = st.sampled_from(("..", ".", "", "a", "b.patch", "-p0", "/", "\\", "#", " ", "~", "%"))
+
+
+@given(st.lists(st.lists(PARTS, max_size=6).map("/".join), max_size=6).map("\n".join))
+def test_no_series_names_a_file_outside(text: str) -> None:
+    try:
+        names = patchset.parse_series(text, Path("series"))
+    except UsageError as error:
+        assert error.where.startswith("series")
+        return
+    for name in names:
+        assert (Path("/folder") / name).resolve().is_relative_to("/folder/")
+        assert name and not name.startswith(("/", "-"))
+
+
+@given(st.text(alphabet="-+@ ,0123456789ab/.\n\r\\", max_size=300))
+def test_reading_a_patch_ends_with_its_content_or_an_error_that_has_a_place(text: str) -> None:
+    try:
+        content = patchfile.read(text, Path("p"))
+    except UsageError as error:
+        assert error.where.startswith("p")
+        return
+    assert content.targets and not any(name.startswith("/") or ".." in name for name in content.targets)
 
 
 def test_series_names_a_missing_patch_and_the_nearest(tmp_path: Path) -> None:
