@@ -46,7 +46,7 @@ def runtime(tmp_path: Path, short_folder: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("COLUMNS", "80")
     built = BuiltKernel(DIGEST, tmp_path, "6.1", (), None, None)
     monkeypatch.setattr(inputs.images, "build", lambda _own=None: BuiltImage(DIGEST, tmp_path, tmp_path))
-    monkeypatch.setattr(inputs.kernels, "digest", lambda spec: DIGEST)
+    monkeypatch.setattr(inputs.kernels, "digest", lambda spec, **_: DIGEST)
     monkeypatch.setattr(inputs.kernels, "build", lambda spec, **_: built)
     return short_folder
 

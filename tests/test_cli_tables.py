@@ -151,7 +151,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result
     monkeypatch.setenv("TESTBED_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setattr(inputs.images, "build", lambda _own=None: image)
-    monkeypatch.setattr(inputs.kernels, "digest", lambda spec: f"{len(spec.label):024}")
+    monkeypatch.setattr(inputs.kernels, "digest", lambda spec, **_: f"{len(spec.label):024}")
     monkeypatch.setattr(inputs, "builder", lambda _image, *, quiet: lambda _plan: Inputs({}, image))
     monkeypatch.setattr(inputs, "write_report", lambda _played: None)
     monkeypatch.setattr(playing, "live", silent)

@@ -12,7 +12,19 @@ import pytest
 
 from testbed import loads, plugins, proc, transports
 from testbed.errors import BuildError, MissingCapability, TestbedFault, UsageError
-from testbed.kernels import builder, compile, config, cpio, modules, prebuilt, record, source, store, voiding
+from testbed.kernels import (
+    builder,
+    caches,
+    compile,
+    config,
+    cpio,
+    modules,
+    prebuilt,
+    record,
+    source,
+    store,
+    voiding,
+)
 from testbed.machines.domain import NIC_MODELS
 from testbed.model import KernelSpec
 from tests.test_kernels_sets import DIFF, GOOD, make_set
@@ -89,10 +101,10 @@ def test_confounders_of_a_distribution_are_sentences() -> None:
 
 def test_the_first_error_of_a_log() -> None:
     log = "  CC  a.o\nnet/a.c: In function 'f':\nnet/a.c:12:3: error: 'x' undeclared\nnet/b.c:1:1: error: y\n"
-    assert compile.first_error(log) == "net/a.c:12: 'x' undeclared"
-    assert "undefined reference" in compile.first_error(
-        "ld: a.o: undefined reference to `f'\nmake: *** [x] Error 1\n"
-    )
+    first = compile.first_error(log)
+    assert (first.file, first.line) == ("net/a.c", 12) and "net/a.c:12: 'x' undeclared" in str(first)
+    other = compile.first_error("ld: a.o: undefined reference to `f'\nmake: *** [x] Error 1\n")
+    assert "undefined reference" in str(other) and other.file == ""
 
 
 # --- digests
@@ -103,7 +115,7 @@ def sets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("TESTBED_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(source, "toolchain", lambda: "gcc 12; ld 2.40")
     origin = source.Source("6.1", "linux-source-6.1", "6.1.1-1", Path("/x"), "aa")
-    monkeypatch.setattr(source, "find", lambda base: origin)
+    monkeypatch.setattr(source, "find", lambda base, progress: origin)
     make_set(tmp_path / "sets", "one", patches={"a.patch": DIFF, "b.patch": DIFF})
     make_set(tmp_path / "sets", "two")
     return tmp_path / "sets"
@@ -140,11 +152,11 @@ def test_a_digest_changes_with_every_input(
     changed()
     monkeypatch.setattr(source, "toolchain", lambda: "gcc 13; ld 2.40")
     changed()
-    monkeypatch.setattr(builder, "BUILDER", "2")
+    monkeypatch.setattr(builder, "BUILDER", "another")
     changed()
     for version, sha256 in (("6.1.1-2", "aa"), ("6.1.1-2", "bb")):
         origin = source.Source("6.1", "linux-source-6.1", version, Path("/x"), sha256)
-        monkeypatch.setattr(source, "find", lambda base, origin=origin: origin)
+        monkeypatch.setattr(source, "find", lambda base, progress, origin=origin: origin)
         changed()
 
 
@@ -237,7 +249,7 @@ def test_gc_drops_the_least_recently_used_that_nobody_holds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TESTBED_CACHE", str(tmp_path))
-    kernels, trees = builder.kernel_store(), builder.tree_store()
+    kernels, trees = caches.kernel_store(), caches.tree_store()
     for age, (each, digest) in enumerate(
         [(kernels, "new"), (trees, "middle"), (kernels, "old"), (kernels, "held")]
     ):
@@ -245,10 +257,10 @@ def test_gc_drops_the_least_recently_used_that_nobody_holds(
         (each.folder(digest) / "bzImage").write_bytes(bytes(100_000))
         os.utime(each.folder(digest), (1e9 - age, 1e9 - age))
     held = record.BuiltKernel("held", kernels.folder("held"), "6.1", (), None, None)
-    with builder.held(held):
+    with caches.held(held):
         os.utime(held.folder, (0, 0))
-        assert builder.gc(1 << 30) == ()
-        assert [path.name for path in builder.gc(250_000)] == ["old", "middle"]
+        assert caches.gc(1 << 30) == ()
+        assert [path.name for path in caches.gc(250_000)] == ["old", "middle"]
     assert held.folder.is_dir() and kernels.folder("new").is_dir()
 
 

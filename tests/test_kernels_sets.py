@@ -6,11 +6,13 @@ import shutil
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from testbed import kernels
 from testbed.errors import BuildError, UsageError
-from testbed.kernels import patchfile, patchset
-from testbed.kernels.builder import PATCHES
+from testbed.kernels import applying, patchfile, patchset
+from testbed.kernels.naming import PATCHES
 
 GOOD = """\
 title = "A set"
@@ -47,8 +49,8 @@ def make_set(root: Path, name: str, toml: str = GOOD, patches: dict[str, str] | 
 
 
 def test_series_with_comments_and_p1() -> None:
-    text = "# first\n0001-a.patch\n\n0002-b.patch -p1  # why\n"
-    assert patchset.parse_series(text, Path("series")) == ("0001-a.patch", "0002-b.patch")
+    text = "# first\n0001-a.patch\n\nbugfix/all/0002-b.patch -p1  # why\n"
+    assert patchset.parse_series(text, Path("series")) == {"0001-a.patch": 2, "bugfix/all/0002-b.patch": 4}
 
 
 @pytest.mark.parametrize(
@@ -56,7 +58,10 @@ def test_series_with_comments_and_p1() -> None:
     [
         ("../evil.patch", "not a file of this folder"),
         ("/etc/passwd", "not a file of this folder"),
-        ("sub/a.patch", "not a file of this folder"),
+        ("sub/../../a.patch", "not a file of this folder"),
+        ("sub//a.patch", "not a file of this folder"),
+        ("./a.patch", "not a file of this folder"),
+        ("sub/-p0", "not a file of this folder"),
         ("..", "not a file of this folder"),
         ("--reverse", "not a file of this folder"),
         ("a.patch -p0", "unknown option '-p0'"),
@@ -67,6 +72,31 @@ def test_series_refuses(line: str, says: str) -> None:
     with pytest.raises(UsageError, match=says) as caught:
         patchset.parse_series(f"# a comment\n{line}\n", Path("series"))
     assert caught.value.where.startswith("series:")
+
+
+PARTS = st.sampled_from(("..", ".", "", "a", "b.patch", "-p0", "/", "\\", "#", " ", "~", "%"))
+
+
+@given(st.lists(st.lists(PARTS, max_size=6).map("/".join), max_size=6).map("\n".join))
+def test_no_series_names_a_file_outside(text: str) -> None:
+    try:
+        names = patchset.parse_series(text, Path("series"))
+    except UsageError as error:
+        assert error.where.startswith("series")
+        return
+    for name in names:
+        assert (Path("/folder") / name).resolve().is_relative_to("/folder/")
+        assert name and not name.startswith(("/", "-"))
+
+
+@given(st.text(alphabet="-+@ ,0123456789ab/.\n\r\\", max_size=300))
+def test_reading_a_patch_ends_with_its_content_or_an_error_that_has_a_place(text: str) -> None:
+    try:
+        content = patchfile.read(text, Path("p"))
+    except UsageError as error:
+        assert error.where.startswith("p")
+        return
+    assert content.targets and not any(name.startswith("/") or ".." in name for name in content.targets)
 
 
 def test_series_names_a_missing_patch_and_the_nearest(tmp_path: Path) -> None:
@@ -176,11 +206,11 @@ def test_a_patch_that_fails_names_patch_file_and_hunk(tmp_path: Path) -> None:
     (tree / "net").mkdir(parents=True)
     (tree / "net/file.c").write_text("one\ntwo\nthree\n")
     patch.write_text(DIFF)
-    patchfile.apply(patch, tree)
+    applying.apply(patch, tree)
     assert (tree / "net/file.c").read_text() == "one\nTWO\nthree\n"
     (tree / "net/file.c").write_text("one\n2\nthree\n")
     with pytest.raises(BuildError) as caught:
-        patchfile.apply(patch, tree)
+        applying.apply(patch, tree)
     assert "hunk #1 of net/file.c (at line 1)" in str(caught.value)
     assert "0001-change.patch" in str(caught.value)
     assert sorted(path.name for path in tree.rglob("*")) == ["file.c", "net"]
@@ -191,7 +221,7 @@ def test_a_patch_for_a_file_that_is_not_there(tmp_path: Path) -> None:
     patch = tmp_path / "0001-change.patch"
     patch.write_text(DIFF)
     with pytest.raises(BuildError, match="no such file") as caught:
-        patchfile.apply(patch, tmp_path)
+        applying.apply(patch, tmp_path)
     assert "0001-change.patch" in str(caught.value)
 
 

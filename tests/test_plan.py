@@ -11,7 +11,7 @@ from testbed import plan as stage
 from testbed.configuration import Outcome, Topology
 from testbed.judge import values as judge_values
 from testbed.judge.detectors import detectors
-from testbed.kernels import builder
+from testbed.kernels import naming
 from testbed.load import PLAYBOOKS, TOPOLOGIES, load_toml
 from testbed.model import KernelSpec, Plan, PlannedKernel
 from testbed.plan import Choices
@@ -172,7 +172,7 @@ def test_every_known_answer_can_be_given() -> None:
     assert len(answers) > 20
     for variant, answer in answers.items():
         assert set(answer.by) <= names, variant
-        assert builder.resolve(answer.kernel).label == answer.kernel
+        assert naming.resolve(answer.kernel).label == answer.kernel
 
 
 # --- choices
@@ -217,7 +217,7 @@ def test_repeats_differ_in_seed_and_name() -> None:
 
 def test_another_base_shows_in_the_label() -> None:
     assert planned(spec=KernelSpec(base="5.10")).labels.kernel == "stock@5.10"
-    assert builder.DEFAULT_BASE == DEFAULT_BASE
+    assert naming.DEFAULT_BASE == DEFAULT_BASE
 
 
 # --- mke2fs, the idle lab, all files

@@ -34,7 +34,8 @@ class Exit(IntEnum):
 
 
 TABLE = (
-    "Exit codes: 0 done, or every expectation met; 1 an expectation not met; 2 usage: an input is wrong; "
+    "Exit codes: 0 done, or every expectation met; 1 an expectation or a check of a patch set not met; "
+    "2 usage: an input is wrong; "
     "3 inconclusive, or a control failed; 4 fault of the testbed or its host; 130 interrupted."
 )
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from testbed import images, kernels, paths, store
 from testbed import plan as planning
@@ -18,7 +18,7 @@ from testbed.cli.exits import err
 from testbed.configuration import Answer, Topology
 from testbed.errors import UsageError, nearest
 from testbed.images import BuiltImage
-from testbed.kernels import BuiltKernel
+from testbed.kernels import BuiltKernel, patchset
 from testbed.load import PLAYBOOKS, TOPOLOGIES, find_file, load_toml
 from testbed.load.toml import shown
 from testbed.machines import accelerator
@@ -72,7 +72,7 @@ def _plans(wish: Wish, order: Sequence[tuple[str, str, int]]) -> list[Plan]:
     file = planning.read_playbook(find_file(wish.playbook, PLAYBOOKS))
     topology = planning.topology_of(file)
     image = build_image(wish.image, quiet=True)
-    specs = {kernel: kernels.resolve(kernel) for _, kernel, _ in order}
+    specs = {kernel: resolve(kernel, quiet=False) for _, kernel, _ in order}
     planned = {kernel: _planned(spec) for kernel, spec in specs.items()}
     made = []
     for variant, kernel, number in order:
@@ -102,7 +102,17 @@ def idle_plan(
     loaded = load_toml(find_file(topology, TOPOLOGIES), Topology)
     digest = build_image(image, quiet=True).digest
     chosen = _accelerator(accelerator)
-    return planning.idle(loaded, _planned(kernels.resolve(kernel)), digest, nic=nic, accelerator=chosen)
+    return planning.idle(loaded, _planned(resolve(kernel, quiet=False)), digest, nic=nic, accelerator=chosen)
+
+
+def idle_plan_of(topology: str, spec: KernelSpec, kernel: str, accelerator: str) -> Plan:
+    """A lab whose machines all have the kernel of that digest, which was built otherwise than by its name."""
+    loaded = load_toml(find_file(topology, TOPOLOGIES), Topology)
+    planned = PlannedKernel(spec=spec, digest=kernel)
+    image = build_image(quiet=True).digest
+    return planning.idle(
+        loaded, planning.Kernels(planned, planned), image, accelerator=_accelerator(accelerator)
+    )
 
 
 def campaign_name(wish: Wish) -> str:
@@ -113,10 +123,11 @@ def campaign_name(wish: Wish) -> str:
 
 def _planned(spec: KernelSpec) -> planning.Kernels:
     support = planning.support_spec(spec)
-    return planning.Kernels(
-        PlannedKernel(spec=spec, digest=kernels.digest(spec)),
-        PlannedKernel(spec=support, digest=kernels.digest(support)),
-    )
+    with progress(f"base of {spec.label}", quiet=False) as told:
+        return planning.Kernels(
+            PlannedKernel(spec=spec, digest=kernels.digest(spec, progress=told)),
+            PlannedKernel(spec=support, digest=kernels.digest(support, progress=told)),
+        )
 
 
 def _settings(words: Sequence[str]) -> dict[str, str]:
@@ -149,8 +160,10 @@ def check_all(files: Sequence[str]) -> Iterator[tuple[str, str]]:
 
 def _check(path: Path) -> str:
     if path.name == "set.toml":
-        spec = kernels.resolve(path.parent.name)
-        return f"patch set, digest {kernels.digest(spec)}"
+        name, root = path.parent.name, path.parent.parent
+        found = patchset.load(name, root)
+        counts = [f"{base} ({len(patchset.load(name, root, base).patches)})" for base in found.about.bases]
+        return f"patch set, for {', '.join(counts)}"
     if path.parent.name == "topologies":
         planning.check_topology(load_toml(path, Topology))
         return "topology"
@@ -168,13 +181,19 @@ def schema(kind: str) -> dict[str, Any]:
 
 def build_image(own: Path | None = None, *, quiet: bool) -> BuiltImage:
     """The guest image, ours or one made of a user's own folder or file."""
-    with _progress("guest image", quiet=quiet):
+    with progress("guest image", quiet=quiet):
         return images.build(own)
+
+
+def resolve(name: str, *, quiet: bool) -> KernelSpec:
+    """A kernel's name as a spec; a base that is given by path is taken into the cache."""
+    with progress(f"base of {name.partition('@')[0]}", quiet=quiet) as told:
+        return kernels.resolve(name, progress=told)
 
 
 def build_kernel(spec: KernelSpec, *, quiet: bool, allow_voiding: bool = False) -> BuiltKernel:
     """From the cache, or built with a progress bar."""
-    with _progress(f"kernel {spec.label}", quiet=quiet) as told:
+    with progress(f"kernel {spec.label}", quiet=quiet) as told:
         return kernels.build(spec, progress=told, allow_voiding=allow_voiding)
 
 
@@ -191,7 +210,7 @@ def builder(own_image: Path | None = None, *, quiet: bool) -> Builder:
 
 
 @contextmanager
-def _progress(what: str, *, quiet: bool) -> Iterator[Told]:
+def progress(what: str, *, quiet: bool) -> Iterator[Told]:
     """A bar on a terminal, a line a stage elsewhere; nothing for what takes no time."""
     if quiet or not err.is_terminal:
         stage = ""
@@ -204,7 +223,12 @@ def _progress(what: str, *, quiet: bool) -> Iterator[Told]:
 
         yield say
         return
-    columns = (TextColumn(f"{what}: {{task.description}}"), BarColumn(), TimeElapsedColumn())
+    columns = (
+        TextColumn(f"{what}: {{task.description}}"),
+        BarColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, console=err, transient=True) as bar:
         task = bar.add_task("looking", total=None)
         yield lambda text, fraction: bar.update(

@@ -9,11 +9,11 @@ from typing import Annotated, Any
 
 import typer
 
-from testbed import kernels, store
+from testbed import store
 from testbed.campaign import play as campaign
 from testbed.campaign.again import look_again
 from testbed.campaign.expectation import Cell
-from testbed.cli import host, inputs, lab, show, statistics
+from testbed.cli import host, inputs, lab, patches, show, statistics
 from testbed.cli.exits import TABLE, Exit, Told, out, print_json, shows_errors
 from testbed.cli.export import export
 from testbed.cli.inspect import inspect
@@ -120,7 +120,9 @@ def build(
     """
     made: dict[str, Any] = {"image": inputs.build_image(quiet=as_json).digest}
     for name in kernel or []:
-        built = inputs.build_kernel(kernels.resolve(name), quiet=as_json, allow_voiding=allow_voiding)
+        built = inputs.build_kernel(
+            inputs.resolve(name, quiet=as_json), quiet=as_json, allow_voiding=allow_voiding
+        )
         made[name] = {"digest": built.digest, "release": built.release, "folder": str(built.folder)}
         if not as_json:
             out.print(f"{name}: {built.release} in {built.folder}")
@@ -189,6 +191,9 @@ for command in (
     *(lab.up, lab.ssh, lab.console, inspect, lab.status, lab.down),
 ):
     app.command()(command)
+
+
+app.add_typer(patches.app, name="patches")
 
 
 def main() -> None:

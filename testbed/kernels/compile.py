@@ -6,25 +6,25 @@ import re
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from testbed import proc
 from testbed.errors import BuildError, TestbedFault
-from testbed.kernels import config, patchfile, source, voiding
-from testbed.kernels.patchset import PatchSet
+from testbed.kernels import config, source, voiding
+from testbed.kernels.progress import Progress
 from testbed.kernels.workspace import Workspace
 
-Progress = Callable[[str, float | None], None]
 CCACHE_LIMIT = "5G"
 PATH = "/usr/lib/ccache:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
 """Debian's ccache stands in for gcc, where it is installed."""
 EXTRACT_S, CONFIGURE_S, MAKE_S = 900.0, 300.0, 4 * 3600.0
-FULL_BUILD_OBJECTS = 2300
 _STEP = re.compile(rb"^  (?:CC|AS|AR|LD|OBJCOPY|HOSTCC)\b", re.MULTILINE)
-_ERROR = re.compile(r"^(?P<where>[^\s:]+:\d+)(?::\d+)?: (?:fatal )?error: (?P<text>.*)$", re.MULTILINE)
+_ERROR = re.compile(
+    r"^(?P<file>[^\s:]+):(?P<line>\d+)(?::\d+)?: (?:fatal )?error: (?P<text>.*)$", re.MULTILINE
+)
 _OTHER_ERROR = re.compile(r"^.*(?:undefined reference|error:|\*\*\* ).*$", re.MULTILINE)
 _WARNING = re.compile(r"^[^\s:]+:\d+(?::\d+)?: warning: .*$", re.MULTILINE)
 _KEPT = {
@@ -45,27 +45,42 @@ class Made:
     seconds: float
 
 
-def _environment(ccache: Path) -> list[str]:
-    """`env` with only what a build may see: the same build on every day, for every user."""
+class CompileError(BuildError):
+    """The first error of a build: `file` and `line` of the tree where it is known, else "" and 0."""
+
+    def __init__(self, message: str, file: str, line: int, *, hint: str = "", where: str = "") -> None:
+        super().__init__(message, hint=hint, where=where)
+        self.file = file
+        self.line = line
+
+
+def _environment(space: Workspace, ccache: Path) -> list[str]:
+    """`env` with only what a build may see: the same build on every day, for every user, at every place.
+
+    The tree's own path would come into the image by way of its build id, which covers debug information.
+    """
+    mapped = f"-fdebug-prefix-map={space.path}=linux"
     return [
         "env", "-i", f"PATH={PATH}", "LC_ALL=C", "HOME=/",
         f"CCACHE_DIR={ccache}", f"CCACHE_MAXSIZE={CCACHE_LIMIT}",
         "KBUILD_BUILD_TIMESTAMP=Thu Jan  1 00:00:00 UTC 1970", "KBUILD_BUILD_USER=testbed",
-        "KBUILD_BUILD_HOST=testbed", "KBUILD_BUILD_VERSION=1",
+        "KBUILD_BUILD_HOST=testbed", "KBUILD_BUILD_VERSION=1", f"KCFLAGS={mapped}", f"KAFLAGS={mapped}",
     ]  # fmt: skip
 
 
-def _make(ccache: Path, *goals: str) -> list[str]:
-    return ["nice", *_environment(ccache), "make", f"-j{source.cpus()}", *goals]
+def make_argv(space: Workspace, ccache: Path, *goals: str) -> list[str]:
+    """The command that builds in a tree, in an environment of its own."""
+    return ["nice", *_environment(space, ccache), "make", f"-j{source.cpus()}", *goals]
 
 
-def first_error(log: str) -> str:
-    """The first error of a build log, in words."""
+def first_error(log: str) -> CompileError:
+    """The first error of a build log."""
     if found := _ERROR.search(log):
-        return f"{found['where']}: {found['text']}"
-    if other := _OTHER_ERROR.search(log):
-        return other.group().strip()
-    return log.strip()[-500:]
+        file, line, text = found["file"].removeprefix("./"), int(found["line"]), found["text"]
+        return CompileError(f"the kernel does not compile: {file}:{line}: {text}", file, line)
+    other = _OTHER_ERROR.search(log)
+    text = other.group().strip() if other else log.strip()[-500:]
+    return CompileError(f"the kernel does not compile: {text}", "", 0)
 
 
 @contextmanager
@@ -98,22 +113,21 @@ def extract(origin: source.Source, tree: Path, progress: Progress) -> None:
     """Unpacks the tarball of a base into `tree`."""
     progress(f"unpacking {origin.package} {origin.version}", None)
     tree.mkdir(exist_ok=True)
-    proc.run(
-        ["tar", "-x", "-I", "xz -d -T0", "-f", str(origin.tarball), "-C", str(tree), "--strip-components=1"],
-        timeout_s=EXTRACT_S,
-    )
+    packer = ["-I", "xz -d -T0"] if origin.tarball.suffix == ".xz" else []
+    words = ["tar", "-x", *packer, "-f", str(origin.tarball), "-C", str(tree), "--strip-components=1"]
+    proc.run([*words, "--no-same-owner"], timeout_s=EXTRACT_S)
 
 
 def configure(
     space: Workspace, fragments: Sequence[Path], ccache: Path, *, allow_voiding: bool
 ) -> tuple[str, ...]:
     """tinyconfig plus the fragments, verified; returns the deviations that were asked for."""
-    space.run(_make(ccache, "-s", "tinyconfig"), timeout_s=CONFIGURE_S)
+    space.run(make_argv(space, ccache, "-s", "tinyconfig"), timeout_s=CONFIGURE_S)
     dot_config = space.built(".config")
     wishes = [config.parse_fragment(path.read_text(), path) for path in fragments]
     with dot_config.open("a") as file:
         file.writelines(map(config.config_text, wishes))
-    space.run(_make(ccache, "-s", "olddefconfig"), timeout_s=CONFIGURE_S)
+    space.run(make_argv(space, ccache, "-s", "olddefconfig"), timeout_s=CONFIGURE_S)
     return check(dot_config, fragments, allow_voiding=allow_voiding)
 
 
@@ -136,19 +150,20 @@ def compile_tree(
     log.parent.mkdir(parents=True, exist_ok=True)
     log.write_bytes(b"")
     with _counting(log, stage, expected, progress):
-        done = space.run(_make(ccache, "bzImage"), timeout_s=MAKE_S, log=log, check=False)
+        done = space.run(make_argv(space, ccache, "bzImage"), timeout_s=MAKE_S, log=log, check=False)
     if done.status != 0:
         text = log.read_text(errors="replace")
         if "No space left on device" in text:
             raise TestbedFault("the disk is full", hint=f"free space, or set TESTBED_CACHE; log: {log}")
         error = first_error(text)
-        raise BuildError(f"the kernel does not compile: {error}", hint=f"the whole log: {log}")
+        error.hint = f"the whole log: {log}"
+        raise error
     return round(time.monotonic() - started, 1)
 
 
 def reconfigure(space: Workspace, ccache: Path) -> None:
     """Settles options that a patch added; an unchanged configuration stays untouched."""
-    space.run(_make(ccache, "-s", "olddefconfig"), timeout_s=CONFIGURE_S)
+    space.run(make_argv(space, ccache, "-s", "olddefconfig"), timeout_s=CONFIGURE_S)
 
 
 def made_by(log: Path, release: str, seconds: float) -> Made:
@@ -156,15 +171,6 @@ def made_by(log: Path, release: str, seconds: float) -> Made:
     text = log.read_bytes()
     warnings = tuple(_WARNING.findall(text.decode(errors="replace")))
     return Made(release, warnings, len(_STEP.findall(text)), seconds)
-
-
-def apply_sets(space: Workspace, sets: Sequence[PatchSet], progress: Progress) -> None:
-    """Applies all patches in order, inside the workspace."""
-    for patch_set in sets:
-        for patch in patch_set.patches:
-            progress(f"applying {patch_set.name}/{patch.path.name}", None)
-            done = space.run(patchfile.patch_argv(patch.path, Path()), timeout_s=120, check=False)
-            patchfile.judge(done, patch.path)
 
 
 def keep(space: Workspace, lower: Path | None, folder: Path) -> None:

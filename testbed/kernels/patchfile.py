@@ -1,20 +1,46 @@
-"""Owns single patches: which files one touches, and what `patch` says when it does not apply."""
+"""Owns single patches as texts: what one touches, where its hunks stand, and what is not to be applied."""
 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from testbed import proc
-from testbed.errors import BuildError, UsageError, at
+from testbed.errors import UsageError, at
 
-MAX_PATCH_BYTES = 1 << 20
+MAX_PATCH_BYTES = 4 << 20
 _HEADER = re.compile(r"(?:---|\+\+\+|rename from|rename to|copy from|copy to) ([^\t\n]+)")
 _GIT = re.compile(r"diff --git (\S+) (\S+)")
-_FILE = re.compile(r"(?:patching|checking) (?:file|symbolic link) (.+?)(?: \(.*\))?$")
-_HUNK = re.compile(r"Hunk #(\d+) (?:FAILED|ignored) at (\d+)")
-_APPLIED = re.compile(r"^Reversed \(or previously applied\) patch detected")
-_MISSING = re.compile(r"can't find file to patch|No file to patch")
+_HUNK = re.compile(r"@@ -(\d+)(?:,(\d+))? \+(\d+)(?:,(\d+))? @@")
+_BINARY = re.compile(r"GIT binary patch$|Binary files .* differ$")
+
+
+@dataclass(frozen=True, slots=True)
+class Hunk:
+    """One hunk: the file it changes, its number in that file, and its line in the patch and in the file."""
+
+    target: str
+    number: int
+    patch_line: int
+    old_line: int
+    body: tuple[str, ...]
+
+    @property
+    def expects(self) -> tuple[str, ...]:
+        """The lines that it takes for granted."""
+        return tuple(line[1:] for line in self.body if line[:1] in (" ", "-", ""))
+
+    @property
+    def adds(self) -> tuple[str, ...]:
+        return tuple(line[1:] for line in self.body if line.startswith("+"))
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What a patch holds: files in the order in which it names them, and its hunks."""
+
+    targets: tuple[str, ...]
+    hunks: tuple[Hunk, ...]
 
 
 def _check_path(name: str, *, strip: bool, where: str) -> str | None:
@@ -24,7 +50,7 @@ def _check_path(name: str, *, strip: bool, where: str) -> str | None:
         return None
     parts = PurePosixPath(name).parts
     inside = parts[1:] if strip else parts
-    if name.startswith("/") or ".." in parts or not inside or "\\" in name:
+    if name.startswith("/") or ".." in parts or not inside or "\\" in name or inside[0] == ".git":
         raise UsageError(
             f"'{name}' leaves the kernel tree",
             hint="paths in a patch are relative, as `a/net/core/sock.c` (patch -p1)",
@@ -33,74 +59,93 @@ def _check_path(name: str, *, strip: bool, where: str) -> str | None:
     return "/".join(inside)
 
 
-def targets(text: str, path: Path) -> tuple[str, ...]:
-    """The files that a patch touches, in order. Refuses paths that leave the tree, and symlinks."""
-    found: dict[str, None] = {}
-    hunk_lines = 0
-    for number, line in enumerate(text.splitlines(), 1):
-        if hunk_lines > 0:
-            hunk_lines -= {"\\": 0, "-": 1, "+": 1}.get(line[:1], 2)
-            continue
-        if shape := re.match(r"@@ -\d+(?:,(\d+))? \+\d+(?:,(\d+))? @@", line):
-            hunk_lines = sum(int(count or 1) for count in shape.groups())
-        elif line.startswith(("new file mode 12", "new mode 12")):
-            raise UsageError("makes a symbolic link", hint="leave links alone", where=at(path, number))
-        elif header := _HEADER.match(line):
-            if name := _check_path(header.group(1), strip=line[0] in "-+", where=at(path, number)):
-                found[name] = None
+class _Reader:
+    """The state of reading one patch from its first line to its last."""
+
+    def __init__(self, text: str, path: Path) -> None:
+        self.path = path
+        self.found: dict[str, None] = {}
+        self.hunks: list[Hunk] = []
+        self._lines = text.split("\n")
+        self._number = 0
+        self._old = self._new = ""
+
+    def read(self) -> None:
+        while self._number < len(self._lines):
+            line = self._next()
+            if shape := _HUNK.match(line):
+                self._hunk(shape, self._number)
+            else:
+                self._header(line, at(self.path, self._number))
+
+    def _next(self) -> str:
+        self._number += 1
+        return self._lines[self._number - 1]
+
+    def _header(self, line: str, where: str) -> None:
+        """A line outside of all hunks."""
+        if line.startswith(("new file mode 12", "new mode 12")):
+            raise UsageError("makes a symbolic link", hint="leave links alone", where=where)
+        if _BINARY.match(line):
+            raise UsageError(
+                "is a binary patch", hint="a kernel's patch changes text; leave the file out", where=where
+            )
+        if header := _HEADER.match(line):
+            if line.endswith("\r"):
+                raise _crlf(where)
+            name = _check_path(header.group(1), strip=line[0] in "-+", where=where)
+            if name:
+                self.found[name] = None
+            if line.startswith("---"):
+                self._old, self._new = name or "", ""
+            elif line.startswith("+++"):
+                self._new = name or ""
         elif git := _GIT.match(line):
             for name in git.groups():
-                _check_path(name, strip=True, where=at(path, number))
-    if not found:
+                _check_path(name, strip=True, where=where)
+
+    def _hunk(self, shape: re.Match[str], start: int) -> None:
+        where, target = at(self.path, start), self._new or self._old
+        if not target:
+            raise UsageError(
+                "a hunk of no file", hint="`--- a/FILE` and `+++ b/FILE` stand before one", where=where
+            )
+        old, new = (int(count) if count else 1 for count in (shape.group(2), shape.group(4)))
+        body: list[str] = []
+        while old > 0 or new > 0:
+            if self._number >= len(self._lines):
+                raise UsageError("ends in the middle of a hunk", hint="was it cut off?", where=where)
+            line = self._next()
+            if line[:1] not in ("", "\r", " ", "-", "+", "\\"):
+                raise UsageError(
+                    "a hunk is shorter than its head says", hint="was it edited by hand?", where=where
+                )
+            old -= line[:1] in ("", "\r", " ", "-")
+            new -= line[:1] in ("", "\r", " ", "+")
+            body.append(line)
+        if body and all(line.endswith("\r") for line in body if not line.startswith("\\")):
+            raise _crlf(where)
+        number = 1 + sum(hunk.target == target for hunk in self.hunks)
+        self.hunks.append(Hunk(target, number, start, int(shape.group(1)), tuple(body)))
+
+
+def _crlf(where: str) -> UsageError:
+    return UsageError(
+        "its lines end with CR LF, and the kernel's do not",
+        hint="a mail program or an editor did that: take the patch as it was sent, or convert it",
+        where=where,
+    )
+
+
+def read(text: str, path: Path) -> Content:
+    """Reads a patch. Refuses paths that leave the tree, links, binary patches, CR LF and hunks cut short."""
+    reader = _Reader(text, path)
+    reader.read()
+    if not reader.found:
         raise UsageError("touches no file", hint="a patch is a unified diff for patch -p1", where=str(path))
-    return tuple(found)
+    return Content(tuple(reader.found), tuple(reader.hunks))
 
 
-def explain(output: str, path: Path) -> BuildError:
-    """The error for what `patch` printed: names the patch, the file and the hunk."""
-    file = ""
-    for line in output.splitlines():
-        if found := _FILE.match(line):
-            file = found.group(1).strip("'")
-        if _APPLIED.search(line):
-            return BuildError(
-                f"does not apply: {file} has its first hunk already",
-                hint="another set of this kernel, or the base, brings the same change",
-                where=str(path),
-            )
-        if found := _HUNK.search(line):
-            return BuildError(
-                f"does not apply: hunk #{found.group(1)} of {file} (at line {found.group(2)})",
-                hint="refresh it against this base and the sets before it in the order given",
-                where=str(path),
-            )
-        if _MISSING.search(line):
-            return BuildError(
-                "does not apply: the tree has no such file as it names",
-                hint=f"patch says: {output.strip()[-300:]}",
-                where=str(path),
-            )
-    return BuildError(f"does not apply: {output.strip()[-500:]}", where=str(path))
-
-
-def patch_argv(path: Path, tree: Path) -> tuple[str, ...]:
-    """The command that applies one patch; no fuzz, since a hunk in a wrong place would void results."""
-    return (
-        "patch", "-p1", "--batch", "--forward", "--fuzz=0", "--no-backup-if-mismatch",
-        "--reject-file=-", f"--directory={tree}", f"--input={path}",
-    )  # fmt: skip
-
-
-def judge(done: proc.Completed, path: Path) -> None:
-    """Reads what `patch` left: nothing if the patch applied, else BuildError with file and hunk."""
-    if done.status == 0:
-        return
-    text = (done.stdout + done.stderr).strip()
-    if "malformed patch" in text or "garbage" in text:
-        raise BuildError(f"is not a patch: {text[-300:]}", where=str(path))
-    raise explain(text, path)
-
-
-def apply(path: Path, tree: Path) -> None:
-    """Applies a patch to a tree in place. Raises BuildError with file and hunk if it does not fit."""
-    judge(proc.run(patch_argv(path, tree), timeout_s=60, env={"LC_ALL": "C"}, check=False), path)
+def targets(text: str, path: Path) -> tuple[str, ...]:
+    """The files that a patch touches, in order."""
+    return read(text, path).targets

@@ -15,8 +15,10 @@ from testbed.kernels.patchfile import MAX_PATCH_BYTES, targets
 from testbed.load import load_toml
 from testbed.model import Value
 
-MAX_SERIES_BYTES = 64 << 10
-MAX_PATCHES = 256
+MAX_SERIES_BYTES = 1 << 20
+MAX_PATCHES = 8192
+MAX_SET_BYTES = 64 << 20
+SERIES = "series"
 NAME = re.compile(r"[a-z0-9][a-z0-9.-]{0,62}")
 
 
@@ -33,7 +35,8 @@ class SetFile(Value):
 
     `bases` are prefixes of base versions; `counters` say where the kernel shows that the set's code
     ran (file or MIB name -> meaning); `expect` maps a playbook (or `default`) to the verdict somebody
-    predicts: a hypothesis for the report, which the judge never sees.
+    predicts: a hypothesis for the report, which the judge never sees. A set that names `sets` is a
+    composition: it stands for these, in this order, and has no patches of its own.
     """
 
     title: str = Field(min_length=1, max_length=200)
@@ -42,14 +45,16 @@ class SetFile(Value):
     differs: str
     bases: tuple[str, ...] = Field(min_length=1)
     conflicts: tuple[str, ...] = ()
+    sets: tuple[str, ...] = ()
     counters: dict[str, str] = Field(default_factory=dict)
     expect: dict[str, str] = Field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Patch:
-    """One patch of a set: its file, its content's hash, and the files of the tree it touches."""
+    """One patch of a set: its name in the series, its file, its content's hash, and the files it touches."""
 
+    name: str
     path: Path
     sha256: str
     touches: tuple[str, ...]
@@ -79,9 +84,9 @@ def _read(path: Path, limit: int) -> bytes:
         raise UsageError(f"cannot be read: {error.strerror}", where=str(path)) from error
 
 
-def parse_series(text: str, path: Path) -> tuple[str, ...]:
-    """The patch names of a quilt series, in order. Only `-p1` is known as an option."""
-    names: list[str] = []
+def parse_series(text: str, path: Path) -> dict[str, int]:
+    """The patch names of a quilt series, in order, with their lines. Only `-p1` is known as an option."""
+    names: dict[str, int] = {}
     for number, line in enumerate(text.splitlines(), 1):
         words = line.split("#", 1)[0].split() if not line.startswith("#") else []
         if not words:
@@ -91,40 +96,79 @@ def parse_series(text: str, path: Path) -> tuple[str, ...]:
             raise UsageError(
                 f"unknown option {' '.join(options)!r}", hint="patches are -p1", where=at(path, number)
             )
-        if "/" in name or name in (".", "..") or "\\" in name or name.startswith("-"):
+        if not _stays_inside(name):
             raise UsageError(
                 f"'{name}' is not a file of this folder",
-                hint="patches lie beside the series",
+                hint="patches lie beside the series or below it",
                 where=at(path, number),
             )
         if name in names:
             raise UsageError(f"'{name}' stands here twice", where=at(path, number))
-        names.append(name)
+        names[name] = number
     if len(names) > MAX_PATCHES:
         raise UsageError(f"more than {MAX_PATCHES} patches", where=str(path))
-    return tuple(names)
+    return names
 
 
-def _patch(folder: Path, name: str, series: Path) -> Patch:
+def _stays_inside(name: str) -> bool:
+    """Is it a relative path that goes down only?"""
+    parts = name.split("/")
+    return "\\" not in name and not any(part in ("", ".", "..") or part[0] == "-" for part in parts)
+
+
+def _patch(folder: Path, name: str, where: str) -> Patch:
     path = folder / name
-    if path.is_symlink() or not path.is_file():
-        beside = [file.name for file in folder.glob("*.patch")]
-        raise UsageError(f"no file '{name}' in the folder", hint=nearest(name, beside), where=str(series))
+    if not path.is_file() or path.resolve() != folder.resolve() / name:  # a link somewhere on the way
+        there = [str(file.relative_to(folder)) for file in folder.rglob("*.patch")]
+        raise UsageError(f"no file '{name}' in the folder", hint=nearest(name, there), where=where)
     content = _read(path, MAX_PATCH_BYTES)
-    return Patch(path, hashlib.sha256(content).hexdigest(), targets(content.decode(errors="replace"), path))
+    touches = targets(content.decode(errors="replace"), path)
+    return Patch(name, path, hashlib.sha256(content).hexdigest(), touches)
 
 
-def load(name: str, root: Path) -> PatchSet:
-    """Reads the set `name` under `root`. Every error names file, line and key."""
+def read_series(series: Path) -> tuple[Patch, ...]:
+    """The patches of a quilt series that lies beside them, or above."""
+    names = parse_series(_read(series, MAX_SERIES_BYTES).decode(errors="replace"), series)
+    patches, size = [], 0
+    for name, line in names.items():
+        patches.append(_patch(series.parent, name, at(series, line)))
+        size += patches[-1].path.stat().st_size
+        if size > MAX_SET_BYTES:
+            raise UsageError(f"its patches are larger than {MAX_SET_BYTES} bytes", where=at(series, line))
+    return tuple(patches)
+
+
+def is_made_for(prefix: str, base: str) -> bool:
+    """Does a base, as "6.12" or "6.12.3~0123456789ab", begin with this version, by whole numbers?"""
+    version = base.partition("~")[0]
+    return version == prefix or version.startswith((prefix.rstrip(".") + ".", prefix + "-"))
+
+
+def series_for(folder: Path, base: str) -> Path:
+    """The series for a base: of `series-PREFIX` the longest prefix that fits, else `series`."""
+    own = [path for path in folder.glob(f"{SERIES}-*") if is_made_for(path.name[len(SERIES) + 1 :], base)]
+    return max(own, key=lambda path: len(path.name), default=folder / SERIES)
+
+
+def about(name: str, root: Path) -> SetFile:
+    """The set.toml of a set."""
     if not NAME.fullmatch(name) or not (root / name / "set.toml").is_file():
         raise UsageError(
             f"no patch set '{name}' in {root}", hint=nearest(name, (*known(root), "stock")), where=str(root)
         )
-    folder = root / name
-    about = load_toml(folder / "set.toml", SetFile)
-    series = folder / "series"
-    names = parse_series(_read(series, MAX_SERIES_BYTES).decode(errors="replace"), series)
-    return PatchSet(name, folder, about, tuple(_patch(folder, entry, series) for entry in names))
+    return load_toml(root / name / "set.toml", SetFile)
+
+
+def load(name: str, root: Path, base: str = "") -> PatchSet:
+    """Reads the set `name` under `root`, with its series for `base`. Every error names file, line and key."""
+    said, folder = about(name, root), root / name
+    if said.sets:
+        if folder.joinpath(SERIES).exists():
+            raise UsageError(
+                "a composition has no series of its own", where=at(folder / "set.toml", key="sets")
+            )
+        return PatchSet(name, folder, said, ())
+    return PatchSet(name, folder, said, read_series(series_for(folder, base)))
 
 
 def check_together(sets: Sequence[PatchSet], base: str) -> None:
@@ -140,9 +184,7 @@ def check_together(sets: Sequence[PatchSet], base: str) -> None:
                 hint="run them as two kernels",
                 where=at(each.folder / "set.toml", key="conflicts"),
             )
-        if not any(
-            base == prefix or base.startswith(prefix.rstrip(".") + ".") for prefix in each.about.bases
-        ):
+        if not any(is_made_for(prefix, base) for prefix in each.about.bases):
             raise UsageError(
                 f"'{each.name}' is not made for base {base}",
                 hint="made for: " + ", ".join(each.about.bases),

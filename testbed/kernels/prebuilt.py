@@ -13,7 +13,7 @@ from pathlib import Path
 from testbed import proc
 from testbed.errors import MissingCapability, TestbedFault
 from testbed.kernels import config, cpio, modules, record, unpack, voiding
-from testbed.kernels.compile import Progress
+from testbed.kernels.progress import Progress
 from testbed.model import KernelSpec
 
 META = "linux-image-amd64"

@@ -14,6 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from testbed.errors import TestbedFault
+from testbed.proc import ProcessFailed
+
+FULL = "No space left on device"
 
 
 def _chmod_and_retry(function: Callable[[str], object], path: str, _: object) -> None:
@@ -102,7 +105,9 @@ class Store:
             made.mkdir()
             make(made)
             made.rename(self.folder(digest))
-        except OSError as error:
+        except (OSError, ProcessFailed) as error:
+            if isinstance(error, ProcessFailed) and FULL not in str(error):
+                raise
             raise TestbedFault(
                 f"the kernel cache cannot be written: {error}", hint="free space, or set TESTBED_CACHE"
             ) from error

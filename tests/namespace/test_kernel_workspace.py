@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from testbed.errors import BuildError, TestbedFault
-from testbed.kernels import compile, patchset, workspace
+from testbed.kernels import applying, patchset, workspace
 from testbed.proc import ProcessFailed
 from tests.test_kernels_sets import make_set
 
@@ -32,13 +32,13 @@ def _scratch(tmp_path: Path) -> Path:
 def test_a_patched_tree_leaves_its_base_alone(tmp_path: Path, lower: Path) -> None:
     space = workspace.clone(lower, _scratch(tmp_path), workspace.place(tmp_path))
     loaded = patchset.load(make_set(tmp_path / "sets", "one").name, tmp_path / "sets")
-    compile.apply_sets(space, [loaded], lambda stage, share: None)
+    applying.apply_sets(space, [loaded], lambda stage, share: None)
     assert space.run(["pwd"], timeout_s=30).stdout == f"{space.path}\n"
     assert space.run(["cat", "net/file.c"], timeout_s=30).stdout == "one\nTWO\nthree\n"
     assert (lower / "net/file.c").read_text() == "one\ntwo\nthree\n"
     assert not space.path.exists(), "the mount is ours alone"
     with pytest.raises(BuildError, match=r"net/file\.c has its first hunk already"):
-        compile.apply_sets(space, [loaded], lambda stage, share: None)
+        applying.apply_sets(space, [loaded], lambda stage, share: None)
 
 
 def test_where_no_overlay_can_be_mounted_the_tree_is_copied(

@@ -1,0 +1,191 @@
+"""The commands about patch sets: list, show, check, import, new, compose."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from testbed.cli import checks, inputs
+from testbed.cli.exits import TABLE, Exit, out, print_json, shows_errors
+from testbed.cli.options import AcceleratorOption, AsJson
+from testbed.errors import UsageError
+from testbed.kernels import composing, importing, naming, patchset, source
+
+app = typer.Typer(
+    help="Patch sets: what there is, whether one is sound, and how a new one comes about.",
+    epilog=TABLE,
+    no_args_is_help=True,
+)
+Name = Annotated[str, typer.Argument(help="A patch set.")]
+Into = Annotated[
+    Path, typer.Option(help="The folder that sets lie in; without: kernel-patches/.", show_default=False)
+]
+Bases = Annotated[
+    list[str] | None,
+    typer.Option("--base", "-b", help="A base that it is made for. Several times for several."),
+]
+
+
+def _json(one: patchset.PatchSet) -> dict[str, Any]:
+    return {
+        "name": one.name,
+        **one.about.model_dump(mode="json"),
+        "patches": [
+            {"name": patch.name, "sha256": patch.sha256, "touches": list(patch.touches)}
+            for patch in one.patches
+        ],
+    }
+
+
+@app.command("list")
+@shows_errors
+def list_(into: Into = naming.PATCHES, as_json: AsJson = False) -> None:
+    """List the patch sets.
+
+    Example: testbed patches list
+    """
+    sets = [patchset.load(name, into) for name in patchset.known(into)]
+    if as_json:
+        print_json([_json(one) for one in sets])
+        return
+    table = Table("set", "patches", "bases", "what it is", box=None)
+    for one in sets:
+        count = str(len(one.patches)) if one.patches else "+".join(one.about.sets)
+        table.add_row(*map(escape, (one.name, count, ", ".join(one.about.bases), one.about.title)))
+    out.print(table)
+
+
+@app.command()
+@shows_errors
+def show(name: Name, into: Into = naming.PATCHES, as_json: AsJson = False) -> None:
+    """Show a patch set: whose idea, how it differs, its patches, its counters.
+
+    Example: testbed patches show complete-rx
+    """
+    one = patchset.load(name, into)
+    if as_json:
+        print_json(_json(one))
+        return
+    about = one.about
+    lines = [f"[bold]{escape(one.name)}[/]  {escape(about.title)}", f"  {escape(about.differs)}"]
+    lines += [f"  idea: {escape(f'{idea.who}, {idea.date}: {idea.subject}')}" for idea in about.idea]
+    lines += [f"  bases: {escape(', '.join(about.bases))}    licence: {escape(about.license)}"]
+    for what, names in (("conflicts", about.conflicts), ("stands for", about.sets)):
+        lines += [f"  {what}: {escape(', '.join(names))}"] if names else []
+    lines += [f"  {escape(patch.name)}\n      {escape(', '.join(patch.touches))}" for patch in one.patches]
+    lines += [f"  counter {escape(file)}: {escape(meaning)}" for file, meaning in about.counters.items()]
+    lines += [f"  expected of {escape(file)}: {escape(verdict)}" for file, verdict in about.expect.items()]
+    out.print("\n".join(lines))
+
+
+@app.command("import")
+@shows_errors
+def import_(
+    name: Annotated[str, typer.Argument(help="The new set's name.")],
+    origin: Annotated[str, typer.Argument(metavar="FROM", help=f"{importing.KNOWN}.")],
+    base: Bases = None,
+    into: Into = naming.PATCHES,
+    as_json: AsJson = False,
+) -> None:
+    """Make a set of a series from elsewhere. Nothing is fetched, and nothing is left of what is wrong.
+
+    Example: testbed patches import my-idea thread:mails.mbox --base 6.12
+    """
+    one = importing.take(name, origin, into, tuple(base or [naming.DEFAULT_BASE]))
+    if as_json:
+        print_json(_json(one))
+        return
+    out.print(f"{escape(str(one.folder))}: {len(one.patches)} patches. Say in its set.toml whose idea it is,")
+    out.print(f"how it differs, and what counts where it ran; then: testbed patches check {escape(name)}")
+
+
+@app.command()
+@shows_errors
+def new(
+    name: Annotated[str, typer.Argument(help="The new set's name.")],
+    base: Bases = None,
+    into: Into = naming.PATCHES,
+    as_json: AsJson = False,
+) -> None:
+    """Make the skeleton of a set, to be filled by hand.
+
+    Example: testbed patches new my-idea --base 6.1
+    """
+    folder = importing.skeleton(name, into, tuple(base or [naming.DEFAULT_BASE]))
+    if as_json:
+        print_json(str(folder))
+        return
+    out.print(
+        f"{escape(str(folder))}: write set.toml, and the patches by git format-patch -o {escape(str(folder))}"
+    )
+
+
+@app.command()
+@shows_errors
+def compose(
+    expression: Annotated[str, typer.Argument(metavar="A+B-C[@BASE]", help="Sets to add, and to take out.")],
+    into: Into = naming.PATCHES,
+    as_json: AsJson = False,
+) -> None:
+    """Try sets together on a base, without building: in which order, and which hunks are in the way.
+
+    Example: testbed patches compose complete-rx+tcp-strict@6.1
+    """
+    wanted, _, base = expression.partition("@")
+    with inputs.progress("composition", quiet=as_json) as told:
+        base = source.named(base, told) if base else naming.DEFAULT_BASE
+        names = composing.expand(composing.parse(wanted, naming.names(into)), into, expression)
+        if not names:
+            raise UsageError("nothing is left to compose", where=expression)
+        sets = [patchset.load(name, into, base) for name in names]
+        found = composing.compose(sets, base, told)
+    if as_json:
+        print_json(checks.composition_json(found, base))
+    else:
+        out.print(checks.composition(found, base))
+    if found.conflicts:
+        raise typer.Exit(Exit.NOT_MET)
+
+
+@app.command()
+@shows_errors
+def check(
+    name: Annotated[list[str] | None, typer.Argument(help="Patch sets; without: all.")] = None,
+    base: Annotated[
+        list[str] | None, typer.Option("--base", "-b", help="Only on these of the bases that a set states.")
+    ] = None,
+    until: Annotated[
+        str, typer.Option(help="The last step: applies, builds, boots or counters.")
+    ] = "counters",
+    into: Into = naming.PATCHES,
+    accelerator: AcceleratorOption = "auto",
+    markdown: Annotated[bool, typer.Option("--markdown", help="A table for a document.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Check sets on each base that they state: they apply without fuzz, build without a new warning, boot
+    with LOCKDEP and DEBUG_ATOMIC_SLEEP clean, and their counters are there.
+
+    Ends with 1 if a check failed. Example: testbed patches check complete-rx --until builds
+    """
+    steps = checks.steps_until(until)
+    found = [
+        row
+        for one in name or patchset.known(into)
+        for row in checks.check_set(one, base, steps, into, accelerator, quiet=as_json or markdown)
+    ]
+    if not found:
+        raise UsageError(
+            "no base is left to check on", hint=f"known: {', '.join(source.SUITES)}", where="--base"
+        )
+    if as_json:
+        print_json([checks.row_json(row) for row in found])
+    elif markdown:
+        out.print(checks.markdown(found), markup=False)
+    else:
+        out.print(checks.table(found))
+    if any(one.ok is False for row in found for one in row.checks):
+        raise typer.Exit(Exit.NOT_MET)

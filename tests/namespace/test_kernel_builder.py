@@ -1,0 +1,192 @@
+"""The builder from end to end, on a tree that is built as a kernel's is, but has one file.
+
+What it makes, twice the same; what it says of a patch that does not compile; what a full disk leaves.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from testbed import kernels, proc
+from testbed.errors import BuildError
+from testbed.kernels import builder, compile, record, workspace
+from tests.test_kernels_sets import make_set
+
+pytestmark = [
+    pytest.mark.namespace,
+    pytest.mark.skipif(
+        not all(map(shutil.which, ("make", "gcc", "lz4", "patch"))),
+        reason="run 'make setup': a compiler is needed",
+    ),
+]
+MAKEFILE = """\
+VERSION = 6
+PATCHLEVEL = 1
+SUBLEVEL = 7
+all: bzImage
+tinyconfig:
+\t@printf 'CONFIG_SLUB=y\\n' > .config
+olddefconfig:
+\t@true
+bzImage: vmlinux
+\t@mkdir -p arch/x86/boot include/config
+\t@objcopy -O binary -j .note.gnu.build-id -j .text vmlinux arch/x86/boot/bzImage
+\t@echo '  OBJCOPY arch/x86/boot/bzImage'
+\t@nm vmlinux > System.map
+\t@echo 6.1.7 > include/config/kernel.release
+vmlinux: net/file.o
+\t@ld -r --build-id=sha1 -o $@.o $^ && ld --build-id=sha1 -e work -o $@ $@.o
+net/file.o: net/file.c
+\t@echo '  CC      $@'
+\t@gcc $(KCFLAGS) -Wall -g -c -o $@ $<
+"""
+SOURCE = "int work(int x)\n{\n\tint y = x;\n\n\ty = y + 1;\n\treturn y;\n}\n"
+PATCH = """\
+--- a/net/file.c
++++ b/net/file.c
+@@ -3,5 +3,5 @@
+ \tint y = x;
+ 
+-\ty = y + 1;
++\t{}
+ \treturn y;
+ }}
+"""
+
+
+@pytest.fixture
+def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("TESTBED_CACHE", str(tmp_path / "cache"))
+    folder = tmp_path / "linux"
+    (folder / "net").mkdir(parents=True)
+    (folder / "Makefile").write_text(MAKEFILE)
+    (folder / "net/file.c").write_text(SOURCE)
+    (tmp_path / "own.config").write_text("CONFIG_SLUB=y  # the subject\n")
+    return folder
+
+
+def _build(tree: Path, name: str = "stock") -> record.BuiltKernel:
+    root = tree.parent / "sets"
+    spec = kernels.resolve(f"{name}@{tree}", root)
+    return kernels.build(spec, root=root, fragments=(tree.parent / "own.config",))
+
+
+def _hash(built: record.BuiltKernel) -> str:
+    return hashlib.sha256((built.folder / "bzImage").read_bytes()).hexdigest()
+
+
+def test_a_set_is_built_on_its_base_and_kept(tree: Path) -> None:
+    make_set(tree.parent / "sets", "twice", patches={"0001.patch": PATCH.format("y = y + y;")})
+    stock, built = _build(tree), _build(tree, "twice")
+    assert _hash(stock) != _hash(built) and stock.digest != built.digest
+    about = record.KernelRecord.model_validate_json((built.folder / "kernel.json").read_text())
+    assert about.objects == 2 and about.warnings == () and about.release == "6.1.7"
+    assert "gcc" in about.compiler and {"source", "tarball", "configuration", "patches"} <= set(about.inputs)
+    began = time.monotonic()
+    assert _build(tree, "twice") == built
+    assert time.monotonic() - began < 1.0, "what is unchanged costs nothing"
+
+
+def test_the_same_comes_out_at_another_place_on_another_day(
+    tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = _build(tree)
+    monkeypatch.setenv("TESTBED_CACHE", str(tree.parent / "other/cache"))
+    monkeypatch.setattr(workspace, "_PLACES", tuple(reversed(workspace._PLACES)))
+    second = _build(tree)
+    assert first.folder != second.folder and first.digest != second.digest, "built anew, elsewhere"
+    assert _hash(first) == _hash(second)
+
+
+def test_without_the_prefix_map_the_place_would_show(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the test before rests on: the build id covers debug information, and that has the path."""
+    plain = compile._environment
+
+    def unmapped(space: workspace.Workspace, ccache: Path) -> list[str]:
+        return [word for word in plain(space, ccache) if "prefix-map" not in word]
+
+    monkeypatch.setattr(compile, "_environment", unmapped)
+    first = _build(tree)
+    monkeypatch.setenv("TESTBED_CACHE", str(tree.parent / "other/cache"))
+    monkeypatch.setattr(workspace, "_PLACES", tuple(reversed(workspace._PLACES)))
+    assert _hash(first) != _hash(_build(tree))
+
+
+def test_a_patch_that_does_not_compile_is_named_with_the_error(tree: Path) -> None:
+    patches = {"0001.patch": PATCH.format("y = y + nobody;"), "0002.patch": ""}
+    patches["0002.patch"] = "--- /dev/null\n+++ b/net/other.c\n@@ -0,0 +1 @@\n+int other;\n"
+    make_set(tree.parent / "sets", "broken", patches=patches)
+    with pytest.raises(BuildError, match=r"net/file\.c:5: .?nobody.? undeclared") as caught:
+        _build(tree, "broken")
+    assert caught.value.where == f"{tree.parent / 'sets/broken/0001.patch'} (it adds the line)"
+    assert "log" in caught.value.hint
+    assert [path for _, path in builder.kernel_store().entries()] == []
+    assert not list((builder.kernel_store().root / ".new").iterdir())
+
+
+def test_a_base_that_does_not_compile_is_nobodys_patch(tree: Path) -> None:
+    (tree / "net/file.c").write_text("int work(void) { return nothing; }\n")
+    make_set(tree.parent / "sets", "mine", patches={"0001.patch": PATCH.format("y = y + y;")})
+    with pytest.raises(BuildError, match=r"net/file\.c:1") as caught:
+        _build(tree)
+    assert caught.value.where == ""
+    assert builder.tree_store().entries() == []
+
+
+_FULL = """\
+import sys
+from pathlib import Path
+from testbed import kernels, proc
+from testbed.errors import TestbedFault
+cache, tree, fragment = map(Path, sys.argv[1:])
+proc.run(["mount", "-t", "tmpfs", "-o", "size=300k", "small", str(cache)], timeout_s=30)
+try:
+    kernels.build(kernels.resolve(f"stock@{tree}"), fragments=(fragment,))
+except TestbedFault as error:
+    left = [path.name for name in ("kernels", "trees") for path in (cache / name).glob("[!.]*")]
+    left += [path.name for name in ("kernels", "trees") for path in (cache / name / ".new").glob("*")]
+    print(f"{error} | {error.hint} | {left}")
+    sys.exit(3)
+"""
+
+
+def test_a_full_disk_is_said_and_leaves_nothing(tree: Path, tmp_path: Path) -> None:
+    # Large enough for the tarball, too small for what is made of it.
+    (tree / "net/large").write_bytes(b"x" * (1 << 20))
+    (tmp_path / "cache").mkdir(exist_ok=True)
+    (tmp_path / "full.py").write_text(_FULL)
+    argv = [
+        "unshare",
+        "--user",
+        "--map-root-user",
+        "--mount",
+        sys.executable,
+        "-P",
+        str(tmp_path / "full.py"),
+    ]
+    argv += [str(tmp_path / "cache"), str(tree), str(tmp_path / "own.config")]
+    env = {"PYTHONPATH": str(workspace.PACKAGE_ROOT), "TESTBED_CACHE": str(tmp_path / "cache")}
+    done = proc.run(argv, timeout_s=120, env=env, check=False)
+    assert done.status == 3, done.stderr
+    assert "cannot be written" in done.stdout or "disk is full" in done.stdout
+    assert done.stdout.strip().endswith("| []") and "free space" in done.stdout
+
+
+def test_two_cores_build_two_kernels_at_once(tree: Path) -> None:
+    """Nothing that one build holds is in the way of another of the same base."""
+    for name in ("one", "two"):
+        make_set(
+            tree.parent / "sets",
+            name,
+            patches={"0001.patch": PATCH.format(f"y = y + {len(name)} + {ord(name[0])};")},
+        )
+    _build(tree)
+    base = builder.tree_store().entries()[0][1].name
+    with builder.tree_store().locked(base, shared=True):
+        assert _build(tree, "one").digest != _build(tree, "two").digest

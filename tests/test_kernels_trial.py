@@ -1,0 +1,115 @@
+"""What a trial reads of a guest and of its console, and what earlier builds say of the next."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from testbed.kernels import checking, config, estimate, record, store, voiding
+from testbed.model import KernelSpec
+from testbed.proc import Completed
+from testbed.run import trial
+
+FILES = {
+    "/sys/kernel/debug/mine/hits": "7\n",
+    "/proc/net/netstat": "TcpExt: A PFMemallocDrop\nTcpExt: 0 3\nIpExt: InNoRoutes\nIpExt: 9\n",
+    "/proc/net/snmp": "Ip: Forwarding\nIp: 2\n",
+    "/proc/vmstat": "nr_free_pages 1234\nallocstall_normal 5\n",
+    "/proc/lockdep_stats": " lock-classes: 900 [max: 8192]\n debug_locks:                     1\n",
+}
+
+
+class Guest:
+    """Answers `cat` alone."""
+
+    def __init__(self, files: dict[str, str]) -> None:
+        self.files = files
+
+    def run(self, argv: Sequence[str], **_: object) -> Completed:
+        text = self.files.get(argv[1])
+        return Completed(tuple(argv), 0 if text is not None else 1, text or "", "")
+
+
+@pytest.mark.parametrize(
+    ("counter", "value"),
+    [
+        ("mine/hits", "7"),
+        ("mine/misses", None),
+        ("PFMemallocDrop", "3"),
+        ("InNoRoutes", "9"),
+        ("allocstall_normal", "5"),
+        ("TcpExt:", None),
+        ("Nothing", None),
+    ],
+)
+def test_a_counter_is_a_file_of_debugfs_or_a_name_of_the_mibs(counter: str, value: str | None) -> None:
+    assert trial._read(Guest(FILES), counter) == value  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("text", "watched"), [(FILES["/proc/lockdep_stats"], True), (" debug_locks: 0\n", False), ("", False)]
+)
+def test_lockdep_must_be_on_to_the_end(text: str, watched: bool) -> None:
+    assert trial._is_watched(Guest({"/proc/lockdep_stats": text})) is watched  # type: ignore[arg-type]
+
+
+def test_a_report_on_the_console_is_not_clean(tmp_path: Path) -> None:
+    console = tmp_path / "A.log"
+    console.write_text(
+        "[    1.000000] Linux version 6.1\n"
+        "[    2.000000] BUG: sleeping function called from invalid context at mm/page_alloc.c:1\n"
+    )
+    reports = trial._reports(console)
+    assert len(reports) == 1 and "sleep in atomic context" in reports[0]
+    assert not trial.Trial(reports, True, {}).clean
+    assert trial.Trial((), True, {}).clean and not trial.Trial((), False, {}).clean
+    assert trial._reports(tmp_path / "none") == ()
+
+
+def test_the_kernel_that_watches_itself_voids_nothing() -> None:
+    wishes = [wish for path in checking.FRAGMENTS for wish in config.parse_fragment(path.read_text(), path)]
+    options = {wish.option: wish.value for wish in wishes}
+    assert options["CONFIG_PROVE_LOCKING"] == options["CONFIG_DEBUG_ATOMIC_SLEEP"] == "y"
+    assert voiding.confounders(config.parse_config(config.config_text(tuple(wishes)))) == ()
+
+
+# --- how long it will take
+
+
+def _kernel(
+    kernels: store.Store, name: str, sets: tuple[str, ...], objects: int, seconds: float, at: float
+) -> None:
+    folder = kernels.folder(name)
+    folder.mkdir(parents=True)
+    about = record.KernelRecord(
+        spec=KernelSpec(base="6.1", sets=sets),
+        digest=name,
+        inputs={},
+        compiler="gcc",
+        release="6.1",
+        confounders=(),
+        modules=False,
+        objects=objects,
+        seconds=seconds,
+    )
+    record.write(folder, about)
+    os.utime(folder, (at, at))
+
+
+def test_the_next_build_takes_what_the_last_of_its_kind_did(tmp_path: Path) -> None:
+    kernels, trees = store.Store(tmp_path / "kernels"), store.Store(tmp_path / "trees")
+    mine = KernelSpec(base="7.3", sets=("mine",))
+    assert estimate.of_sets(mine, kernels) == estimate.A_SET
+    assert estimate.of_tree(trees) == estimate.WHOLE_TREE and estimate.WHOLE_TREE.words == ""
+    _kernel(kernels, "a", ("mine",), 40, 30.0, 1e9)
+    _kernel(kernels, "b", ("other",), 7, 11.0, 2e9)
+    _kernel(kernels, "c", (), 2300, 600.0, 3e9)
+    assert estimate.of_sets(mine, kernels).words == ", about 30 s", "these sets, though on another base"
+    assert estimate.of_sets(KernelSpec(base="6.1", sets=("new",)), kernels).objects == 7
+    trees.folder("t").mkdir(parents=True)
+    assert estimate.of_tree(trees) == estimate.WHOLE_TREE
+    estimate.note(trees.folder("t"), estimate.Effort(objects=2000, seconds=610.0))
+    assert estimate.of_tree(trees).words == ", about 10 min"

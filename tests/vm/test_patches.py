@@ -1,0 +1,22 @@
+"""`testbed patches check` to its end: a set in a kernel that watches itself, booted."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from testbed.cli.main import app
+
+pytestmark = [pytest.mark.vm, pytest.mark.nightly]
+
+
+def test_a_set_of_the_project_is_sound() -> None:
+    said = CliRunner().invoke(app, ["patches", "check", "known-answer", "--base", "6.1", "--json"])
+    (row,) = json.loads(said.stdout)
+    assert {step: check["ok"] for step, check in row["checks"].items()} == {
+        "applies": True, "builds": True, "boots": True, "counters": True
+    }, row  # fmt: skip
+    assert "known-answer/lock_cycle = 0" in row["checks"]["counters"]["says"]
+    assert said.exit_code == 0
