@@ -230,7 +230,7 @@ REBUILDS = {
     "bio-throttle": {
         "include/linux/blk_types.h",
         "include/linux/blkdev.h",
-    },  # what a bio was charged, and whom
+    },  # what it was charged
     "memalloc-daemon": {"include/linux/sched.h"},  # what a task took
 }
 
