@@ -538,7 +538,8 @@ def test_memory_does_not_grow_with_the_console(monkeypatch: pytest.MonkeyPatch) 
         tracemalloc.stop()
         return most
 
-    assert peak(8_000) < 1.2 * peak(4_000)
+    peak(1_000)  # what is made once, at the first reading, is no growth
+    assert peak(4_000) < 1.2 * peak(1_000)
 
 
 def test_a_report_keeps_no_more_lines_than_it_may() -> None:
