@@ -17,6 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pydantic_core import from_json
+
 from testbed.clock import NS, now_ns
 from testbed.errors import TestbedFault
 
@@ -174,8 +176,8 @@ def read(path: Path) -> History:
 
 def _record(line: bytes) -> dict[str, Any] | None:
     try:
-        record = json.loads(line)
-    except (ValueError, RecursionError):
+        record = from_json(line)
+    except ValueError:
         return None
     if not isinstance(record, dict) or type(record.get("t")) is not int or record["t"] < 0:
         return None

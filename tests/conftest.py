@@ -57,11 +57,6 @@ def pytest_configure() -> None:
     gc.set_threshold(50_000)
 
 
-def pytest_collection_finish() -> None:
-    # A library that collects (statsmodels' multipletests does) need not walk all that was imported.
-    gc.freeze()
-
-
 def pytest_unconfigure() -> None:
     gc.freeze()  # else the interpreter's last acts walk half a second through all that was imported
 

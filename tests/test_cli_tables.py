@@ -27,8 +27,6 @@ from testbed.run import cell
 from testbed.run.cell import Inputs
 from testbed.run.observe import Listener
 
-pytestmark = pytest.mark.xdist_group("statistics")
-
 SUMMARIES = str(Path(__file__).parent.parent / "results" / "summaries")
 
 

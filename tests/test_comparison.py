@@ -15,8 +15,6 @@ from testbed.campaign.repeats import repeats_of, times_of
 from testbed.judge import OUTCOMES
 from testbed.model import Outcome
 
-pytestmark = pytest.mark.xdist_group("statistics")
-
 # --- what counts as what
 
 

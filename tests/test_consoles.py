@@ -18,7 +18,7 @@ from testbed.consoles.report import MOST_LINES
 from testbed.consoles.text import MAX_LINE, MAX_STAMP, STAMP
 from testbed.judge.console import SAYS
 
-QUICK = settings(max_examples=300, deadline=None)
+QUICK = settings(max_examples=150, deadline=None)
 LONG = settings(max_examples=100_000, deadline=None)
 
 
@@ -464,7 +464,7 @@ def read_in_pieces(parts: list[bytes], cuts: list[int]) -> None:
     assert in_pieces(data, cuts) == (list(whole.reports), whole.kernel_lines)
     for report in whole.reports:
         assert report.facts.known() is not None
-        assert report.text.isprintable() or "\u00a0" in report.text
+        assert report.text.isprintable()
         assert data[report.offset : report.offset + 1] == b"["
     assert whole.bytes == len(data)
     cause_of(whole, watched_s=1000, pulse_s=1)
@@ -490,16 +490,16 @@ def test_no_stamp_is_longer_than_is_kept(stamp: bytes) -> None:
 
 
 HOSTILE = {
-    "brackets": b"[" * 3_000_000,
-    "half stamps": b"[     1.00000" * 200_000,
-    "stamps": b"[    1.000000] " * 150_000,
-    "escapes": b"\x1b[" + b"0;" * 1_000_000,
+    "brackets": b"[" * 600_000,
+    "half stamps": b"[     1.00000" * 40_000,
+    "stamps": b"[    1.000000] " * 30_000,
+    "escapes": b"\x1b[" + b"0;" * 300_000,
     "frames": b"[   31.250000] BUG: x\n[   31.250000] Call Trace:\n"
-    + b"[   31.250000]  f+0x1/0x2\n" * 80_000,
-    "one letter": b"[   31.250000] " + b"A" * 3_000_000,
-    "commas": (b"[   31.250000] " + b"a: " * 300 + b" error, dev [#\n") * 3000,
-    "oopses": b"".join(b"[%5d.000000] Oops: 0000 [#%d]\n" % (number, number) for number in range(30_000)),
-    "callers": b"".join(b"[   31.000000][%6s] BUG: x\n" % b"T%d" % number for number in range(30_000)),
+    + b"[   31.250000]  f+0x1/0x2\n" * 20_000,
+    "one letter": b"[   31.250000] " + b"A" * 600_000,
+    "commas": (b"[   31.250000] " + b"a: " * 300 + b" error, dev [#\n") * 800,
+    "oopses": b"".join(b"[%5d.000000] Oops: 0000 [#%d]\n" % (number, number) for number in range(10_000)),
+    "callers": b"".join(b"[   31.000000][%6s] BUG: x\n" % b"T%d" % number for number in range(10_000)),
 }
 
 
@@ -507,17 +507,17 @@ HOSTILE = {
 def test_a_hostile_console_costs_linear_time(name: str) -> None:
     begun = time.process_time()
     read(HOSTILE[name])
-    assert time.process_time() - begun < 3
+    assert time.process_time() - begun < 1
 
 
 def test_the_cause_is_found_in_linear_time() -> None:
     kinds = [message for message, _ in FACTS if "panic" not in message]
-    many = b"".join(console(*kinds, at=number) for number in range(900))
+    many = b"".join(console(*kinds, at=number) for number in range(400))
     reading = read(many)
     begun = time.process_time()
     cause_of(reading)
-    assert len(reading.reports) > 20_000
-    assert time.process_time() - begun < 2
+    assert len(reading.reports) > 9_000
+    assert time.process_time() - begun < 1
 
 
 def test_memory_does_not_grow_with_the_console(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -538,7 +538,8 @@ def test_memory_does_not_grow_with_the_console(monkeypatch: pytest.MonkeyPatch) 
         tracemalloc.stop()
         return most
 
-    assert peak(8_000) < 1.2 * peak(4_000)
+    peak(1_000)  # what is made once, at the first reading, is no growth
+    assert peak(4_000) < 1.2 * peak(1_000)
 
 
 def test_a_report_keeps_no_more_lines_than_it_may() -> None:

@@ -32,7 +32,7 @@ def test_a_console_does_not_show_what_was_done_to_another(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("size", "entry"),
-    [(size, entry) for size, step in ((1, 29), (7, 9), (1000, 5)) for entry in ENTRIES[::step]],
+    [(size, entry) for size, step in ((1, 61), (7, 13), (1000, 5)) for entry in ENTRIES[::step]],
     ids=lambda value: value["console"] if isinstance(value, dict) else str(value),
 )
 def test_pieces_of_any_size_give_the_same(size: int, entry: corpus.Entry) -> None:

@@ -163,6 +163,7 @@ def test_the_whole_image(monkeypatch: pytest.MonkeyPatch) -> None:
     manifest = json.loads((built.folder / builder.MANIFEST).read_text())
     names = {package["name"] for package in manifest["packages"]}
     assert {"nbd-server", "dropbear-bin", "e2fsprogs"} <= names
-    for name in ("usr/sbin/nbd-client", "usr/sbin/dropbear", "usr/sbin/mke2fs", "usr/lib/testbed/agent"):
+    ours = ("usr/lib/testbed/agent", "usr/lib/testbed/no-dh.so")
+    for name in ("usr/sbin/nbd-client", "usr/sbin/dropbear", "usr/sbin/mke2fs", *ours):
         assert "Type: regular" in debugfs(built.root, f"stat /{name}")
     assert 'Fast link dest: "busybox"' in debugfs(built.root, "stat /usr/bin/awk")

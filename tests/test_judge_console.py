@@ -212,6 +212,11 @@ def test_escapes_and_control_characters_are_removed() -> None:
     )
 
 
+@pytest.mark.parametrize("char", ["\u202e", "\u2066", "\u0600", "\u2028", "\u00a0", "\ue000"])
+def test_what_turns_or_hides_text_is_not_shown(char: str) -> None:
+    assert clean(f"[   31.250000] a{char}b".encode()) == "[   31.250000] a\ufffdb"
+
+
 def test_a_coloured_panic_is_a_panic() -> None:
     line = b"\x1b[1;31m[   31.250000]\x1b[0m Kernel panic - not syncing: x\r\n"
     assert [found.kind for found in read(line).reports] == ["panic"]

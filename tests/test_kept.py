@@ -21,8 +21,6 @@ from testbed.campaign.until_clear import Rule
 from testbed.errors import UsageError
 from testbed.reports import html
 
-pytestmark = pytest.mark.xdist_group("statistics")
-
 SUMMARIES = Path(__file__).parent.parent / "results" / "summaries"
 
 

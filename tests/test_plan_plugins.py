@@ -73,7 +73,9 @@ def test_every_plugin_keeps_its_protocol() -> None:
 
 def test_nbd_serves_a_disk_and_is_swapped_to() -> None:
     server, client = attached(planned())
-    assert server.lines == ["nbd-server -C /run/nbd-server.conf -p /run/nbd-server.pid"]
+    assert server.lines == [
+        "env LD_PRELOAD=/usr/lib/testbed/no-dh.so nbd-server -C /run/nbd-server.conf -p /run/nbd-server.pid"
+    ]
     assert server.files["/run/nbd-server.conf"] == (
         "[generic]\nport = 10809\nlistenaddr = 10.77.1.3\n[swap]\nexportname = /dev/testbed/swap\n"
         "[lent]\nexportname = /run/lent\nreadonly = true\n"

@@ -23,8 +23,6 @@ from testbed.run import cell, environment
 from testbed.run.observe import Listener
 from tests.histories import Story, judging, plan_of, write_result
 
-pytestmark = pytest.mark.xdist_group("statistics")
-
 INPUTS = cell.Inputs({}, BuiltImage("ab", Path("/"), Path("/root.ext4")))
 PLAN = plan_of(judging())
 Deed = Callable[[Path], None]

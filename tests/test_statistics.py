@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import gc
 from functools import cache
 from itertools import combinations, product
 from math import comb
+from unittest import mock
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from testbed.campaign.statistics import anytime, power, proportions, recovery
 from testbed.campaign.statistics.proportions import Interval, Tally
 from testbed.campaign.statistics.recovery import Times
-
-pytestmark = pytest.mark.xdist_group("statistics")
 
 SEED = 20261124
 
@@ -85,13 +85,21 @@ def test_holm_by_hand_and_without_what_could_not_show_anything() -> None:
     assert proportions.holm((), ()) == ()
 
 
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
+def test_holm_is_statsmodels_holm(values: list[float]) -> None:
+    from statsmodels.stats.multitest import multipletests  # here, since most processes need no pandas
+
+    with mock.patch("gc.collect"):  # it collects at every call
+        expected = multipletests(values, method="holm")[1]
+    assert proportions.holm(values, [0] * len(values)) == pytest.approx(tuple(expected))
+
+
 def binomials(of: int, share: float) -> list[float]:
     return [comb(of, hits) * share**hits * (1 - share) ** (of - hits) for hits in range(of + 1)]
 
 
-def test_holm_errs_in_few_tables_however_many_comparisons(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_holm_errs_in_few_tables_however_many_comparisons() -> None:
     """Three kernels that are alike, 5 cells each: how many of all tables show any difference."""
-    monkeypatch.setattr(gc, "collect", lambda: 0)  # statsmodels collects at every call
 
     @cache
     def shows(hits: tuple[int, ...]) -> bool:

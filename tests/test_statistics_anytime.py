@@ -7,12 +7,9 @@ from math import log
 
 import numpy as np
 import pytest
-from scipy.integrate import quad
 
 from testbed.campaign.statistics import anytime
 from testbed.campaign.statistics.proportions import Interval, Tally
-
-pytestmark = pytest.mark.xdist_group("statistics")
 
 SEED = 20261124
 
@@ -28,6 +25,8 @@ def test_the_interval_is_where_the_mixture_is_outweighed() -> None:
 
 
 def test_the_mixture_is_the_average_over_all_shares() -> None:
+    from scipy.integrate import quad  # here, since most processes need no scipy
+
     def average(tally: Tally) -> float:
         def likelihood(share: float) -> float:
             return share**tally.hits * (1 - share) ** (tally.of - tally.hits)

@@ -21,15 +21,17 @@ STAMP = re.compile(rb"\[ {0,5}(\d{1,7}\.\d{6})\](?:\[ {0,8}([TC]\d{1,7})\])?" + 
 """Group 1: seconds since boot; group 2: who printed, with CONFIG_PRINTK_CALLER. `dmesg` may colour it."""
 
 _ESCAPE = re.compile(r"\x1b(?:\[[0-9;?]{0,16}[@-~]|[@-_])")
-_ODD = re.compile(r"[^\x20-\x7e\u00a0-\uffff]")
 
 
 def clean(line: bytes) -> str:
-    """A console line as text that is safe to show: no escapes, no control characters, bounded."""
+    """A console line as text that is safe to show: bounded, without escapes, control characters, or any that
+    turns the direction of what follows it.
+    """
     text = line[:MAX_LINE].decode("utf-8", errors="replace").rstrip("\r\n")
     if text.isprintable():
         return text
-    return _ODD.sub("\N{REPLACEMENT CHARACTER}", _ESCAPE.sub("", text).rstrip("\r\n").expandtabs(4))
+    text = _ESCAPE.sub("", text).rstrip("\r\n").expandtabs(4)
+    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
 
 
 def lines(console: bytes) -> Iterator[tuple[int, int, bytes]]:

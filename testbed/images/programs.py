@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 
 from testbed import proc
@@ -10,8 +11,12 @@ from testbed.errors import BuildError, MissingCapability, TestbedFault
 
 SOURCES = Path(__file__).parent.parent / "guest"
 SCRIPTS = ("init", "nfs-serve")
+PRELOAD = "preload/no-dh.c"
+"""A library that is loaded before nbd-server's own."""
 COMPILE_TIMEOUT_S = 120
-FLAGS = ("-std=gnu11", "-O2", "-static", "-s", "-Wall", "-Wextra", "-Werror", "-Wl,--build-id=none")
+FLAGS = ("-std=gnu11", "-O2", "-s", "-Wall", "-Wextra", "-Werror", "-Wl,--build-id=none")
+AGENT_FLAGS = (*FLAGS, "-static")
+PRELOAD_FLAGS = (*FLAGS, "-shared", "-fPIC", "-nostdlib")
 PROGRAMS = (
     *("heartbeat", "blocksampler", "vmsampler", "anonymous", "service", "flood", "job"),
     *("deed-kill", "deed-write", "deed-clock", "reader"),
@@ -22,21 +27,29 @@ PROGRAMS = (
 def digest() -> str:
     """A hash of the sources and of the toolchain: the same digest is the same programs."""
     state = hashlib.sha256()
-    for source in sorted((*SOURCES.glob("*.[ch]"), *(SOURCES / name for name in SCRIPTS))):
+    for source in sorted((*SOURCES.glob("*.[ch]"), *(SOURCES / name for name in (*SCRIPTS, PRELOAD)))):
         state.update(f"{source.name}\n".encode() + source.read_bytes())
-    state.update(repr((FLAGS, PROGRAMS, _toolchain())).encode())
+    state.update(repr((AGENT_FLAGS, PRELOAD_FLAGS, PROGRAMS, _toolchain())).encode())
     return state.hexdigest()
 
 
 def compile_agent(output: Path) -> None:
     """Writes the static binary. Raises BuildError with the compiler's words, or MissingCapability."""
-    sources = [str(source) for source in sorted(SOURCES.glob("*.c"))]
-    argv = ["gcc", *FLAGS, "-o", str(output), *sources]
+    _compile(AGENT_FLAGS, output, sorted(SOURCES.glob("*.c")))
+
+
+def compile_preload(output: Path) -> None:
+    """Writes the library. Raises as compile_agent() does."""
+    _compile(PRELOAD_FLAGS, output, [SOURCES / PRELOAD])
+
+
+def _compile(flags: Sequence[str], output: Path, sources: Sequence[Path]) -> None:
+    argv = ["gcc", *flags, "-o", str(output), *map(str, sources)]
     done = proc.run(argv, timeout_s=COMPILE_TIMEOUT_S, env={"LC_ALL": "C"}, check=False)
     if done.status != 0 and "cannot find -lc" in done.stderr:
         raise MissingCapability("no static C library on this host", hint="install the package libc6-dev")
     if done.status != 0:
-        raise BuildError(f"the guest's agent does not compile: {done.stderr.strip()[:2000]}")
+        raise BuildError(f"'{output.name}' of the guest does not compile: {done.stderr.strip()[:2000]}")
 
 
 def _toolchain() -> str:

@@ -28,6 +28,9 @@ class KernelRecord(Value):
 
 
 UNPACKED = "boot.elf"
+SELF_TESTS_OFF = "cryptomgr.notests initcall_blacklist=crypto_kdf108_init"
+"""A distribution's kernel tries its ciphers at each boot (6.1 crypto/algapi.c, kdf_sp800108.c): 0.4 s of
+a processor that is emulated, and nothing that reclaim or the network has to do with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +49,11 @@ class BuiltKernel:
         """What QEMU is given: the bzImage, or the ELF out of it (kernels/unpack.py)."""
         unpacked = self.folder / UNPACKED
         return unpacked if unpacked.is_file() else self.folder / "bzImage"
+
+    @property
+    def cmdline(self) -> str:
+        """What stands on its command line besides what all kernels are given."""
+        return SELF_TESTS_OFF if self.initrd else ""
 
 
 def digest_of(inputs: dict[str, str]) -> str:

@@ -47,9 +47,9 @@ CMDLINE = (
 )
 
 
-def _cmdline(plan: Plan, machine: PlannedMachine) -> str:
+def _cmdline(plan: Plan, machine: PlannedMachine, kernel: BuiltKernel) -> str:
     """The kernel's command line, with the kinds of things that the machine has to do with in this plan."""
-    line = f"{CMDLINE} testbed.machine={machine.name}"
+    line = " ".join(filter(None, [CMDLINE, kernel.cmdline, f"testbed.machine={machine.name}"]))
     if plan.transport is None:
         return line
     kinds = [nic.model for nic in machine.nics] + [plan.transport.kind]
@@ -202,7 +202,7 @@ class Lab:
             vcpus=machine.vcpus,
             kernel=kernel.boots,
             initrd=kernel.initrd,
-            cmdline=_cmdline(self.plan, machine),
+            cmdline=_cmdline(self.plan, machine, kernel),
             console=self.consoles[machine.name].path.absolute(),
             accelerator=self.accelerator.domain_type,
             disks=self._disks(machine),
