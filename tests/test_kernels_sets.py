@@ -238,9 +238,9 @@ REBUILDS = {
 @pytest.mark.parametrize("name", patchset.known(PATCHES))
 def test_the_sets_of_the_project_are_sound(name: str) -> None:
     loaded = patchset.load(name, PATCHES)
-    assert loaded.patches
+    assert bool(loaded.patches) != bool(loaded.about.sets)
     assert loaded.about.license == "GPL-2.0-only"
-    assert loaded.about.counters, "every set shows that its code ran"
+    assert loaded.about.counters or loaded.about.sets, "every set shows that its code ran"
     own: set[str] = set()
     for patch in loaded.patches:
         text = patch.path.read_text()

@@ -126,3 +126,26 @@ def test_a_kernel_without_debug_information_is_left_alone(looker: Looker) -> Non
     looker.begin()
     assert looker.step() is False
     assert isinstance(looker.guest, Guest) and looker.guest.dumped == []
+
+
+def test_the_last_look_is_kept_and_concludes_nothing(looker: Looker, monkeypatch: pytest.MonkeyPatch) -> None:
+    reads(monkeypatch)
+    looker.begin()
+    until(looker, 1)
+    looker.look_back()
+    looker.close(keep=False)
+    names = sorted(path.name for path in looker.folder.iterdir() if path.name != store.HISTORY)
+    assert names == [f"snapshot-{number:02d}.json" for number in range(1, len(names) + 1)]
+    assert len(names) >= 2
+    assert history.read(looker.folder / store.HISTORY).first("examined") is None or len(looker.snapshots) > 1
+
+
+def test_a_last_look_that_fails_is_told_and_no_more(looker: Looker) -> None:
+    guest = looker.guest
+    assert isinstance(guest, Guest)
+    guest.refuses = True
+    looker.look_back()
+    looker.look_back()
+    looker.close(keep=False)
+    failed = [e for e in history.read(looker.folder / store.HISTORY).events if e.what == "look.failed"]
+    assert len(failed) == 1

@@ -23,26 +23,34 @@ TYPES = {
 """Operations of a read-only file (fs/debugfs/file.c), and what its inode points at."""
 REAL_OPERATIONS = 1
 """DEBUGFS_FSDATA_IS_REAL_FOPS_BIT (fs/debugfs/internal.h): not opened yet, d_fsdata is the operations."""
-MOST = 64
+MOST = 256
 
 
 def read_counters(reading: Reading) -> dict[str, int]:
-    """`SET/COUNTER` of every read-only number one level below debugfs's root."""
+    """`SET/COUNTER` and `SET/PART/COUNTER`: every read-only number one or two levels below debugfs's root."""
     types = {}
     for name, kind in TYPES.items():
         address = reading.get(name, 0, lambda name: number(reading.prog[name].address_of_()), name)
         types[address] = kind
     found: dict[str, int] = {}
-    for folder in reading.each("debugfs", _root, reading.prog):
-        for file in reading.each("a folder of debugfs", _children, folder):
-            try:
-                kind = types.get(_operations(file), "")
-                if kind and len(found) < MOST:
-                    value = drgn.Object(reading.prog, f"{kind} *", value=number(file.d_inode.i_private))
-                    found[f"{_name(folder)}/{_name(file)}"] = number(value[0])
-            except UNREADABLE as error:
-                reading.note("a file of debugfs", error)
+    for path, file in _files(reading):
+        try:
+            kind = types.get(_operations(file), "")
+            if kind and len(found) < MOST:
+                value = drgn.Object(reading.prog, f"{kind} *", value=number(file.d_inode.i_private))
+                found[f"{path}/{_name(file)}"] = number(value[0])
+        except UNREADABLE as error:
+            reading.note("a file of debugfs", error)
     return found
+
+
+def _files(reading: Reading) -> Iterator[tuple[str, Any]]:
+    for folder in reading.each("debugfs", _root, reading.prog):
+        path = _name(folder)
+        for file in reading.each("a folder of debugfs", _children, folder):
+            yield path, file
+            part = f"{path}/{_name(file)}"
+            yield from ((part, each) for each in reading.each("a folder of debugfs", _children, file))
 
 
 def _root(prog: drgn.Program) -> Iterator[Any]:

@@ -124,6 +124,8 @@ def _play(
     # Pushed after the lab, so that faults go first; ours is the last word even when the lab is broken.
     stack.callback(timeline.revert_all)
     timeline.play()
+    if plan.kernels[plan.machine(plan.judging.subject).kernel].spec.sets and not timeline.wedged:
+        looker.look_back()
     observer.enter("saving")
     writer.flush()
     if keep is not None:

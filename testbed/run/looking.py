@@ -70,8 +70,7 @@ class Looker:
     def step(self) -> bool:
         """Goes on with the look under way, or takes the next; whether a deadlock has been proved."""
         if self._reading is not None and self._reading.done():
-            self._take_in(self._reading)
-            self._reading = None
+            self._finish()
         due = self._reading is None and now_ns() >= self._next_ns
         if due and not self.proved and not self._failed and self._taken < MOST_LOOKS:
             self.look()
@@ -95,12 +94,33 @@ class Looker:
             introspection.look, path, self.vmlinux, number=number, taken_ns=taken_ns, paused_ms=paused_ms
         )
 
-    def _take_in(self, reading: Future[Snapshot]) -> None:
+    def look_back(self) -> None:
+        """A last look when the waiting is over, for what patch sets have counted: nothing is concluded of it."""
+        if self._failed:
+            return
+        self._finish()
+        self.look()
+        if self._reading is not None:
+            self._keep(self._reading)
+            self._reading = None
+
+    def _finish(self) -> None:
+        if self._reading is not None:
+            self._take_in(self._reading)
+            self._reading = None
+
+    def _keep(self, reading: Future[Snapshot]) -> Snapshot | None:
         try:
             snapshot = reading.result()
             store.write_snapshot(self.folder, snapshot)
         except TestbedError as error:
             self._give_up(error)
+            return None
+        return snapshot
+
+    def _take_in(self, reading: Future[Snapshot]) -> None:
+        snapshot = self._keep(reading)
+        if snapshot is None:
             return
         self.snapshots.append(snapshot)
         self._next_ns = self._next_look_ns(snapshot)
@@ -135,9 +155,7 @@ class Looker:
     def close(self, *, keep: bool) -> None:
         """Waits for the reading under way; compresses the dumps, or drops them where they prove nothing."""
         self._pool.shutdown(wait=True)
-        if self._reading is not None:
-            self._take_in(self._reading)
-            self._reading = None
+        self._finish()
         pair = (self.last.first, self.last.second) if self.last is not None else range(self._taken + 1)
         wanted = {store.dump_name(number) for number in pair} if keep else set()
         for path in sorted(self.folder.glob("dump-*.elf")):

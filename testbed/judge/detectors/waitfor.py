@@ -103,7 +103,7 @@ def _gave_up_ns(case: Case, resumed_ns: int) -> int | None:
 
 def _finding(case: Case, says: Says, statement: str, **numbers: float) -> Finding:
     found = case.examination
-    looks = [each.taken_ns for each in case.evidence.snapshots]
+    looks = [each.taken_ns for each in case.evidence.snapshots if each.taken_ns <= case.end_ns]
     if found is not None:
         numbers |= {"first_look": found.first, "second_look": found.second}
     return Finding(
