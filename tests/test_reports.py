@@ -9,7 +9,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from histories import Story, judging, kernel_line, plan_of, write_result
@@ -19,7 +20,7 @@ from testbed.campaign.expectation import Cell, accepted, compare
 from testbed.campaign.summary import summarise
 from testbed.errors import UsageError
 from testbed.judge import OUTCOMES, Verdict, judge
-from testbed.judge.case import case_of
+from testbed.judge.case import Case, case_of
 from testbed.judge.values import write_verdict
 from testbed.reports import html, junit, ktap
 from testbed.reports.excerpt import MOST_LINES, excerpt
@@ -358,3 +359,19 @@ def test_a_hostile_text_can_not_forge_a_result(render: Callable[[list[Cell]], An
         assert len(list(ElementTree.fromstring(text).iter("testcase"))) == 1
     else:
         assert sum(line.startswith(("ok", "not ok")) for line in text.splitlines()) == 1
+
+
+def test_counters_of_others_are_not_the_patch_sets() -> None:
+    """debugfs has numbers of nbd as well."""
+    plan = plan_of(judging())
+    subject = plan.machine(plan.judging.subject)
+    kernel = plan.kernels[subject.kernel]
+    spec = kernel.spec.model_copy(update={"sets": ("mem-reserve",)})
+    with_set = plan.model_copy(
+        update={"kernels": {**plan.kernels, subject.kernel: kernel.model_copy(update={"spec": spec})}}
+    )
+    counted = {"mem-reserve/charges": 3, "nbd/nbd0/timeout": 0}
+    looks = [SimpleNamespace(counters={}), SimpleNamespace(counters=counted)]
+    case = SimpleNamespace(subject=subject.name, evidence=SimpleNamespace(snapshots=looks))
+    assert html._counters(with_set, cast(Case, case)) == {"mem-reserve/charges": 3}
+    assert html._counters(plan, cast(Case, case)) == {}

@@ -18,6 +18,7 @@ from testbed.campaign.summary import Row, summarise
 from testbed.campaign.until_clear import read_notes
 from testbed.judge.case import Case, case_of
 from testbed.judge.values import Verdict, read_verdict
+from testbed.model import Plan
 from testbed.reports import curves, graph, plot
 from testbed.reports.excerpt import excerpt
 from testbed.reports.words import MEANS, tone
@@ -96,7 +97,7 @@ def render_cell(folder: Path) -> str:
             plot_text=_plot_text(case, verdict),
             console=excerpt(case, case.subject),
             other_consoles=[excerpt(case, machine, MOST_OTHER_LINES) for machine in others],
-            counters=case.evidence.snapshots[-1].counters if case.evidence.snapshots else {},
+            counters=_counters(plan, case),
             waits=verdict.examination,
             waits_drawn=graph.draw(verdict.examination) if verdict.examination else None,
             waits_edges=graph.relevant(verdict.examination.graph) if verdict.examination else (),
@@ -104,6 +105,15 @@ def render_cell(folder: Path) -> str:
             folder=folder.name,
         )
     )
+
+
+def _counters(plan: Plan, case: Case) -> dict[str, int]:
+    """What the subject's patch sets had counted by the last look; debugfs has numbers of others too."""
+    if not case.evidence.snapshots:
+        return {}
+    sets = plan.kernels[plan.machine(case.subject).kernel].spec.sets
+    counters = case.evidence.snapshots[-1].counters
+    return {name: count for name, count in counters.items() if name.split("/")[0] in sets}
 
 
 def render_index(folder: Path, cells: Sequence[Cell]) -> str:
