@@ -13,7 +13,7 @@ ROOT = Path(__file__).parent.parent / "testbed"
 
 # From the ground up; a module may import its own layer's package and whatever stands before it.
 LAYERS = (
-    ("errors", "units", "clock", "proc", "paths", "plugins"),
+    ("errors", "printable", "units", "clock", "proc", "paths", "plugins"),
     ("model", "snapshot", "history", "store", "consoles"),
     ("waitfor", "introspection"),
     ("load", "configuration"),

@@ -23,6 +23,7 @@ from testbed.machines.console import Console
 from testbed.machines.hypervisor import Hypervisor
 from testbed.machines.layout import BROKER_SOCKET
 from testbed.model import Plan, PlannedMachine
+from testbed.printable import printable
 from testbed.run.lab import Lab
 
 CONSOLES = "consoles"
@@ -246,4 +247,4 @@ def _send_sysrq(uri: str, machine: str, key: str, file: Console) -> None:
 def _harmless(data: bytes) -> str:
     """Hostile text for a terminal: no control character but newline and tab."""
     text = data.decode(errors="replace").replace("\r\n", "\n")
-    return "".join(char if char.isprintable() or char in "\n\t" else "\ufffd" for char in text)
+    return printable(text, "\n\t")

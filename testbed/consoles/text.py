@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from testbed.printable import printable
+
 MAX_LINE = 1000
 """Of a line, in bytes; a record of the kernel's has at most 1024 with its prefix (LOG_LINE_MAX)."""
 MAX_STAMP = 80
@@ -31,7 +33,7 @@ def clean(line: bytes) -> str:
     if text.isprintable():
         return text
     text = _ESCAPE.sub("", text).rstrip("\r\n").expandtabs(4)
-    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
+    return printable(text)
 
 
 def lines(console: bytes) -> Iterator[tuple[int, int, bytes]]:

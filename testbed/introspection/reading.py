@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 
 import drgn
 
+from testbed.printable import printable
+
 T = TypeVar("T")
 
 FAILURES = (LookupError, AttributeError, ValueError, TypeError, OverflowError, RecursionError, OSError)
@@ -60,5 +62,4 @@ def number(value: Any) -> int:
 
 def text(value: Any) -> str:
     """A C string of the guest, safe to show."""
-    raw = value.string_()[:64].decode(errors="replace")
-    return "".join(char if char.isprintable() else "\ufffd" for char in raw)
+    return printable(value.string_()[:64].decode(errors="replace"))

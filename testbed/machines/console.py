@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from testbed.printable import printable
+
 STEP_BYTES = 256 * 1024
 
 
@@ -41,4 +43,4 @@ class Console:
         except FileNotFoundError:
             return ""
         text = data.decode(errors="replace").replace("\r\n", "\n")
-        return "".join(c if c.isprintable() or c == "\n" else "\ufffd" for c in text)
+        return printable(text, "\n")
