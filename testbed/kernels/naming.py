@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from testbed import proc
 from testbed.errors import UsageError
-from testbed.kernels import composing, patchset, source, workspace
+from testbed.kernels import composing, patchset, source
 from testbed.kernels.progress import Progress, silent
 from testbed.model import KernelSpec
 
 DEFAULT_BASE = "6.1"
-PATCHES = workspace.PACKAGE_ROOT / "kernel-patches"
+PATCHES = proc.PACKAGE_ROOT / "kernel-patches"
 
 
 def names(root: Path = PATCHES) -> tuple[str, ...]:

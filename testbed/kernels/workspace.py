@@ -30,7 +30,6 @@ _UNSHARE = (
     "--mount-proc",
 )
 INSIDE = Path(inside.__file__).resolve()
-PACKAGE_ROOT = Path(__file__).resolve().parents[2]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +69,7 @@ class Workspace:
                 log=log,
                 check=False,
                 pass_fds=(read,),
-                env={"PYTHONPATH": str(PACKAGE_ROOT), "LC_ALL": "C"},
+                env=proc.package_in_reach() | {"LC_ALL": "C"},
             )
         if done.status == inside.CANNOT_MOUNT or "unshare failed" in done.stderr:
             text = done.stderr or (log.read_text(errors="replace")[-500:] if log else "")
@@ -96,7 +95,7 @@ def _lifeline() -> Iterator[tuple[int, dict[str, str]]]:
 
 def place(*used: Path) -> Path:
     """The folder that workspaces cover: the first one of the system's that holds nothing we need."""
-    needed = [path.resolve() for path in (*used, PACKAGE_ROOT, Path(sys.prefix), Path(sys.base_prefix))]
+    needed = [path.resolve() for path in (*used, proc.PACKAGE_ROOT, Path(sys.prefix), Path(sys.base_prefix))]
     for name in _PLACES:
         candidate = Path(name)
         if candidate.is_dir() and not any(path.is_relative_to(candidate) for path in needed):

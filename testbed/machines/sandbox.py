@@ -19,7 +19,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import testbed
 from testbed import paths, proc
 from testbed.clock import wall_clock
 from testbed.errors import MissingCapability, TestbedFault
@@ -89,7 +88,12 @@ class Sandbox:
     def keep(self) -> None:
         """Hands the lifeline to a keeper: the lab lives on until `registry.AttachedLab.end`."""
         argv = [sys.executable, "-P", "-m", "testbed.machines.keeper"]
-        keeper = _spawn(argv, _environment(), {3: self._lifeline}, self.folder / layout.BROKER_LOG)
+        keeper = _spawn(
+            argv,
+            {**os.environ, **proc.package_in_reach()},
+            {3: self._lifeline},
+            self.folder / layout.BROKER_LOG,
+        )
         self._record(_run_id(keeper), _run_id(self._pid)).save(self.folder)
         os.close(self._lifeline)
         self._lifeline = -1
@@ -126,7 +130,7 @@ class Sandbox:
         ready, ready_in = os.pipe()
         python = [sys.executable, "-P", "-m", "testbed.machines.broker"]
         broker = [*python, str(self.folder), str(self._shm_bytes)]
-        environment = {**_environment(), **layout.environment(self.folder)}
+        environment = {**os.environ, **proc.package_in_reach(), **layout.environment(self.folder)}
         log_file = self.folder / layout.BROKER_LOG
         try:
             self._pid = _spawn([*_UNSHARE, *broker], environment, {3: lifeline, 4: ready_in}, log_file)
@@ -148,13 +152,6 @@ class Sandbox:
 
     def _record(self, holder: str, sandbox: str) -> Record:
         return Record(self.id, holder, sandbox, wall_clock(), self._what)
-
-
-def _environment() -> dict[str, str]:
-    """Ours, with the package in reach: the broker is started by module name."""
-    package = str(Path(testbed.__file__).parent.parent)
-    known = os.environ.get("PYTHONPATH")
-    return {**os.environ, "PYTHONPATH": f"{package}:{known}" if known else package}
 
 
 def _spawn(argv: list[str], environment: dict[str, str], fds: dict[int, int], log_file: Path) -> int:

@@ -171,7 +171,7 @@ def test_a_full_disk_is_said_and_leaves_nothing(tree: Path, tmp_path: Path) -> N
         str(tmp_path / "full.py"),
     ]
     argv += [str(tmp_path / "cache"), str(tree), str(tmp_path / "own.config")]
-    env = {"PYTHONPATH": str(workspace.PACKAGE_ROOT), "TESTBED_CACHE": str(tmp_path / "cache")}
+    env = proc.package_in_reach() | {"TESTBED_CACHE": str(tmp_path / "cache")}
     done = proc.run(argv, timeout_s=120, env=env, check=False)
     assert done.status == 3, done.stderr
     assert "cannot be written" in done.stdout or "disk is full" in done.stdout
