@@ -112,4 +112,8 @@ def run_id(pid: int) -> str | None:
     except OSError:
         return None
     fields = stat.rpartition(")")[2].split()
-    return None if fields[0] == "Z" else f"{pid}:{fields[19]}"
+    # A leader that ended before its threads shows as a zombie too, and the process is not gone: of a PID 1
+    # that is killed, it is the last thread that waits for all others of its namespace (v6.18 kernel/exit.c,
+    # find_child_reaper()).
+    gone = fields[0] == "Z" and int(fields[17]) <= 1
+    return None if gone else f"{pid}:{fields[19]}"
