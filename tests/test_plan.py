@@ -236,6 +236,12 @@ def test_mke2fs_watches_both_members_and_ends_by_its_exit() -> None:
     assert (plan.loads[0].kind, plan.loads[0].page_kind) == ("mke2fs", "job")
 
 
+def test_the_reserve_is_burnt_without_a_fault_and_judged_when_the_burning_is_over() -> None:
+    plan = planned("reserve-burn", STOCK)
+    assert timeline(plan) == [(0, "start", "period"), (0.5, "start", "burn"), (62, "start", "end")]
+    assert (plan.judging.requires, plan.judging.begin_at_s) == ((), 62)
+
+
 def test_an_idle_plan_has_machines_and_nothing_else() -> None:
     plan = stage.idle(load_toml(TOPOLOGIES / "abc.toml", Topology), kernels(STOCK), "c" * 24)
     assert plan.cell == "abc/stock/e1000e"

@@ -85,7 +85,7 @@ def _label(name: str) -> str:
 def _dress(axis: Axes, end_s: float) -> None:
     axis.set_xscale("symlog", linthresh=1, linscale=0.4)
     axis.set_xlim(0, end_s)
-    ticks = [tick for tick in TICKS_S if tick < 0.7 * end_s]
+    ticks = [tick for tick in TICKS_S if tick < 0.6 * end_s]
     axis.set_xticks([*ticks, end_s])
     axis.xaxis.set_major_formatter(lambda value, _: show_seconds(value) if value else "0")
     axis.minorticks_off()
