@@ -60,9 +60,15 @@ def read_pages(reading: Reading) -> dict[str, int]:
         used += reading.get("a swap area's use", 0, lambda area: number(swap_usage_in_pages(area)), area)
     found |= {"swap_total": total, "swap_used": used}
     for node in _nodes(reading):
-        failures = reading.get("kswapd's failures", 0, lambda node: number(node.kswapd_failures), node)
+        failures = reading.get("kswapd's failures", 0, _failures, node)
         found["kswapd_failures"] = max(failures, found.get("kswapd_failures", 0))
     return found
+
+
+def _failures(node: Any) -> int:
+    """A number, and an atomic_t from 7.x on (include/linux/mmzone.h)."""
+    failures = node.kswapd_failures
+    return number(failures.counter if isinstance(failures.value_(), dict) else failures)
 
 
 def _nodes(reading: Reading) -> Iterator[Any]:

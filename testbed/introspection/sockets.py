@@ -76,15 +76,20 @@ def _fragment_bytes(prog: drgn.Program) -> int:
 
 
 def _limit(prog: drgn.Program, protocol: str) -> Limit:
-    allocated = prog[f"{protocol}_memory_allocated"]
+    allocated = prog[f"{protocol}_prot"].memory_allocated  # the counter itself is in another place in 7.x
     limits = prog[f"sysctl_{protocol}_mem"]
     low, pressure, high = (number(limits[index]) for index in range(3))
     return Limit(protocol=protocol, pages=number(allocated.counter), limits=(low, pressure, high))
 
 
 def _hz(reading: Reading) -> int:
-    """Jiffies a second: a jiffy's length is in tick_nsec (kernel/time/ntp.c)."""
-    return reading.get("HZ", 250, lambda: round(1e9 / number(reading.prog["tick_nsec"])))
+    """Jiffies a second: a jiffy's length in ns is what its clocksource counts (kernel/time/jiffies.c)."""
+
+    def measured() -> int:
+        clock = reading.prog["clocksource_jiffies"]
+        return round(1e9 / (number(clock.mult) >> number(clock.shift)))
+
+    return reading.get("HZ", 250, measured)
 
 
 def _all(reading: Reading) -> Iterator[tuple[str, Any]]:
@@ -137,7 +142,7 @@ def _tcp_fields(reading: Reading, sock: Any, jiffies: int, hz: int) -> dict[str,
     connection = drgn.cast("struct inet_connection_sock *", sock)
     in_ms = None
     if number(connection.icsk_pending) in (ICSK_TIME_RETRANS, ICSK_TIME_PROBE0):
-        in_ms = (_deadline(connection) - jiffies) * 1000 // hz
+        in_ms = (_deadline(sock, connection) - jiffies) * 1000 // hz
         if abs(in_ms) > MAX_TIMER_MS:
             in_ms = None
     return {
@@ -148,10 +153,15 @@ def _tcp_fields(reading: Reading, sock: Any, jiffies: int, hz: int) -> dict[str,
     }
 
 
-def _deadline(connection: Any) -> int:
-    """When the timer is due: icsk_timeout, or the timer's own `expires` where a kernel has no such field."""
+def _deadline(sock: Any, connection: Any) -> int:
+    """When the timer is due: icsk_timeout, or the timer's own `expires` where a kernel has no such field.
+
+    The timer was the connection's until it became every socket's (7.3: include/net/sock.h).
+    """
     if connection.type_.type.has_member("icsk_timeout"):
         return number(connection.icsk_timeout)
+    if sock.type_.type.has_member("tcp_retransmit_timer"):
+        return number(sock.tcp_retransmit_timer.expires)
     return number(connection.icsk_retransmit_timer.expires)
 
 
