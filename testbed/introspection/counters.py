@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import drgn
+from drgn import container_of
 from drgn.helpers.linux.list import hlist_for_each_entry, list_for_each_entry
 
 from testbed.introspection.reading import UNREADABLE, Reading, number, text
@@ -23,6 +24,8 @@ TYPES = {
 """Operations of a read-only file (fs/debugfs/file.c), and what its inode points at."""
 REAL_OPERATIONS = 1
 """DEBUGFS_FSDATA_IS_REAL_FOPS_BIT (fs/debugfs/internal.h): not opened yet, d_fsdata is the operations."""
+FILE, FOLDER = 0o100000, 0o040000
+"""S_IFREG and S_IFDIR."""
 MOST = 256
 
 
@@ -59,7 +62,7 @@ def _root(prog: drgn.Program) -> Iterator[Any]:
 
 def _children(folder: Any) -> Iterator[Any]:
     """The entries of a folder: d_subdirs up to 6.7, d_children after."""
-    if not folder.d_inode or number(folder.d_inode.i_mode) & 0o170000 != 0o040000:
+    if _kind(folder) != FOLDER:
         return iter(())
     if folder.type_.type.has_member("d_children"):
         return hlist_for_each_entry("struct dentry", folder.d_children.address_of_(), "d_sib")
@@ -67,10 +70,21 @@ def _children(folder: Any) -> Iterator[Any]:
 
 
 def _operations(file: Any) -> int:
+    """The address of a file's operations, 0 of a folder.
+
+    They are with its dentry up to 6.12, with its inode in 7.3 (fs/debugfs/internal.h, debugfs_inode_info).
+    """
     data = number(file.d_fsdata)
+    if not data and _kind(file) == FILE:
+        inode = container_of(file.d_inode, "struct debugfs_inode_info", "vfs_inode")
+        return number(inode.real_fops)
     if data & REAL_OPERATIONS:
         return data & ~REAL_OPERATIONS
     return number(drgn.cast("struct debugfs_fsdata *", file.d_fsdata).real_fops) if data else 0
+
+
+def _kind(entry: Any) -> int:
+    return number(entry.d_inode.i_mode) & 0o170000 if entry.d_inode else 0
 
 
 def _name(entry: Any) -> str:
