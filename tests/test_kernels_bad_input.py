@@ -14,9 +14,8 @@ import pytest
 from testbed.errors import BuildError, TestbedFault, UsageError
 from testbed.kernels import applying, blame, compile, patchfile, patchset, store
 from testbed.proc import Completed, ProcessFailed
-from tests.test_kernels_sets import DIFF, make_set
+from tests.test_kernels_sets import DIFF, make_set, needs_patch
 
-needs_patch = pytest.mark.skipif(not shutil.which("patch"), reason="install the Debian package patch")
 HEAD = "--- a/net/file.c\n+++ b/net/file.c\n"
 
 

@@ -11,7 +11,7 @@ from testbed import proc
 from testbed.errors import MissingCapability, UsageError
 from testbed.kernels import composing, importing, mail, naming, patchset
 from testbed.kernels.source import Source
-from tests.test_kernels_sets import DIFF, GOOD, make_set
+from tests.test_kernels_sets import DIFF, GOOD, make_set, needs_patch
 
 GIT = ("git", "-c", "user.name=A Person", "-c", "user.email=a@example.org", "-c", "init.defaultBranch=main")
 BASES = ("6.1",)
@@ -276,7 +276,7 @@ def _base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(composing.source, "find", lambda base, progress: origin)
 
 
-@pytest.mark.skipif(not shutil.which("patch"), reason="install the Debian package patch")
+@needs_patch
 def test_a_conflict_is_explained_hunk_by_hunk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _base(tmp_path, monkeypatch)
     root = tmp_path / "sets"

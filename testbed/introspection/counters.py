@@ -6,6 +6,7 @@ kin (kernel-patches/README.md). Such a file's inode points at the number.
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Iterator
 from typing import Any
 
@@ -24,8 +25,6 @@ TYPES = {
 """Operations of a read-only file (fs/debugfs/file.c), and what its inode points at."""
 REAL_OPERATIONS = 1
 """DEBUGFS_FSDATA_IS_REAL_FOPS_BIT (fs/debugfs/internal.h): not opened yet, d_fsdata is the operations."""
-FILE, FOLDER = 0o100000, 0o040000
-"""S_IFREG and S_IFDIR."""
 MOST = 256
 
 
@@ -62,7 +61,7 @@ def _root(prog: drgn.Program) -> Iterator[Any]:
 
 def _children(folder: Any) -> Iterator[Any]:
     """The entries of a folder: d_subdirs up to 6.7, d_children after."""
-    if _kind(folder) != FOLDER:
+    if not stat.S_ISDIR(_mode(folder)):
         return iter(())
     if folder.type_.type.has_member("d_children"):
         return hlist_for_each_entry("struct dentry", folder.d_children.address_of_(), "d_sib")
@@ -75,7 +74,7 @@ def _operations(file: Any) -> int:
     They are with its dentry up to 6.12, with its inode in 7.3 (fs/debugfs/internal.h, debugfs_inode_info).
     """
     data = number(file.d_fsdata)
-    if not data and _kind(file) == FILE:
+    if not data and stat.S_ISREG(_mode(file)):
         inode = container_of(file.d_inode, "struct debugfs_inode_info", "vfs_inode")
         return number(inode.real_fops)
     if data & REAL_OPERATIONS:
@@ -83,8 +82,8 @@ def _operations(file: Any) -> int:
     return number(drgn.cast("struct debugfs_fsdata *", file.d_fsdata).real_fops) if data else 0
 
 
-def _kind(entry: Any) -> int:
-    return number(entry.d_inode.i_mode) & 0o170000 if entry.d_inode else 0
+def _mode(entry: Any) -> int:
+    return number(entry.d_inode.i_mode) if entry.d_inode else 0
 
 
 def _name(entry: Any) -> str:

@@ -88,12 +88,7 @@ class Sandbox:
     def keep(self) -> None:
         """Hands the lifeline to a keeper: the lab lives on until `registry.AttachedLab.end`."""
         argv = [sys.executable, "-P", "-m", "testbed.machines.keeper"]
-        keeper = _spawn(
-            argv,
-            {**os.environ, **proc.package_in_reach()},
-            {3: self._lifeline},
-            self.folder / layout.BROKER_LOG,
-        )
+        keeper = _spawn(argv, {}, {3: self._lifeline}, self.folder / layout.BROKER_LOG)
         self._record(_run_id(keeper), _run_id(self._pid)).save(self.folder)
         os.close(self._lifeline)
         self._lifeline = -1
@@ -130,7 +125,7 @@ class Sandbox:
         ready, ready_in = os.pipe()
         python = [sys.executable, "-P", "-m", "testbed.machines.broker"]
         broker = [*python, str(self.folder), str(self._shm_bytes)]
-        environment = {**os.environ, **proc.package_in_reach(), **layout.environment(self.folder)}
+        environment = layout.environment(self.folder)
         log_file = self.folder / layout.BROKER_LOG
         try:
             self._pid = _spawn([*_UNSHARE, *broker], environment, {3: lifeline, 4: ready_in}, log_file)
@@ -155,7 +150,10 @@ class Sandbox:
 
 
 def _spawn(argv: list[str], environment: dict[str, str], fds: dict[int, int], log_file: Path) -> int:
-    """Starts a child in a session of its own (Ctrl-C is not for it), with `fds` as {theirs: ours}."""
+    """Starts a child in a session of its own (Ctrl-C is not for it), with `fds` as {theirs: ours}.
+
+    `environment` is laid over ours, with the package in reach: children are started by module name.
+    """
     program = shutil.which(argv[0])
     if program is None:
         raise MissingCapability(f"no program '{argv[0]}' on this host", hint="run 'make setup'")
@@ -170,6 +168,7 @@ def _spawn(argv: list[str], environment: dict[str, str], fds: dict[int, int], lo
         *((os.POSIX_SPAWN_DUP2, high[theirs], theirs) for theirs in fds),
         *((os.POSIX_SPAWN_CLOSE, number) for number in high.values()),
     ]
+    environment = {**os.environ, **proc.package_in_reach(), **environment}
     return os.posix_spawn(program, argv, environment, file_actions=actions, setsid=True)
 
 
