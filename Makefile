@@ -19,7 +19,7 @@ test: setup
 	.venv/bin/pytest -m "not nightly"
 
 test-pure: setup
-	.venv/bin/pytest -p xdist.plugin -p no:logging -n auto -m "not namespace and not vm and not browser and not agent and not nightly"
+	.venv/bin/pytest -p xdist.plugin -p no:logging -n auto --dist loadfile -m "not namespace and not vm and not browser and not agent and not nightly"
 
 nightly: setup
 	.venv/bin/pytest

@@ -9,7 +9,6 @@ from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -17,19 +16,7 @@ from testbed import proc
 from testbed.errors import MissingCapability, TestbedError
 from testbed.images import programs
 
-if TYPE_CHECKING:
-    from xdist.scheduler import LoadFileScheduling
-
 ROOT = Path(__file__).parent.parent
-NEED_SCIPY = (
-    "test_cli_tables.py",
-    "test_comparison.py",
-    "test_kept.py",
-    "test_reports.py",
-    "test_statistics.py",
-    "test_statistics_anytime.py",
-    "test_until_clear.py",
-)
 
 
 def _programs(*names: str) -> str | None:
@@ -72,19 +59,6 @@ def pytest_configure() -> None:
 
 def pytest_unconfigure() -> None:
     gc.freeze()  # else the interpreter's last acts walk half a second through all that was imported
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling:
-    """A file's tests stay together, and so do the files that need scipy: its import takes a second."""
-    from xdist.scheduler import LoadFileScheduling
-
-    class Scheduling(LoadFileScheduling):
-        def _split_scope(self, nodeid: str) -> str:
-            file = super()._split_scope(nodeid)
-            return "needs scipy" if file.rpartition("/")[2] in NEED_SCIPY else file
-
-    return Scheduling(config, log)
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest selects by markers
