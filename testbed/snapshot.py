@@ -92,8 +92,13 @@ class Request(Value):
 class Socket(Value):
     """A socket with something to it: memalloc, filled, or carrying requests. Times count from the dump.
 
+    `allocation_reserve`: what it allocates as its owner may come from the reserve (sk_allocation).
+
     `retransmit_in_ms`: when its TCP sends again what is unacknowledged; negative: it is due; None: no
-    such timer. `readers` sleep on it, `holders` have it open.
+    such timer. `retransmits`: how often that timer has fired since the last acknowledgment;
+    `resent_segments`: what was sent again since the connection began. `head_bytes`, `head_segments`: the
+    first packet that is not acknowledged, the one to be sent again; `head_at_driver`: its last copy still
+    lies with the NIC's driver. None: not read. `readers` sleep on it, `holders` have it open.
     """
 
     address: Address
@@ -114,6 +119,10 @@ class Socket(Value):
     retransmit_in_ms: int | None = None
     retransmit_timeout_ms: int | None = None
     retransmits: int = 0
+    resent_segments: int | None = None
+    head_bytes: int | None = None
+    head_segments: int | None = None
+    head_at_driver: bool | None = None
     readers: Pids = ()
     holders: Pids = ()
 

@@ -132,6 +132,72 @@ def test_a_retransmission_that_is_still_to_come_is_no_deadlock() -> None:
     assert "has not come yet" in found.sentence
 
 
+SENDING_KSWAPD = Task(
+    pid=28,
+    comm="kswapd0",
+    state="D",
+    waits=Wait(kind="socket", address=0x50, frame="sk_stream_wait_memory"),
+    stack=("sk_stream_wait_memory", "nbd_queue_rq", "shrink_lruvec"),
+)
+FULL_RING = RING.model_copy(update={"filled": 62, "usable": 61})
+
+
+def mute(
+    *,
+    history: History | None = None,
+    fired: int = 2,
+    resent: int | None = 0,
+    **changes: Any,
+) -> Any:
+    """Two looks as on 7.3: kswapd waits for room in the socket, whose head must be split to be sent again."""
+    head: dict[str, Any] = {"resent_segments": 1490, "head_segments": 4, "head_at_driver": False}
+    before = SWAP_SOCKET.model_copy(update=head | {"retransmits": 7} | changes)
+    again = None if resent is None else 1490 + resent
+    after = before.model_copy(update={"retransmits": 7 + fired, "resent_segments": again})
+    inside: dict[str, Any] = {"tasks": (SENDING_KSWAPD, READER), "nics": (FULL_RING,)}
+    first = look(1, FIRST_NS, sockets=(before, FLOODED), **inside)
+    second = look(2, SECOND_NS, sockets=(after, FLOODED), **inside)
+    return examine(first, second, history or seen(answers=0), RULES)
+
+
+def test_what_must_be_sent_again_and_finds_no_memory_is_a_deadlock_without_an_answer() -> None:
+    found = mute()
+    assert found.proves == "deadlocked"
+    assert found.sentence == (
+        "The TCP connection 10.0.0.1:40000 to 10.0.0.3:10809 can send nothing again without memory above the"
+        " floor of atomic allocations (101 free, floor 101), which would come from reclaim, which is done by"
+        " kswapd0 (pid 28), which waits for the TCP connection 10.0.0.1:40000 to 10.0.0.3:10809 again:"
+        " a closed cycle."
+    )
+    assert any(
+        "was not asked, since the subject tried 2 times" in each.statement for each in found.conditions
+    )
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"fired": 1},
+        {"resent": 1},
+        {"resent": None},
+        {"head_segments": 1},
+        {"head_segments": None},
+        {"head_at_driver": True},
+        {"head_at_driver": None},
+    ],
+)
+def test_a_retransmission_that_may_have_failed_for_something_else_proves_nothing(
+    changes: dict[str, Any],
+) -> None:
+    assert mute(**changes).proves == "open"
+
+
+def test_a_retransmission_that_finds_memory_now_and_then_hangs_on_a_chance() -> None:
+    found = mute(history=seen(answers=0, free=(101, 140, 101)))
+    assert found.proves == "starved"
+    assert "free pages" in found.sentence
+
+
 def test_progress_between_the_looks_is_no_deadlock() -> None:
     assert pair(seen(work=(5, 6, 7))).proves == "open"
 

@@ -8,6 +8,7 @@ from typing import Any
 import drgn
 from drgn.helpers.linux.list import hlist_for_each_entry
 from drgn.helpers.linux.net import sk_nulls_for_each
+from drgn.helpers.linux.rbtree import rb_first
 from drgn.helpers.linux.tcp import sk_tcpstate
 
 from testbed.introspection.reading import Reading, number
@@ -16,6 +17,10 @@ from testbed.snapshot import Limit, Socket, Task
 ICSK_TIME_RETRANS = 1
 ICSK_TIME_PROBE0 = 3
 """include/net/inet_connection_sock.h: what the connection's timer is for."""
+GFP_MEMALLOC_BIT = 17
+"""Linux 6.1, include/linux/gfp_types.h: ___GFP_MEMALLOC is 0x20000."""
+SKB_FCLONE_ORIG = 1
+"""include/linux/skbuff.h: a packet that was allocated together with room for one copy of it."""
 MAX_PACKETS = 256
 MAX_TIMER_MS = 1 << 32
 IDLE = ("LISTEN", "TIME_WAIT", "NEW_SYN_RECV", "CLOSE")
@@ -126,6 +131,7 @@ def _socket(reading: Reading, protocol: str, sock: Any, jiffies: int, hz: int) -
         local=_end(sock.__sk_common.skc_rcv_saddr, number(sock.__sk_common.skc_num)),
         remote=_end(sock.__sk_common.skc_daddr, _swapped(number(sock.__sk_common.skc_dport))),
         memalloc=bool(flags >> number(reading.prog["SOCK_MEMALLOC"]) & 1),
+        allocation_reserve=reading.get("sk_allocation", False, _takes_reserve, sock),
         receive_bytes=number(sock.sk_backlog.rmem_alloc.counter),
         receive_packets=_queued(reading, protocol, sock),
         receive_limit_bytes=number(sock.sk_rcvbuf),
@@ -135,6 +141,15 @@ def _socket(reading: Reading, protocol: str, sock: Any, jiffies: int, hz: int) -
         send_limit_bytes=number(sock.sk_sndbuf),
         **tcp,
     )
+
+
+def _takes_reserve(sock: Any) -> bool:
+    """Whether __GFP_MEMALLOC is in sk_allocation; include/linux/gfp_types.h numbers the bits since 6.9."""
+    try:
+        bit = number(sock.prog_["___GFP_MEMALLOC_BIT"])
+    except LookupError:
+        bit = GFP_MEMALLOC_BIT
+    return bool(number(sock.sk_allocation) >> bit & 1)
 
 
 def _tcp_fields(reading: Reading, sock: Any, jiffies: int, hz: int) -> dict[str, Any]:
@@ -150,7 +165,31 @@ def _tcp_fields(reading: Reading, sock: Any, jiffies: int, hz: int) -> dict[str,
         "retransmit_in_ms": in_ms,
         "retransmit_timeout_ms": number(connection.icsk_rto) * 1000 // hz,
         "retransmits": number(connection.icsk_retransmits),
+        "resent_segments": number(tcp.total_retrans),
+        **reading.get("the head of a retransmission queue", {}, _head, sock),
     }
+
+
+def _head(sock: Any) -> dict[str, Any]:
+    """The packet that TCP sends again first: include/net/tcp.h, tcp_rtx_queue_head()."""
+    node = rb_first(sock.tcp_rtx_queue.address_of_())
+    if not node:
+        return {}
+    packet = drgn.container_of(node, "struct sk_buff", "rbnode")
+    control = drgn.cast("struct tcp_skb_cb *", packet.cb.address_of_())
+    return {
+        "head_bytes": number(packet.len),
+        "head_segments": number(control.tcp_gso_segs),
+        "head_at_driver": _at_driver(sock, packet),
+    }
+
+
+def _at_driver(sock: Any, packet: Any) -> bool:
+    """Whether the copy that was sent last is not freed yet: include/linux/skbuff.h, skb_fclone_busy()."""
+    if number(packet.fclone) != SKB_FCLONE_ORIG:
+        return False
+    pair = drgn.cast("struct sk_buff_fclones *", packet)  # the packet is its first member
+    return number(pair.fclone_ref.refs.counter) > 1 and number(pair.skb2.sk) == number(sock)
 
 
 def _deadline(sock: Any, connection: Any) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from testbed.snapshot import Request, Snapshot, Task
@@ -15,6 +16,7 @@ class Outside:
     `answers`: frames of the swap connection from the server that the NIC was offered. `accepted`:
     frames that the driver took in; `filled`: descriptors that got a buffer, less those used; `refused`:
     refills of the ring that failed. `samples` of free memory, and how many were above the floor.
+    `mute`: connections that could send nothing again, and how often their timer fired (requests.py).
     """
 
     answers: int | None = None
@@ -24,6 +26,7 @@ class Outside:
     refused: int | None = None
     samples: int = 0
     samples_above_floor: int = 0
+    mute: Mapping[int, int] = field(default_factory=dict)
 
 
 @dataclass

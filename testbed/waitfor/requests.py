@@ -4,10 +4,25 @@ from __future__ import annotations
 
 from testbed.snapshot import Request, Socket
 from testbed.waitfor.builder import Builder, request_node, task_node
-from testbed.waitfor.supply import buffers
+from testbed.waitfor.supply import buffers, memory
 
 LEAST_ANSWERS = 2
 """Frames of the swap connection that must have been offered: one alone may have been lost by chance."""
+LEAST_FIRINGS = 2
+"""Times that a connection must have tried to send again: once may have failed by chance."""
+
+
+def tried_in_vain(first: Socket, second: Socket) -> int:
+    """How often this connection's timer fired between the looks, if it could send nothing: else 0.
+
+    __tcp_retransmit_skb() (Linux 6.1 to 7.3, net/ipv4/tcp_output.c) counts what it sends in total_retrans. It
+    returns before that when the last copy still lies with the driver (no matter of memory), and when the head
+    of the queue is longer than the one segment it may send, and tcp_fragment() finds no memory to split it.
+    """
+    fired = second.retransmits - first.retransmits
+    silent = second.resent_segments is not None and second.resent_segments == first.resent_segments
+    to_split = all((sock.head_segments or 0) > 1 and sock.head_at_driver is False for sock in (first, second))
+    return fired if silent and to_split and fired >= LEAST_FIRINGS else 0
 
 
 def add_request(builder: Builder, request: Request) -> None:
@@ -72,6 +87,17 @@ def add_socket(builder: Builder, sock: Socket) -> str:
             "inferred",
             f"frames of this connection that the host saw coming from the server: {outside.answers}",
             "sure",
+        )
+    fired = outside.mute.get(sock.address)
+    if fired:
+        builder.edge(
+            source,
+            memory(builder),
+            "can send nothing again without",
+            "inferred",
+            f"between the looks its timer fired {fired} times (icsk_retransmits), and total_retrans stayed at"
+            f" {sock.resent_segments}; what is to be sent again has {sock.head_segments} segments and"
+            " does not lie with the driver: tcp_fragment() has to split it, with GFP_ATOMIC",
         )
     for nic in builder.snapshot.nics:
         if nic.ring is not None:
