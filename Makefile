@@ -19,7 +19,8 @@ test: setup
 	.venv/bin/pytest -m "not nightly"
 
 test-pure: setup
-	.venv/bin/pytest -p xdist.plugin -p no:logging -n auto --dist loadfile -m "not namespace and not vm and not browser and not agent and not nightly"
+	PYTEST_DEBUG_TEMPROOT=/dev/shm .venv/bin/pytest -p xdist.plugin -p no:logging -n auto --dist loadfile \
+		--hypothesis-profile quick -m "not namespace and not vm and not browser and not agent and not nightly"
 
 nightly: setup
 	.venv/bin/pytest

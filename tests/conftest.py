@@ -11,6 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
+from hypothesis import settings
 
 from testbed import proc
 from testbed.errors import MissingCapability, TestbedError
@@ -52,9 +53,15 @@ NEEDS: dict[str, Callable[[], str | None]] = {
 }
 
 
+# `make test-pure` tries a few inputs of each kind, `make test` a hundred, `make nightly` many more.
+settings.register_profile("usual", deadline=None)
+settings.register_profile("quick", deadline=None, max_examples=20, database=None)
+settings.load_profile("usual")
+
+
 def pytest_configure() -> None:
     # Tests make many values and few cycles; to look for these every 700 values takes a tenth of their time.
-    gc.set_threshold(50_000)
+    gc.set_threshold(50_000, 20, 1000)
 
 
 def pytest_unconfigure() -> None:

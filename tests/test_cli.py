@@ -11,13 +11,12 @@ import typer
 import typer.main
 import typer.testing
 from rich.console import Console
-from typer.testing import CliRunner, Result
+from typer.testing import CliRunner
 
 from testbed import plan as planning
 from testbed.cli import inputs, show
 from testbed.cli.exits import Exit, shows_errors
 from testbed.cli.live import Screen, concerns
-from testbed.cli.main import app
 from testbed.errors import BuildError, MissingCapability, TestbedFault, UsageError
 from testbed.images import BuiltImage
 from testbed.kernels import BuiltKernel
@@ -25,6 +24,7 @@ from testbed.load import PLAYBOOKS
 from testbed.machines import accelerator
 from testbed.model import KernelSpec, Plan
 from testbed.run.observe import View
+from tests.commands import testbed
 
 COMMANDS = (
     *("doctor", "check", "plan", "build", "run", "judge", "report", "export", "schema", "gc"),
@@ -49,13 +49,6 @@ def runtime(tmp_path: Path, short_folder: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(inputs.kernels, "digest", lambda spec, **_: DIGEST)
     monkeypatch.setattr(inputs.kernels, "build", lambda spec, **_: built)
     return short_folder
-
-
-def testbed(*words: str) -> Result:
-    return CliRunner().invoke(app, words)
-
-
-testbed.__test__ = False  # type: ignore[attr-defined]
 
 
 def a_plan() -> Plan:

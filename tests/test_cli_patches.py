@@ -6,11 +6,11 @@ import json
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
-from testbed.cli.main import app
 from testbed.kernels import patchset
 from testbed.kernels.checking import new_warnings
+from tests.commands import testbed
 from tests.test_kernels_import import SECOND, _base
 from tests.test_kernels_sets import DIFF, GOOD, make_set
 
@@ -28,12 +28,12 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def patches(root: Path, *words: str) -> Result:
-    return CliRunner().invoke(app, ["patches", *words, "--into", str(root)])
+    return testbed("patches", *words, "--into", str(root))
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_has_an_example(command: str) -> None:
-    said = CliRunner().invoke(app, ["patches", command, "--help"])
+    said = testbed("patches", command, "--help")
     assert said.exit_code == 0 and "Example: testbed patches" in said.output
 
 

@@ -8,17 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
 from testbed import store
 from testbed.cli import inputs
 from testbed.cli.exits import Exit
-from testbed.cli.main import app
 from testbed.errors import TestbedFault
 from testbed.judge.values import Verdict, read_verdict, write_verdict
 from testbed.machines import accelerator
 from testbed.model import Plan
 from testbed.run import cell
+from tests.commands import testbed
 from tests.histories import Story, judging, kernel_line, write_result
 from tests.test_cli import runtime
 
@@ -58,7 +58,7 @@ def stage(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
 
 def selftest(folder: Path, *variants: str, more: tuple[str, ...] = ()) -> Result:
     only = [word for name in variants for word in ("--only", name)]
-    return CliRunner().invoke(app, ["selftest", "--into", str(folder), "--quiet", *only, *more])
+    return testbed("selftest", "--into", str(folder), "--quiet", *only, *more)
 
 
 def kept(folder: Path) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import pytest
 from histories import Story, write_result
 from rich.console import Console
 from tables import WEDGED, WENT, cells
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
 from testbed import store
 from testbed.campaign.play import judge_folder
@@ -20,21 +20,14 @@ from testbed.campaign.summary import summarise
 from testbed.campaign.until_clear import Rule, note_of, write_note
 from testbed.cli import inputs, playing, show
 from testbed.cli.exits import Exit
-from testbed.cli.main import app
 from testbed.images import BuiltImage
 from testbed.model import Plan
 from testbed.run import cell
 from testbed.run.cell import Inputs
 from testbed.run.observe import Listener
+from tests.commands import testbed
 
 SUMMARIES = str(Path(__file__).parent.parent / "results" / "summaries")
-
-
-def testbed(*words: str) -> Result:
-    return CliRunner().invoke(app, words)
-
-
-testbed.__test__ = False  # type: ignore[attr-defined]
 
 
 def said(done: Result) -> str:

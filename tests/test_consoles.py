@@ -18,7 +18,6 @@ from testbed.consoles.report import MOST_LINES
 from testbed.consoles.text import MAX_LINE, MAX_STAMP, STAMP
 from testbed.judge.console import SAYS
 
-QUICK = settings(max_examples=150, deadline=None)
 LONG = settings(max_examples=100_000, deadline=None)
 
 
@@ -471,11 +470,10 @@ def read_in_pieces(parts: list[bytes], cuts: list[int]) -> None:
 
 
 parted = given(st.lists(pieces, max_size=60), st.lists(st.integers(0, 5000), max_size=12))
-test_any_console_in_any_pieces = QUICK(parted(read_in_pieces))
+test_any_console_in_any_pieces = parted(read_in_pieces)
 test_any_console_for_long = pytest.mark.nightly(LONG(parted(read_in_pieces)))
 
 
-@QUICK
 @given(st.integers(1, 4000), st.integers(1, 4000))
 def test_a_line_without_an_end_hides_nothing(before: int, after: int) -> None:
     data = b"\xfe" * before + b"[   31.250000] Kernel panic - not syncing: x" + b"\xfe" * after
@@ -483,7 +481,6 @@ def test_a_line_without_an_end_hides_nothing(before: int, after: int) -> None:
     assert in_pieces(data, [before + 7, before + 20]) == in_pieces(data, [])
 
 
-@QUICK
 @given(st.from_regex(STAMP, fullmatch=True))
 def test_no_stamp_is_longer_than_is_kept(stamp: bytes) -> None:
     assert len(stamp) <= MAX_STAMP

@@ -7,14 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
 from testbed import doctor, proc
-from testbed.cli import host, main
+from testbed.cli import host
 from testbed.cli.exits import Exit
 from testbed.doctor import Check
 from testbed.errors import MissingCapability, TestbedFault
 from testbed.proc import Completed
+from tests.commands import testbed
 
 WANTED = doctor.wanted_packages(doctor.PACKAGES.read_text())
 
@@ -93,9 +93,9 @@ def test_the_command_ends_with_4_if_something_needed_lacks(
         Check("sandbox", works, "as told", "" if works else "set user.max_user_namespaces"),
     ]
     monkeypatch.setattr(host.examination, "examine", lambda *_: iter(checks))
-    shown = CliRunner().invoke(main.app, ["doctor"])
+    shown = testbed("doctor")
     assert shown.exit_code == code
     assert "enable it" in shown.stdout and ("max_user_namespaces" in shown.stdout) is not works
-    told = CliRunner().invoke(main.app, ["doctor", "--json"])
+    told = testbed("doctor", "--json")
     assert told.exit_code == code
     assert [check["ok"] for check in json.loads(told.stdout)] == [False, works]

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from testbed import history, store
 from testbed.judge import OUTCOMES, judge
 
-QUICK = settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+ANY_PACE = settings(suppress_health_check=list(HealthCheck))
 PLAIN = Story().evidence()
 BASES = [Story(watch_s=60).records(), Story(recover_s=None).records()]
 
@@ -43,7 +43,7 @@ def mutate(records: list[dict[str, Any]], rng: random.Random, strange: list[int]
     return mutated
 
 
-@QUICK
+@ANY_PACE
 @given(st.sampled_from(BASES), st.integers(0, 10**6), st.lists(numbers, max_size=6))
 def test_mutated_histories_get_a_verdict(base: list[dict[str, Any]], seed: int, strange: list[int]) -> None:
     verdict = judge(store.Evidence(judging(), as_history(mutate(base, random.Random(seed), strange)), {}))
@@ -51,7 +51,7 @@ def test_mutated_histories_get_a_verdict(base: list[dict[str, Any]], seed: int, 
     verdict.model_dump_json()
 
 
-@QUICK
+@ANY_PACE
 @given(
     st.lists(
         st.one_of(
@@ -76,7 +76,7 @@ def test_random_histories_get_a_verdict_that_is_no_pass(told: list[tuple[Any, ..
     assert verdict.outcome != "recovered"
 
 
-@QUICK
+@ANY_PACE
 @given(
     st.lists(
         st.one_of(
@@ -91,7 +91,7 @@ def test_any_console_gets_a_verdict(pieces: list[bytes]) -> None:
     verdict.model_dump_json()
 
 
-@QUICK
+@ANY_PACE
 @given(st.binary(max_size=300), st.integers(0, 2000))
 def test_any_history_file_is_read(tmp_path_factory: Any, noise: bytes, at: int) -> None:
     text = "\n".join(json.dumps(record) for record in BASES[0][:20]).encode()
@@ -101,7 +101,7 @@ def test_any_history_file_is_read(tmp_path_factory: Any, noise: bytes, at: int) 
     assert judge(store.Evidence(judging(), read, {})).outcome != "recovered"
 
 
-@QUICK
+@ANY_PACE
 @given(st.sampled_from(range(len(BASES[0]))), st.integers(0, 30))
 def test_a_recovery_that_loses_its_end_is_no_recovery(cut: int, _: int) -> None:
     verdict = judge(store.Evidence(judging(), as_history(BASES[0][:cut]), {}))

@@ -210,7 +210,8 @@ def test_the_same_flood_over_nfs() -> None:
 
 
 def test_repeats_differ_in_seed_and_name() -> None:
-    first, second = planned(seed=7), planned(seed=7, repeat=2)
+    first = planned(seed=7)
+    second = stage.repeated(first, 2)
     assert (first.seed, second.seed) == (7, 8)
     assert first.cell != second.cell
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from testbed.clock import NS
@@ -369,7 +369,6 @@ def test_only_what_both_looks_hold_is_common() -> None:
 
 
 @given(st.dictionaries(st.sampled_from("abcDEF"), st.text("abcDEF", max_size=4), max_size=6))
-@settings(max_examples=150, deadline=None)
 def test_every_node_of_the_stuck_set_really_stands(edges: dict[str, str]) -> None:
     one = graph(edges)
     found, waits, nodes = stuck(one), one.successors(), one.by_id

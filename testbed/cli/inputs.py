@@ -74,20 +74,19 @@ def _plans(wish: Wish, order: Sequence[tuple[str, str, int]]) -> list[Plan]:
     image = build_image(wish.image, quiet=True)
     specs = {kernel: resolve(kernel, quiet=False) for _, kernel, _ in order}
     planned = {kernel: _planned(spec) for kernel, spec in specs.items()}
-    made = []
-    for variant, kernel, number in order:
+    first: dict[tuple[str, str], Plan] = {}
+    for variant, kernel in dict.fromkeys((variant, kernel) for variant, kernel, _ in order):
         choices = planning.Choices(
             form=wish.form,
             variant=variant,
-            repeat=number,
             nic=wish.nic,
             transport=wish.transport,
             settings=_settings(wish.settings),
             accelerator=_accelerator(wish.accelerator),
             hypothesis=kernels.hypothesis(specs[kernel], file.name),
         )
-        made.append(planning.plan(topology, file, planned[kernel], image.digest, choices))
-    return made
+        first[variant, kernel] = planning.plan(topology, file, planned[kernel], image.digest, choices)
+    return [planning.repeated(first[variant, kernel], number) for variant, kernel, number in order]
 
 
 def control_variants(wish: Wish) -> tuple[str, ...]:

@@ -1,6 +1,6 @@
 """The plan stage: pure. Topology, playbook and kernels become one cell, absolute, before anything boots."""
 
-from testbed.plan.cell import Kernels, idle, plan, support_spec
+from testbed.plan.cell import Kernels, idle, plan, repeated, support_spec
 from testbed.plan.check import check_playbook, check_topology
 from testbed.plan.labels import Choices
 from testbed.plan.playbook import PlaybookFile, read_playbook, topology_of
@@ -16,6 +16,7 @@ __all__ = [
     "idle",
     "plan",
     "read_playbook",
+    "repeated",
     "schema",
     "support_spec",
     "topology_of",

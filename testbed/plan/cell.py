@@ -50,7 +50,7 @@ def plan(topology: Topology, file: PlaybookFile, kernels: Kernels, image: str, c
     labels = labels_of(file, playbook, variant, kernels.under_test.spec, subject, links, planned, choices)
     return Plan(
         cell=cell_name(labels),
-        seed=choices.seed + choices.repeat - 1,
+        seed=choices.seed,
         accelerator=choices.accelerator,
         labels=labels,
         links=links,
@@ -66,6 +66,13 @@ def plan(topology: Topology, file: PlaybookFile, kernels: Kernels, image: str, c
         judging=rules,
         inputs=_inputs(topology, kernels, image) | {"playbook": playbook.source_file.digest},
     )
+
+
+def repeated(plan: Plan, repeat: int) -> Plan:
+    """The same cell once more, with a number, a name and a seed of its own."""
+    labels = plan.labels.model_copy(update={"repeat": repeat})
+    seed = plan.seed - plan.labels.repeat + repeat
+    return plan.model_copy(update={"labels": labels, "cell": cell_name(labels), "seed": seed})
 
 
 def idle(

@@ -24,7 +24,6 @@ class Choices:
     form: str = "short"
     variant: str = ""
     seed: int = 1
-    repeat: int = 1
     nic: str | None = None
     transport: str | None = None
     settings: Mapping[str, str] = field(default_factory=dict)
@@ -52,7 +51,7 @@ def labels_of(
         kernel=_kernel_label(spec),
         nic=_nic(subject, links),
         transport=transport.kind,
-        repeat=choices.repeat,
+        repeat=1,
         expect=variant.expect if variant else expect,
     )
 

@@ -5,15 +5,14 @@ from __future__ import annotations
 import json
 
 import pytest
-from typer.testing import CliRunner
 
-from testbed.cli.main import app
+from tests.commands import testbed
 
 pytestmark = [pytest.mark.vm, pytest.mark.nightly]
 
 
 def test_a_set_of_the_project_is_sound() -> None:
-    said = CliRunner().invoke(app, ["patches", "check", "known-answer", "--base", "6.1", "--json"])
+    said = testbed("patches", "check", "known-answer", "--base", "6.1", "--json")
     (row,) = json.loads(said.stdout)
     assert {step: check["ok"] for step, check in row["checks"].items()} == {
         "applies": True, "builds": True, "boots": True, "counters": True

@@ -6,18 +6,17 @@ import json
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
 from testbed import history, store
 from testbed.cli.exits import Exit
-from testbed.cli.main import app
 from testbed.judge.values import read_verdict
+from tests.commands import testbed
 
 pytestmark = pytest.mark.vm
 
 
 def test_a_lying_server_is_found_out_and_the_matrix_kept(tmp_path: Path) -> None:
-    done = CliRunner().invoke(app, ["selftest", "--only", "lying-server", "--into", str(tmp_path), "--quiet"])
+    done = testbed("selftest", "--only", "lying-server", "--into", str(tmp_path), "--quiet")
     assert done.exit_code == Exit.MET, done.output
     told = json.loads((tmp_path / "matrix.json").read_text())
     assert told["matrix"] == {"lying-server": {"corrupt": 1}}
