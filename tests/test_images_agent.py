@@ -243,6 +243,27 @@ def test_the_service_reads_what_the_flood_sends(guest: Guest) -> None:
     guest.until(lambda: guest.page.state(4) is State.DONE, "the flood's end")
 
 
+@pytest.mark.namespace
+def test_lone_fragments_are_kept_by_who_gets_them(guest: Guest) -> None:
+    """In a network of its own: raw sockets want rights, and who reassembles is the kernel under our feet."""
+    own_network = ["unshare", "-Urn", "sh", "-c", 'ip link set lo up && exec "$@"', "sh"]
+    options = ("--to", "127.0.0.1", "--port", "7000", "--ports", "2", "--rate", "0", "--lone", "1")
+    child = subprocess.Popen([*own_network, *guest.argv("flood", 4, *options)])
+    guest.started.append(child)
+    guest.until(lambda: guest.page.state(4) is State.READY, "the flood is ready")
+    guest.page.control(4, Control.RUN)
+    guest.until(lambda: guest.page.read(4, "flood")["packets_sent"] >= 500, "500 fragments")
+    guest.page.control(4, Control.STOP)
+    guest.until(lambda: guest.page.state(4) is State.READY, "the flood's pause")
+    net = Path(f"/proc/{child.pid}/net")
+    kept = re.search(r"^FRAG: inuse (\d+) memory (\d+)$", (net / "sockstat").read_text(), re.MULTILINE)
+    assert kept is not None and int(kept[1]) >= 400 and int(kept[2]) >= 400 * 1400
+    assert guest.page.read(4, "flood")["send_errors"] == 0
+    names, values = (line.split() for line in (net / "snmp").read_text().splitlines()[:2])
+    ip = dict(zip(names[1:], map(int, values[1:]), strict=True))
+    assert ip["ReasmReqds"] == guest.page.read(4, "flood")["packets_sent"] and ip["ReasmOKs"] == 0
+
+
 def test_the_flood_keeps_its_rate(guest: Guest) -> None:
     port, rate, for_s = free_port(socket.SOCK_DGRAM), 200, 0.25
     guest.start("service", 3, "--port", str(port), "--sockets", "1")

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from testbed import plan as stage
 from testbed import plugins
@@ -175,6 +176,13 @@ def test_a_deed_needs_one_victim(options: dict[str, str], says: str) -> None:
 def test_a_word_is_written_to_the_kernels_files_alone(file: str) -> None:
     with pytest.raises(ValueError, match="should match pattern"):
         load_class("write").model_validate({"file": file, "text": "1"})
+
+
+def test_a_lone_fragment_is_one_frame() -> None:
+    flood = {"to": "A", "service": "service", "rate": "1pps", "lone_fragments": True}
+    load_class("flood").model_validate(flood | {"sizes": [{"size": "1480B"}]})
+    with pytest.raises(ValidationError, match="at most 1480B"):
+        load_class("flood").model_validate(flood | {"sizes": [{"size": "1481B"}]})
 
 
 def test_service_and_flood_agree_on_ports() -> None:

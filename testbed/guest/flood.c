@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* The flood: UDP datagrams at a stated rate and mix of sizes, and TCP connections that never pause. */
+/* The flood: UDP datagrams, or first fragments without a rest, at a stated rate and mix of sizes, and TCP
+ * connections that never pause. */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
+#include <netinet/ip.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,7 +22,7 @@
 #define PAYLOAD_BYTES 65536
 
 static struct {
-	uint64_t port, ports, rate, tcp_port, tcp_connections;
+	uint64_t port, ports, rate, tcp_port, tcp_connections, lone;
 	const char *to, *sizes;
 } config = { .ports = 64, .sizes = "1400:1", .tcp_connections = 0 };
 
@@ -88,21 +90,41 @@ static void note_send_error(void)
 	sleep_ns(NS_PER_MS);
 }
 
+/* The header of a first fragment whose rest never comes. The kernel fills in source, length and checksum; the
+ * receiver takes fragments for parts of one datagram by this number. */
+static struct iphdr first_fragment(const struct sockaddr_in *to, uint64_t number)
+{
+	return (struct iphdr){
+		.version = 4,
+		.ihl = sizeof(struct iphdr) / 4,
+		.ttl = 64,
+		.protocol = IPPROTO_UDP,
+		.id = htons(number),
+		.frag_off = htons(IP_MF),
+		.daddr = to->sin_addr.s_addr,
+	};
+}
+
 /* Sends at most `wanted` datagrams in one call; returns how many the kernel took. */
 static uint64_t send_datagrams(uint64_t wanted)
 {
 	struct mmsghdr messages[BATCH] = { 0 };
-	struct iovec pieces[BATCH];
+	struct iphdr headers[BATCH];
+	struct iovec pieces[BATCH][2];
 	uint64_t bytes = 0;
 	int sent;
 
 	if (wanted > BATCH)
 		wanted = BATCH;
 	for (uint64_t i = 0; i < wanted; i++) {
-		pieces[i] = (struct iovec){ payload, sizes[(sequence + i) % sizes_count] };
-		messages[i].msg_hdr.msg_iov = &pieces[i];
-		messages[i].msg_hdr.msg_iovlen = 1;
-		messages[i].msg_hdr.msg_name = &targets[(sequence + i) % config.ports];
+		struct sockaddr_in *to = &targets[(sequence + i) % config.ports];
+
+		headers[i] = first_fragment(to, sequence + i);
+		pieces[i][0] = (struct iovec){ &headers[i], config.lone ? sizeof(headers[i]) : 0 };
+		pieces[i][1] = (struct iovec){ payload, sizes[(sequence + i) % sizes_count] };
+		messages[i].msg_hdr.msg_iov = pieces[i];
+		messages[i].msg_hdr.msg_iovlen = 2;
+		messages[i].msg_hdr.msg_name = to;
 		messages[i].msg_hdr.msg_namelen = sizeof(targets[0]);
 	}
 	sent = sendmmsg(datagrams, messages, wanted, MSG_DONTWAIT);
@@ -111,7 +133,7 @@ static uint64_t send_datagrams(uint64_t wanted)
 		return 0;
 	}
 	for (int i = 0; i < sent; i++)
-		bytes += pieces[i].iov_len;
+		bytes += pieces[i][1].iov_len;
 	sequence += sent;
 	count(FLOOD_PACKETS_SENT, sent);
 	count(FLOOD_BYTES_SENT, bytes);
@@ -230,7 +252,8 @@ static void set_up(void)
 	payload = take_memory(slot, PAYLOAD_BYTES);
 	for (size_t i = 0; i < PAYLOAD_BYTES; i++)
 		payload[i] = (char)mix(i);
-	datagrams = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	datagrams = config.lone ? socket(AF_INET, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_RAW)
+				: socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	if (datagrams < 0)
 		slot_fail(slot, "socket");
 }
@@ -245,6 +268,7 @@ int flood_main(int argc, char **argv)
 		{ "sizes", SETTING_TEXT, &config.sizes },
 		{ "tcp-port", SETTING_NUMBER, &config.tcp_port },
 		{ "tcp-connections", SETTING_NUMBER, &config.tcp_connections },
+		{ "lone", SETTING_NUMBER, &config.lone },
 	};
 	enum witness_control control;
 
