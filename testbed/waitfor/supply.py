@@ -86,7 +86,7 @@ def _fragments(builder: Builder, source: str) -> None:
             "the timer of fragment reassembly",
             "may come from",
             "observed",
-            f"fqdir.mem = {held} bytes, given back after 30 s at the latest",
+            f"fqdir.mem = {held} bytes; a fragment whose rest has not come within net.ipv4.ipfrag_time is freed",
             "chance",
         )
 
