@@ -86,7 +86,7 @@ def _fragments(builder: Builder, source: str) -> None:
             "the timer of fragment reassembly",
             "may come from",
             "observed",
-            f"fqdir.mem = {held} bytes; a fragment whose rest has not come within net.ipv4.ipfrag_time is freed",
+            f"fqdir.mem = {held} bytes; a fragment alone is freed after net.ipv4.ipfrag_time",
             "chance",
         )
 
