@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, StringConstraints, field_validator
 
 from testbed.load import Bytes, Configuration, Count, Flag, Seconds
-from testbed.model import Outcome, Value
+from testbed.model import Outcome, PreconditionName, Value
 
 Scalar = str | int | float
 
@@ -22,8 +22,6 @@ Outcomes = Annotated[
     tuple[Outcome, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)
 ]
 """One outcome or several."""
-
-Precondition = Literal["in-flight", "still", "exhausted"]
 
 
 # --- topology ------------------------------------------------------------------------------------
@@ -127,7 +125,7 @@ class Variant(Value):
     description: str
     without: tuple[str, ...] = ()
     forever: tuple[str, ...] = ()
-    requires: tuple[Precondition, ...] | None = None
+    requires: tuple[PreconditionName, ...] | None = None
     control: Expected | None = None
     answer: Answer | None = None
     parameters: dict[ParameterName, Scalar] = Field(default_factory=dict)
@@ -198,7 +196,7 @@ class Judge(Value):
     go on watching after a deadlock was proved, to see whether the proof holds.
     """
 
-    requires: tuple[Precondition, ...] = ("in-flight", "still", "exhausted")
+    requires: tuple[PreconditionName, ...] = ("in-flight", "still", "exhausted")
     finish: Literal["sweep", "exit"] = "sweep"
     finish_loads: tuple[str, ...] | None = None
     finish_within: Seconds = 120.0

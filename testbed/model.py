@@ -25,6 +25,9 @@ Outcome = Literal[
 ]
 """What a verdict can come to: see docs/verdicts.md."""
 
+PreconditionName = Literal["in-flight", "still", "exhausted", "tcp-limit"]
+"""What a playbook may require of a cell, without which it says nothing: testbed/judge/preconditions.py."""
+
 
 class Value(BaseModel):
     """Base of the plan's values: frozen, no unknown keys, JSON both ways."""
@@ -160,7 +163,7 @@ class Judging(Value):
     second_client: tuple[str, ...] = ()
     free_pages: tuple[str, ...] = ()
     heals: tuple[str, ...]
-    requires: tuple[Literal["in-flight", "still", "exhausted"], ...]
+    requires: tuple[PreconditionName, ...]
     finish: Literal["sweep", "exit"]
     finish_loads: tuple[str, ...]
     still_s: float = 5.0

@@ -243,6 +243,25 @@ def test_the_service_reads_what_the_flood_sends(guest: Guest) -> None:
     guest.until(lambda: guest.page.state(4) is State.DONE, "the flood's end")
 
 
+def test_a_service_that_does_not_read_keeps_what_has_come(guest: Guest) -> None:
+    port, tcp_port = free_port(socket.SOCK_DGRAM), free_port(socket.SOCK_STREAM)
+    guest.start(
+        "service", 3, "--port", str(port), "--sockets", "1", "--rcvbuf", "100000", "--consumers", "1",
+        "--tcp-port", str(tcp_port), "--unread", "1",
+    )  # fmt: skip
+    guest.start(
+        "flood", 4, "--to", "127.0.0.1", "--port", str(port), "--ports", "1", "--rate", "0",
+        "--tcp-port", str(tcp_port), "--tcp-connections", "2",
+    )  # fmt: skip
+    guest.page.control(4, Control.RUN)
+    guest.until(lambda: guest.page.read(3, "service")["tcp_connections"] == 2, "two connections")
+    guest.until(lambda: guest.page.read(4, "flood")["bytes_sent"] > 400_000, "more than fits")
+    guest.page.control(4, Control.STOP)
+    guest.until(lambda: guest.page.state(4) is State.READY, "the flood's pause")
+    service = guest.page.read(3, "service")
+    assert (service["packets"], service["bytes"], service["tcp_reads"]) == (0, 0, 0)
+
+
 @pytest.mark.namespace
 def test_lone_fragments_are_kept_by_who_gets_them(guest: Guest) -> None:
     """In a network of its own: raw sockets want rights, and who reassembles is the kernel under our feet."""

@@ -10,7 +10,7 @@ from histories import Story, Values, judging, ns
 
 from testbed import store
 from testbed.judge import Verdict, judge
-from testbed.snapshot import Snapshot
+from testbed.snapshot import Limit, Snapshot
 from tests.test_waitfor import RING, SWAP_SOCKET, ZONE, look
 
 RULES = judging(devices=("nbd0",), second_client=("B/client.reads",), free_pages=("A/memory.free_pages",))
@@ -154,3 +154,15 @@ def test_snapshots_that_are_nonsense_never_break_the_judge() -> None:
         for each in looks(21, 31)
     )
     assert verdict(story(), odd).outcome == "stalled"
+
+
+@pytest.mark.parametrize(("pages", "met"), [((131, 128), True), ((131, 127), False), ((), False)])
+def test_tcp_at_its_limit_is_a_precondition_that_every_look_must_show(
+    pages: tuple[int, ...], met: bool
+) -> None:
+    rules = RULES.model_copy(update={"requires": ("tcp-limit",)})
+    held = [(Limit(protocol="tcp", pages=each, limits=(64, 96, 128)),) for each in pages]
+    taken = (look(number, ns(20.0 + number), limits=limits) for number, limits in enumerate(held, 1))
+    found = verdict(Story(rules=rules), tuple(taken))
+    assert found.preconditions[0].met is met
+    assert found.outcome == ("recovered" if met else "inconclusive")

@@ -40,7 +40,7 @@ struct consumer {
 };
 
 static struct {
-	uint64_t port, sockets, rcvbuf, memory, consumers, touch_pages;
+	uint64_t port, sockets, rcvbuf, memory, consumers, touch_pages, unread;
 	struct texts tcp_ports;
 } config = { .sockets = 64, .consumers = 8, .touch_pages = 8 };
 
@@ -96,7 +96,8 @@ static void open_datagram_sockets(void)
 		int fd = bound_socket(SOCK_DGRAM, config.port + i);
 
 		granted += set_receive_buffer(fd);
-		watch(consumers[i % config.consumers].epoll, fd, CHANNEL_DATAGRAMS);
+		if (!config.unread)
+			watch(consumers[i % config.consumers].epoll, fd, CHANNEL_DATAGRAMS);
 	}
 	slot_store(slot, SERVICE_SOCKETS, config.sockets);
 	slot_store(slot, SERVICE_RCVBUF_BYTES, granted);
@@ -179,7 +180,8 @@ static void accept_stream(struct consumer *own, int listener)
 
 	if (fd < 0)
 		return;
-	watch(own->epoll, fd, CHANNEL_STREAM);
+	if (!config.unread)
+		watch(own->epoll, fd, CHANNEL_STREAM);
 	slot_add(slot, SERVICE_TCP_CONNECTIONS, 1);
 	slot_add(slot, SERVICE_TCP_ACCEPTED, 1);
 }
@@ -278,6 +280,7 @@ int service_main(int argc, char **argv)
 		{ "consumers", SETTING_NUMBER, &config.consumers },
 		{ "touch-pages", SETTING_NUMBER, &config.touch_pages },
 		{ "tcp-port", SETTING_TEXTS, &config.tcp_ports },
+		{ "unread", SETTING_NUMBER, &config.unread },
 	};
 	enum witness_control control;
 

@@ -107,8 +107,24 @@ def _exhausted(case: Case) -> Precondition:
     return Precondition(name="exhausted", met=met, statement=f"Before the heal {text}.", numbers=numbers)
 
 
+def _tcp_limit(case: Case) -> Precondition:
+    """By the looks, which come later: who fills the limit must be one that does not give back."""
+    seen = [limit for look in case.evidence.snapshots for limit in look.limits if limit.protocol == "tcp"]
+    if not seen:
+        return Precondition(name="tcp-limit", met=False, statement="No look shows how much memory TCP held.")
+    least = min(seen, key=lambda limit: limit.pages - limit.limits[2])
+    hard = least.limits[2]
+    return Precondition(
+        name="tcp-limit",
+        met=least.pages >= hard,
+        statement=f"TCP held {least.pages} pages or more, as {len(seen)} looks show; its limit is {hard}.",
+        numbers={"tcp_pages": least.pages, "tcp_limit_pages": hard, "looks": len(seen)},
+    )
+
+
 CHECKS: dict[str, Callable[[Case], Precondition]] = {
     "in-flight": _in_flight,
     "still": _still,
     "exhausted": _exhausted,
+    "tcp-limit": _tcp_limit,
 }

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from testbed.load import Bytes, Count
+from testbed.load import Bytes, Count, Flag
 from testbed.loads import LoadContext, OneProcess, agent
 
 
@@ -15,7 +15,7 @@ class Service(OneProcess):
 
     The receive buffers together must hold more than all memory: a full socket drops, the packet is
     freed, and receive lives on. Each consumer touches its share of `memory` before it reads, so
-    with swap gone the queues fill.
+    with swap gone the queues fill. With `reads = false` nobody ever reads: what has come stays.
     """
 
     kind: ClassVar[str] = "service"
@@ -27,10 +27,13 @@ class Service(OneProcess):
     memory: Bytes = 8 << 20
     consumers: Count = Field(default=4, ge=1, le=64)
     tcp_port: Count = Field(default=0, ge=0, le=65535)
+    reads: Flag = True
 
     def argv(self, slot: int, context: LoadContext) -> list[str]:
         options: dict[str, object] = {"port": self.port, "sockets": self.sockets, "rcvbuf": self.rcvbuf}
         options |= {"memory": self.memory, "consumers": self.consumers}
         if self.tcp_port:
             options["tcp-port"] = self.tcp_port
+        if not self.reads:
+            options["unread"] = 1
         return agent("service", slot, options)
