@@ -65,8 +65,8 @@ def in_full(one: Assessed) -> RenderableType:
     lines += [f"  {state(one.state)}: {escape(one.words)}"]
     lines += [f"  [dim]{escape(about.note)}[/]"] if about.note else []
     if rule is not None:
-        each = f"{about.repeats} cells of each arm that count"
-        lines += [f"  rule [bold]{rule.name}[/], asked of {each}: {escape(rule.meaning)}"]
+        once = f"asked once {about.repeats} cells of each arm count"
+        lines += [f"  rule [bold]{rule.name}[/], {once}: {escape(rule.meaning)}"]
         lines += [line for answer in one.answers for line in _answer(answer, rule.sort)]
     return "\n".join(lines)
 

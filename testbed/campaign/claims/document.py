@@ -62,8 +62,11 @@ def _section(one: Assessed, folder: Path) -> str:
     lines += ["", _safe(about.note)] if about.note else []
     if one.claim.rule is not None:
         rule = one.claim.rule
-        each = f"{about.repeats} cells of each arm that count"
-        lines += ["", f"Rule `{rule.name}`, asked of {each}: {rule.meaning}.", ""]
+        lines += [
+            "",
+            f"Rule `{rule.name}`, asked once {about.repeats} cells of each arm count: {rule.meaning}.",
+            "",
+        ]
         lines += _table(one.answers, rule, folder)
         cautions = [f"- {_safe(arm.place)}: {_safe(caution)}" for arm in one.arms for caution in arm.cautions]
         lines += ["", *cautions] if cautions else []
