@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given
@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from tables import WEDGED, WENT, cells
 
 from testbed.campaign import claims, kept
-from testbed.campaign.claims import Assessed, document, rules
+from testbed.campaign.claims import RULES, Assessed, document, rules
 from testbed.campaign.claims.table import IDS
 from testbed.campaign.kept import Collected, Found
 from testbed.campaign.observation import of_cell
@@ -24,6 +24,7 @@ from testbed.campaign.outcomes import SORTS
 from testbed.campaign.repeats import place_of
 from testbed.campaign.statistics.proportions import Interval, Tally, wilson
 from testbed.campaign.until_clear import Note, Rule
+from testbed.configuration import RuleName
 from testbed.errors import UsageError
 from testbed.load import CLAIMS
 from testbed.model import Outcome
@@ -294,6 +295,14 @@ def test_wanted_are_the_free_numbers_in_rounds_each_cell_once(tmp_path: Path) ->
     )
 
 
+def test_an_arm_of_two_claims_is_wanted_as_often_as_one_needs_it_and_every_round_has_each(
+    tmp_path: Path,
+) -> None:
+    text = C11.replace("rule", "repeats = 3\nrule") + C3.replace("rule", "repeats = 2\nrule")
+    rounds = [(cell.arm.labels.kernel, cell.repeat) for cell in claims.wanted(assess(tmp_path, text))]
+    assert rounds == [(kernel, number) for number in (1, 2, 3) for kernel in ("stock", "vanilla-2007")]
+
+
 def test_nothing_is_wanted_of_what_is_complete(tmp_path: Path) -> None:
     assert claims.wanted(assess(tmp_path, C3, found("vanilla-2007", *WEDGED))) == ()
     (cell, *_) = claims.wanted(assess(tmp_path, C3))
@@ -392,6 +401,12 @@ def test_every_figure_of_the_page_is_linked_to_its_summaries() -> None:
             linked = re.findall(r"\]\(\.\./(results/summaries/[^)]+\.json)\)", line)
             told = [json.loads((ROOT / each).read_text())["verdict"]["outcome"] for each in linked]
             assert sum(SORTS[outcome] != "not counted" for outcome in told) == int(shares[0]), line
+
+
+def test_the_guide_has_every_rule_and_every_state() -> None:
+    guide = (ROOT / "docs" / "guide.md").read_text()
+    assert all(f"| `{name}` |" in guide for name in RULES) and tuple(RULES) == get_args(RuleName)
+    assert all(f"| *{state}* |" in guide for state in get_args(rules.State))
 
 
 def test_the_table_is_read_from_the_project() -> None:

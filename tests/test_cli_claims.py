@@ -106,6 +106,10 @@ def vanilla(*numbers: int) -> list[str]:
     return [f"flood-{FORM}/vanilla-2007/e1000e/nbd/r{number}" for number in numbers]
 
 
+def said_of(text: str) -> str:
+    return " ".join(text.split())
+
+
 # --- list, show, write
 
 
@@ -156,8 +160,9 @@ def test_an_unknown_claim_ends_with_2_and_the_known_ones(results: Path) -> None:
         )
 
 
-def said_of(text: str) -> str:
-    return " ".join(text.split())
+def test_results_that_are_not_there_are_no_empty_results(results: Path) -> None:
+    done = testbed("claims", "--results", str(results / "nowhere"))
+    assert done.exit_code == Exit.USAGE and "does not exist" in said_of(done.stderr)
 
 
 def test_a_table_that_is_wrong_ends_with_2(results: Path) -> None:

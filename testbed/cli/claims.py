@@ -31,7 +31,12 @@ app = typer.Typer(
 )
 Results = Annotated[
     Path,
-    typer.Option(help="Where campaigns and summaries/ lie; without: results/.", show_default=False),
+    typer.Option(
+        help="Where campaigns and summaries/ lie; without: results/.",
+        show_default=False,
+        exists=True,
+        file_okay=False,
+    ),
 ]
 Ids = Annotated[list[str], typer.Argument(metavar="ID...", help="Claims, as C3.")]
 
