@@ -12,6 +12,7 @@ from testbed import store
 from testbed.campaign import claims, kept
 from testbed.campaign import play as campaign
 from testbed.campaign.claims import Assessed, Wanted, document
+from testbed.campaign.claims.table import Key
 from testbed.campaign.kept import Collected
 from testbed.cli import claimed, inputs, playing
 from testbed.cli.exits import TABLE, Exit, out, print_json, shows_errors
@@ -171,11 +172,11 @@ def _play(cells: Sequence[Wanted], accelerator: str, folder: Path, *, quiet: boo
 
 def _plans(cells: Sequence[Wanted], accelerator: str) -> list[Plan]:
     """In the order of the cells. All repeats of an arm are planned at once: its kernel is looked up once."""
-    numbers: dict[object, list[Wanted]] = {}
+    by_arm: dict[Key, list[Wanted]] = {}
     for cell in cells:
-        numbers.setdefault(cell.arm.key, []).append(cell)
-    planned: dict[tuple[object, int], Plan] = {}
-    for key, own in numbers.items():
+        by_arm.setdefault(cell.arm.key, []).append(cell)
+    planned: dict[tuple[Key, int], Plan] = {}
+    for key, own in by_arm.items():
         table = own[0].arm.table
         settings = tuple(f"{name}={value}" for name, value in table.settings.items())
         wish = inputs.Wish(

@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from testbed.campaign.claims.rules import SAID, Difference, Says, State, state
-from testbed.campaign.claims.table import Arm, Claim, key_of
+from testbed.campaign.claims.table import Arm, Claim, Key, key_of
 from testbed.campaign.kept import Collected, Found
 from testbed.campaign.observation import mixed
 from testbed.campaign.outcomes import SORTS, Sort, counts
 from testbed.campaign.repeats import AT, Proportion, tally_of
 from testbed.campaign.statistics import anytime, proportions
+from testbed.campaign.until_clear import Note
 from testbed.judge.values import OUTCOMES
 from testbed.model import Outcome
 
@@ -20,6 +21,7 @@ MOST_IN_FULL = 3
 
 _FIELDS = ("playbook", "form", "variant", "transport", "nic")
 
+ByArm = Mapping[Key, Sequence[Found]]
 K = TypeVar("K")
 
 
@@ -136,7 +138,10 @@ class Assessed:
 
 def assess(claims: Iterable[Claim], kept: Collected) -> tuple[Assessed, ...]:
     """Every claim, in the order of the table. Comparisons are adjusted for all of its claims together."""
-    asked = [(claim, _questions(claim, kept)) for claim in claims]
+    by_arm: dict[Key, list[Found]] = {}
+    for cell in kept.cells:
+        by_arm.setdefault(key_of(cell.observation.labels), []).append(cell)
+    asked = [(claim, _questions(claim, by_arm, kept.notes)) for claim in claims]
     found = _after_holm(
         {
             (claim.id, number): _difference(arms, claim.rule.sort)
@@ -157,21 +162,20 @@ def _assessed(claim: Claim, answers: list[Answer]) -> Assessed:
     return Assessed(claim, tuple(answers), state(says, part_missing=bool(claim.about.missing)))
 
 
-def _questions(claim: Claim, kept: Collected) -> list[tuple[Tried, ...]]:
+def _questions(claim: Claim, cells: ByArm, notes: Sequence[Note]) -> list[tuple[Tried, ...]]:
     """One arm each, or two where arms are compared."""
-    names = _names(claim.arms)
-    tried = [
-        _tried(arm, name, claim.about.repeats, kept) for arm, name in zip(claim.arms, names, strict=True)
-    ]
+    named = zip(claim.arms, _names(claim.arms), strict=True)
+    tried = [_tried(arm, name, claim.about.repeats, cells.get(arm.key, ()), notes) for arm, name in named]
     size = 2 if claim.rule and claim.rule.compares else 1
     return [tuple(tried[start : start + size]) for start in range(0, len(tried), size)]
 
 
-def _tried(arm: Arm, name: str, needed: int, kept: Collected) -> Tried:
-    own = [cell for cell in kept.cells if key_of(cell.observation.labels) == arm.key]
-    own.sort(key=lambda cell: (cell.observation.labels.repeat, cell.observation.name, str(cell.path)))
-    always = any(note.covers(cell.observation.labels) for note in kept.notes for cell in own)
-    return Tried(arm, name, needed, tuple(own), always)
+def _tried(arm: Arm, name: str, needed: int, cells: Sequence[Found], notes: Sequence[Note]) -> Tried:
+    def order(cell: Found) -> tuple[int, str, str]:
+        return cell.observation.labels.repeat, cell.observation.name, str(cell.path)
+
+    always = any(note.covers(cell.observation.labels) for note in notes for cell in cells)
+    return Tried(arm, name, needed, tuple(sorted(cells, key=order)), always)
 
 
 def _names(arms: Sequence[Arm]) -> list[str]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import count, islice
 
 from testbed.campaign.claims.assessment import Assessed, Tried
-from testbed.campaign.claims.table import Arm
+from testbed.campaign.claims.table import Arm, Key
 
 AROUND_S = 60.0
 """What a short cell takes beside its timeline, under emulation: three guests, memory filled and read back
@@ -38,7 +38,7 @@ def wanted(assessed: Iterable[Assessed], repeats: int | None = None) -> tuple[Wa
     An arm of several claims is played for the one that needs most. A cell that did not count keeps its
     number: it is played again with another seed, under a number of its own.
     """
-    by_arm: dict[object, tuple[Tried, int]] = {}
+    by_arm: dict[Key, tuple[Tried, int]] = {}
     for arm in (arm for one in assessed for arm in one.arms):
         lacks = max(0, (repeats or arm.needed) - len(arm.counted))
         _, most = by_arm.get(arm.arm.key, (arm, 0))

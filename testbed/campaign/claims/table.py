@@ -23,6 +23,9 @@ IDS = tuple(f"C{number}{part}" for number in range(1, 34) for part in ("ab" if n
 
 _NOTHING = "0" * 24
 
+Key = tuple[str, Place]
+"""A kernel's name, and where it is asked."""
+
 T = TypeVar("T")
 
 
@@ -38,7 +41,7 @@ class Arm:
         return self.plan.labels
 
     @property
-    def key(self) -> tuple[str, Place]:
+    def key(self) -> Key:
         return key_of(self.labels)
 
 
@@ -52,7 +55,7 @@ class Claim:
     arms: tuple[Arm, ...]
 
 
-def key_of(labels: Labels) -> tuple[str, Place]:
+def key_of(labels: Labels) -> Key:
     """What cells of one arm have in common: kernel, playbook, form with settings, variant, transport, NIC.
 
     All by the names that people gave, none by digest: a kernel that was built anew is still that kernel.
