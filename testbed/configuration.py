@@ -1,4 +1,4 @@
-"""Owns what may stand in topology and playbook files: the models of their TOML."""
+"""Owns what may stand in topology, playbook and claims files: the models of their TOML."""
 
 from __future__ import annotations
 
@@ -226,3 +226,52 @@ class Playbook(Configuration):
     judge: Judge
     variants: dict[Name, Variant] = Field(default_factory=dict)
     expect: dict[str, Outcomes] = Field(default_factory=dict)
+
+
+# --- claims --------------------------------------------------------------------------------------
+
+RuleName = Literal["wedges-mostly", "recovers-mostly", "wedges-less", "recovers-more", "alike"]
+"""What each asks is in campaign/claims/rules.py."""
+
+Days = Annotated[str, StringConstraints(pattern=r"^\d{4}-\d{2}-\d{2}(, \d{4}-\d{2}-\d{2})*$")]
+
+
+Prose = Annotated[str, AfterValidator(lambda text: " ".join(text.split()))]
+"""Text for people: how it was broken into lines does not count."""
+
+
+class ArmTable(Value):
+    """Where a claim is asked: what `testbed run` is given. What is not said is the playbook's."""
+
+    kernel: str
+    playbook: str
+    form: str = "short"
+    variant: str = ""
+    transport: str | None = None
+    nic: str | None = None
+    settings: dict[ParameterName, str] = Field(default_factory=dict)
+
+
+class ClaimTable(Value):
+    """What somebody said, and how it is tested: by a rule over the cells of its arms.
+
+    `repeats` cells of each arm must count. `missing` says what no playbook can ask yet: with it a claim
+    can not hold, and one that has no arms is not settled. `note` bounds what the arms show.
+    """
+
+    who: str = Field(min_length=1)
+    date: Days
+    statement: Prose = Field(min_length=1)
+    rule: RuleName | None = None
+    repeats: Count = Field(default=5, ge=1, le=1000)
+    arms: tuple[ArmTable, ...] = ()
+    missing: Prose = ""
+    note: Prose = ""
+
+
+class Claims(Configuration):
+    """The claims by their ids, in the order in which they are told."""
+
+    title: str
+    source: str
+    claims: dict[str, ClaimTable] = Field(min_length=1)

@@ -15,6 +15,7 @@ from pydantic import Field
 
 from testbed.errors import UsageError
 from testbed.load import (
+    CLAIMS,
     PLAYBOOKS,
     TOPOLOGIES,
     Bytes,
@@ -71,7 +72,7 @@ def paths_of(tree: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str 
 
 
 @pytest.mark.parametrize(
-    "path", [*PLAYBOOKS.glob("*.toml"), *TOPOLOGIES.glob("*.toml")], ids=lambda p: p.name
+    "path", [*PLAYBOOKS.glob("*.toml"), *TOPOLOGIES.glob("*.toml"), CLAIMS], ids=lambda p: p.name
 )
 def test_every_key_of_our_files_has_a_line(path: Path) -> None:
     text = path.read_text()

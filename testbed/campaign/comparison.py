@@ -78,27 +78,27 @@ class Comparison:
         at = f"{AT} at every look" if self.always else AT
         if self.always and self.family > 1:
             at += f" for all {self.family} pairs"
-        return f"difference {_points(self.difference)} points {self.span} {at}"
+        return f"difference {show_points(self.difference)} points {self.span} {at}"
 
     @property
     def span(self) -> str:
         """`(-100 to -39)`, in points."""
-        low, high = map(_points, self.interval)
+        low, high = map(show_points, self.interval)
         return f"({low} to {high})"
 
     @property
     def in_points(self) -> str:
         """`-100 (-100 to -39)`."""
-        return f"{_points(self.difference)} {self.span}"
+        return f"{show_points(self.difference)} {self.span}"
 
     @property
     def p_words(self) -> str:
         """`Fisher p = 0.008`, with Holm's adjustment if there is more than one comparison."""
         if self.always:
-            return f"always-valid {_p(self.adjusted)}"
+            return f"always-valid {show_p(self.adjusted)}"
         if self.adjusted == self.p:
-            return f"Fisher {_p(self.p)}"
-        return f"Fisher {_p(self.p)}, after Holm {_p(self.adjusted)}"
+            return f"Fisher {show_p(self.p)}"
+        return f"Fisher {show_p(self.p)}, after Holm {show_p(self.adjusted)}"
 
     @property
     def times_words(self) -> str:
@@ -112,8 +112,8 @@ class Comparison:
         if self.times is None or self.times_adjusted is None:
             return "\N{EM DASH}"
         by = "log-rank by permutation" if self.times.exact else "log-rank"
-        holm = f", after Holm {_p(self.times_adjusted)}" if self.times_adjusted != self.times.p else ""
-        return f"{by} {_p(self.times.p)}{holm}"
+        holm = f", after Holm {show_p(self.times_adjusted)}" if self.times_adjusted != self.times.p else ""
+        return f"{by} {show_p(self.times.p)}{holm}"
 
 
 def compare(rows: Iterable[Repeats], families: Families | None = None) -> tuple[Comparison, ...]:
@@ -203,11 +203,11 @@ def rounds(first: Repeats, second: Repeats) -> Sequence[tuple[bool, bool]]:
     return [(one[number], other[number]) for number in sorted(one.keys() & other.keys())]
 
 
-def _points(share: float) -> str:
+def show_points(share: float) -> str:
     return f"{round(share * 100) + 0}"
 
 
-def _p(value: float) -> str:
+def show_p(value: float) -> str:
     if value < 0.001:
         return "p < 0.001"
     return f"p = {value:.3f}" if value < 0.1 else f"p = {value:.2f}".removesuffix(".00")

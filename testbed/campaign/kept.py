@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,23 @@ class Kept:
     notes: tuple[Note, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A cell and where it is kept, as a summary or itself; `history` is the hash of what was recorded."""
+
+    observation: Observation
+    path: Path
+    history: str
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """Cells of many folders, and the notes of what was played until clear."""
+
+    cells: tuple[Found, ...] = ()
+    notes: tuple[Note, ...] = ()
+
+
 class _Told(BaseModel):
     """What is read of a summary's verdict."""
 
@@ -52,6 +70,7 @@ class _Summary(BaseModel):
     inputs: dict[str, str]
     until_clear: Note | None = None
     surroundings: dict[str, Any] = {}
+    sha256: dict[str, str] = {}
 
 
 def read(folder: Path) -> Kept:
@@ -71,8 +90,7 @@ def read(folder: Path) -> Kept:
             where=str(folder),
             hint="as in: testbed compare results/flood-short, or results/summaries",
         )
-    if len(finished) + len(summaries) > MOST_CELLS:
-        raise UsageError(f"holds over {MOST_CELLS} cells", where=str(folder), hint="name a campaign of it")
+    _bounded(folder, len(finished) + len(summaries))
     if finished:
         cells = [Cell(path, store.read_plan(path), read_verdict(path)) for path in finished]
         notes = [
@@ -81,6 +99,54 @@ def read(folder: Path) -> Kept:
         return _kept([of_cell(cell) for cell in cells], notes)
     told = [_summary(path) for path in summaries]
     return _kept([_of_summary(one) for one in told], [one.until_clear for one in told if one.until_clear])
+
+
+def summaries_below(root: Path) -> Collected:
+    """All summaries in a folder and below it; not the corpus, which was chosen by its outcomes."""
+    paths = [path for path in sorted(root.rglob("*.json")) if not (path.parent / store.PLAN).exists()]
+    _bounded(root, len(paths))
+    told = [(path, _summary(path)) for path in paths]
+    cells = [Found(_of_summary(one), path, one.sha256.get(store.HISTORY, "")) for path, one in told]
+    return Collected(tuple(cells), tuple(one.until_clear for _, one in told if one.until_clear))
+
+
+def campaigns(folders: Iterable[Path]) -> Collected:
+    """All judged cells of campaigns' folders; one that is not there has none."""
+    cells: list[Found] = []
+    notes: list[Note] = []
+    for folder in folders:
+        paths = _judged(folder, "*")
+        _bounded(folder, len(paths))
+        for path in paths:
+            observation = of_cell(Cell(path, store.read_plan(path), read_verdict(path)))
+            cells.append(Found(observation, path, _history(path)))
+        notes += read_notes(folder)
+    return Collected(tuple(cells), tuple(notes))
+
+
+def together(*parts: Collected) -> Collected:
+    """A cell that was kept twice, as itself and as its summary, is one: what comes first stays.
+
+    Its name alone does not tell: the first repeats of two campaigns have one name, and are two cells.
+    """
+    by_identity: dict[tuple[str, str], Found] = {}
+    for one in (cell for part in parts for cell in part.cells):
+        by_identity.setdefault((one.observation.name, one.history), one)
+    cells = sorted(by_identity.values(), key=lambda one: (one.observation.name, str(one.path)))
+    return Collected(tuple(cells), tuple(dict.fromkeys(note for part in parts for note in part.notes)))
+
+
+def _bounded(folder: Path, count: int) -> None:
+    if count > MOST_CELLS:
+        raise UsageError(f"holds over {MOST_CELLS} cells", where=str(folder), hint="name a campaign of it")
+
+
+def _history(folder: Path) -> str:
+    try:
+        with (folder / store.HISTORY).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise UsageError("no history: is this a result folder?", where=str(folder)) from error
 
 
 def _judged(folder: Path, below: str) -> list[Path]:

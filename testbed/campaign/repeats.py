@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from testbed.campaign.observation import Observation
-from testbed.campaign.outcomes import SORTS, counts, wedged, went_on
+from testbed.campaign.outcomes import SORTS, Sort, counts, wedged, went_on
 from testbed.campaign.statistics import CONFIDENCE, anytime, proportions, recovery
 from testbed.campaign.statistics.proportions import Interval, Tally
 from testbed.campaign.statistics.recovery import Times
@@ -151,10 +151,10 @@ def repeats_of(observations: Sequence[Observation], *, always: bool = False) -> 
     )
 
 
-def tally_of(outcomes: Iterable[Outcome]) -> Tally:
-    """How many wedged of those that count."""
+def tally_of(outcomes: Iterable[Outcome], sort: Sort = "wedged") -> Tally:
+    """How many wedged, or are of another sort, of those that count."""
     counted = [outcome for outcome in outcomes if counts(outcome)]
-    return Tally(sum(map(wedged, counted)), len(counted))
+    return Tally(sum(SORTS[outcome] == sort for outcome in counted), len(counted))
 
 
 def times_of(counted: Iterable[Observation]) -> Times:

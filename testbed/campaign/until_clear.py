@@ -90,7 +90,7 @@ class Rule(Value):
         names = f"{first} and {second}"
         if anytime.p_value(rounds) <= level:
             return Look((first, second), True, f"the difference between {names} is shown")
-        if _within(anytime.difference(rounds, 1 - level), self.width):
+        if within(anytime.difference(rounds, 1 - level), self.width):
             return Look((first, second), True, f"{names} differ by less than {_points(self.width)}")
         return Look((first, second), False, f"{names} may differ or not")
 
@@ -162,7 +162,8 @@ def families_of(notes: Iterable[Note]) -> Families:
     return found
 
 
-def _within(interval: Interval, width: float) -> bool:
+def within(interval: Interval, width: float) -> bool:
+    """Whether a difference lies that near to 0 for sure: two that are alike for all practical purposes."""
     return -width < interval.low and interval.high < width
 
 

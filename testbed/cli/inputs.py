@@ -12,6 +12,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 
 from testbed import images, kernels, paths, store
 from testbed import plan as planning
+from testbed.campaign import claims
 from testbed.campaign.expectation import Cell
 from testbed.campaign.play import Builder, Played, cells_of
 from testbed.cli.exits import err
@@ -19,7 +20,7 @@ from testbed.configuration import Answer, Topology
 from testbed.errors import UsageError, nearest
 from testbed.images import BuiltImage
 from testbed.kernels import BuiltKernel, patchset
-from testbed.load import PLAYBOOKS, TOPOLOGIES, find_file, load_toml
+from testbed.load import CLAIMS, PLAYBOOKS, TOPOLOGIES, find_file, load_toml
 from testbed.load.toml import shown
 from testbed.machines import accelerator
 from testbed.model import KernelSpec, Plan, PlannedKernel
@@ -65,6 +66,11 @@ def answered_plans(wish: Wish, answers: Mapping[str, Answer], repeat: int) -> li
     """Every variant with a known answer on its kernel; repeats outermost, as with `plans`."""
     numbers = range(1, repeat + 1)
     return _plans(wish, [(name, answer.kernel, n) for n in numbers for name, answer in answers.items()])
+
+
+def numbered_plans(wish: Wish, variant: str, numbers: Sequence[int]) -> list[Plan]:
+    """These repeats of each kernel of a wish, and no others."""
+    return _plans(wish, [(variant, kernel, number) for number in numbers for kernel in wish.kernels])
 
 
 def _plans(wish: Wish, order: Sequence[tuple[str, str, int]]) -> list[Plan]:
@@ -152,6 +158,7 @@ def check_all(files: Sequence[str]) -> Iterator[tuple[str, str]]:
         *sorted(TOPOLOGIES.glob("*.toml")),
         *sorted(PLAYBOOKS.glob("*.toml")),
         *sorted(PROJECT.glob("kernel-patches/*/set.toml")),
+        CLAIMS,
     ]
     for path in named:
         yield str(shown(path)), _check(path)
@@ -163,6 +170,9 @@ def _check(path: Path) -> str:
         found = patchset.load(name, root)
         counts = [f"{base} ({len(patchset.load(name, root, base).patches)})" for base in found.about.bases]
         return f"patch set, for {', '.join(counts)}"
+    if path.name == CLAIMS.name:
+        found_claims = claims.read(path)
+        return f"{len(found_claims)} claims, {sum(bool(one.arms) for one in found_claims)} of them with arms"
     if path.parent.name == "topologies":
         planning.check_topology(load_toml(path, Topology))
         return "topology"

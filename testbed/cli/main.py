@@ -13,7 +13,7 @@ from testbed import store
 from testbed.campaign import play as campaign
 from testbed.campaign.again import look_again
 from testbed.campaign.expectation import Cell
-from testbed.cli import host, inputs, lab, patches, show, statistics
+from testbed.cli import claims, host, inputs, lab, patches, show, statistics
 from testbed.cli.exits import TABLE, Exit, Told, out, print_json, shows_errors
 from testbed.cli.export import export
 from testbed.cli.inspect import inspect
@@ -177,7 +177,7 @@ def report(folder: Folder, as_json: AsJson = False) -> None:
 @app.command()
 @shows_errors
 def schema(
-    kind: Annotated[str, typer.Argument(help="playbook, topology or set.")] = "playbook",
+    kind: Annotated[str, typer.Argument(help="playbook, topology, set or claims.")] = "playbook",
 ) -> None:
     """Print the JSON schema of a kind of TOML file, for editors.
 
@@ -194,6 +194,7 @@ for command in (
 
 
 app.add_typer(patches.app, name="patches")
+app.add_typer(claims.app, name="claims")
 
 
 def main() -> None:

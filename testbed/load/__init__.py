@@ -12,6 +12,7 @@ from testbed.load.quantities import (
     measure,
 )
 from testbed.load.toml import (
+    CLAIMS,
     PLAYBOOKS,
     TOPOLOGIES,
     Configuration,
@@ -24,6 +25,7 @@ from testbed.load.toml import (
 )
 
 __all__ = [
+    "CLAIMS",
     "PLAYBOOKS",
     "TOPOLOGIES",
     "Bps",

@@ -23,6 +23,7 @@ from testbed.model import Value
 PROJECT = Path(__file__).parent.parent.parent
 TOPOLOGIES = PROJECT / "topologies"
 PLAYBOOKS = PROJECT / "playbooks"
+CLAIMS = PROJECT / "claims.toml"
 MAX_TOML_BYTES = 1 << 20
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
 

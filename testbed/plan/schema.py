@@ -7,17 +7,22 @@ from typing import Any
 from pydantic import BaseModel
 
 from testbed import plugins
-from testbed.configuration import Playbook, Topology
+from testbed.configuration import Claims, Playbook, Topology
 from testbed.errors import UsageError, nearest
 from testbed.kernels.patchset import SetFile
 
-KINDS: dict[str, type[BaseModel]] = {"playbook": Playbook, "set": SetFile, "topology": Topology}
+KINDS: dict[str, type[BaseModel]] = {
+    "claims": Claims,
+    "playbook": Playbook,
+    "set": SetFile,
+    "topology": Topology,
+}
 _PARAMETER = {"type": "string", "pattern": r"^\$[a-z][a-z0-9_]*$"}
 _PLUGINS = (("TransportTable", "kind", "testbed.transports"), ("LoadTable", "kind", "testbed.loads"))
 
 
 def schema(kind: str) -> dict[str, Any]:
-    """The JSON schema of `topology`, `playbook` or `set` files. Raises UsageError."""
+    """The JSON schema of `topology`, `playbook`, `set` or `claims` files. Raises UsageError."""
     if kind not in KINDS:
         raise UsageError(f"no schema '{kind}'", hint=nearest(kind, KINDS))
     found = KINDS[kind].model_json_schema(mode="validation")

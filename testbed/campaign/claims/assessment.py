@@ -1,0 +1,227 @@
+"""Owns what the claims come to: the cells of each arm found, each rule asked, and the answer in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from testbed.campaign.claims.rules import SAID, Difference, Says, State, state
+from testbed.campaign.claims.table import Arm, Claim, Key, key_of
+from testbed.campaign.kept import Collected, Found
+from testbed.campaign.observation import mixed
+from testbed.campaign.outcomes import SORTS, Sort, counts
+from testbed.campaign.repeats import AT, Proportion, tally_of
+from testbed.campaign.statistics import anytime, proportions
+from testbed.campaign.until_clear import Note
+from testbed.judge.values import OUTCOMES
+from testbed.model import Outcome
+
+MOST_IN_FULL = 3
+
+_FIELDS = ("playbook", "form", "variant", "transport", "nic")
+
+ByArm = Mapping[Key, Sequence[Found]]
+K = TypeVar("K")
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """An arm of a claim, and all cells of it. `name` is what tells it from the claim's other arms.
+
+    `always` where it was played until clear, so that its intervals hold at every look.
+    """
+
+    arm: Arm
+    name: str
+    needed: int
+    cells: tuple[Found, ...]
+    always: bool
+
+    @property
+    def counted(self) -> tuple[Found, ...]:
+        return tuple(cell for cell in self.cells if counts(cell.observation.outcome))
+
+    @property
+    def missing(self) -> int:
+        return max(0, self.needed - len(self.counted))
+
+    @property
+    def place(self) -> str:
+        """`stock · flood · short · nbd · e1000e`."""
+        kernel, place = self.arm.key
+        return f"{kernel} \N{MIDDLE DOT} {place.words}"
+
+    @property
+    def cautions(self) -> tuple[str, ...]:
+        """What of its cells does not quite belong together, or may have decided instead of the kernel."""
+        told = mixed(cell.observation for cell in self.cells)
+        confounded = any(cell.observation.confounders for cell in self.cells)
+        return (*told, f"{self.arm.labels.kernel} has confounders.") if confounded else told
+
+    def share(self, sort: Sort) -> Proportion:
+        """How many of the cells that count came out so."""
+        tally = tally_of((cell.observation.outcome for cell in self.cells), sort)
+        interval = anytime.interval(tally) if self.always else proportions.wilson(tally)
+        return Proportion(tally, interval, self.always)
+
+    def words(self, sort: Sort) -> str:
+        """`wedged 6 of 6; 61-100 % at 95 %`."""
+        share = self.share(sort)
+        if not self.cells:
+            return "no cell"
+        if not share.tally.of:
+            return f"none of {len(self.cells)} counts"
+        return f"{sort} {share.count}; {share.span} {AT}{' at every look' if self.always else ''}"
+
+    def by_outcome(self) -> tuple[tuple[Outcome, tuple[Found, ...]], ...]:
+        """Its cells by what came out, in the order of the judge's rules."""
+        told = ((name, tuple(c for c in self.cells if c.observation.outcome == name)) for name in OUTCOMES)
+        return tuple((name, cells) for name, cells in told if cells)
+
+    def by_round(self, sort: Sort) -> dict[int, bool]:
+        """By repeat whether it came out so; of several of one number the last."""
+        told = (cell.observation for cell in self.counted)
+        return {one.labels.repeat: SORTS[one.outcome] == sort for one in told}
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the rule says of one arm, or of two; `missing` cells have to be played before it is asked."""
+
+    arms: tuple[Tried, ...]
+    says: Says
+    words: str
+    difference: Difference | None = None
+
+    @property
+    def missing(self) -> int:
+        return sum(arm.missing for arm in self.arms)
+
+    @property
+    def name(self) -> str:
+        return " against ".join(arm.name for arm in self.arms)
+
+
+@dataclass(frozen=True, slots=True)
+class Assessed:
+    """A claim and what it comes to."""
+
+    claim: Claim
+    answers: tuple[Answer, ...]
+    state: State
+
+    @property
+    def arms(self) -> tuple[Tried, ...]:
+        """Each once, also where it is compared with several."""
+        return tuple({arm.arm.key: arm for answer in self.answers for arm in answer.arms}.values())
+
+    @property
+    def missing(self) -> int:
+        """How many cells are to be played before every arm has enough."""
+        return sum(arm.missing for arm in self.arms)
+
+    @property
+    def words(self) -> str:
+        """What the state rests on: `holds with a (wedged 6 of 6; ...); refuted with b (...)`."""
+        told = []
+        for says, word in SAID.items():
+            those = [each for each in self.answers if each.says == says and not each.missing]
+            what = "" if word == self.state else f"{word} "
+            told += [f"{what}with {_listed(those, len(self.answers))}"] if those else []
+        if self.missing:
+            told.append("one cell is missing" if self.missing == 1 else f"{self.missing} cells are missing")
+        if self.claim.about.missing:
+            told.append(f"not asked yet: {self.claim.about.missing}")
+        return "; ".join(told)
+
+
+def assess(claims: Iterable[Claim], kept: Collected) -> tuple[Assessed, ...]:
+    """Every claim, in the order of the table. Comparisons are adjusted for all of its claims together."""
+    by_arm: dict[Key, list[Found]] = {}
+    for cell in kept.cells:
+        by_arm.setdefault(key_of(cell.observation.labels), []).append(cell)
+    asked = [(claim, _questions(claim, by_arm, kept.notes)) for claim in claims]
+    found = _after_holm(
+        {
+            (claim.id, number): _difference(arms, claim.rule.sort)
+            for claim, questions in asked
+            if claim.rule and claim.rule.compares
+            for number, arms in enumerate(questions)
+            if not any(arm.missing for arm in arms)  # what is not asked yet is no comparison either
+        }
+    )
+    return tuple(
+        _assessed(claim, [_answer(claim, arms, found.get((claim.id, n))) for n, arms in enumerate(questions)])
+        for claim, questions in asked
+    )
+
+
+def _assessed(claim: Claim, answers: list[Answer]) -> Assessed:
+    says = [answer.says for answer in answers]
+    return Assessed(claim, tuple(answers), state(says, part_missing=bool(claim.about.missing)))
+
+
+def _questions(claim: Claim, cells: ByArm, notes: Sequence[Note]) -> list[tuple[Tried, ...]]:
+    """One arm each, or two where arms are compared."""
+    named = zip(claim.arms, _names(claim.arms), strict=True)
+    tried = [_tried(arm, name, claim.about.repeats, cells.get(arm.key, ()), notes) for arm, name in named]
+    size = 2 if claim.rule and claim.rule.compares else 1
+    return [tuple(tried[start : start + size]) for start in range(0, len(tried), size)]
+
+
+def _tried(arm: Arm, name: str, needed: int, cells: Sequence[Found], notes: Sequence[Note]) -> Tried:
+    def order(cell: Found) -> tuple[int, str, str]:
+        return cell.observation.labels.repeat, cell.observation.name, str(cell.path)
+
+    always = any(note.covers(cell.observation.labels) for note in notes for cell in cells)
+    return Tried(arm, name, needed, tuple(sorted(cells, key=order)), always)
+
+
+def _names(arms: Sequence[Arm]) -> list[str]:
+    """The kernel, and of the place what differs between a claim's arms."""
+    places = [arm.key[1] for arm in arms]
+    telling = [field for field in _FIELDS if len({getattr(place, field) for place in places}) > 1]
+    return [
+        ", ".join([arm.key[0], *(getattr(place, field) for field in telling if getattr(place, field))])
+        for arm, place in zip(arms, places, strict=True)
+    ]
+
+
+def _difference(arms: tuple[Tried, ...], sort: Sort) -> Difference:
+    """Of two arms, alone in its table: `_after_holm` knows of the others."""
+    one, other = arms
+    first, second = one.share(sort).tally, other.share(sort).tally
+    if one.always or other.always:
+        mine, its = one.by_round(sort), other.by_round(sort)
+        rounds = [(mine[number], its[number]) for number in sorted(mine.keys() & its.keys())]
+        p = anytime.p_value(rounds)
+        return Difference(first, second, anytime.difference(rounds), p, p, at_every_look=True)
+    p = proportions.fisher(first, second)
+    return Difference(first, second, proportions.difference(first, second), p, p)
+
+
+def _after_holm(found: Mapping[K, Difference]) -> dict[K, Difference]:
+    pairs = tuple(found.values())
+    least = [0.0 if one.at_every_look else proportions.least_fisher(one.first, one.second) for one in pairs]
+    adjusted = proportions.holm([one.p for one in pairs], least)
+    return {key: replace(one, adjusted=p) for key, one, p in zip(found, pairs, adjusted, strict=True)}
+
+
+def _answer(claim: Claim, arms: tuple[Tried, ...], found: Difference | None) -> Answer:
+    rule = claim.rule
+    assert rule is not None  # a claim with arms has a rule: table.py
+    words = " against ".join(arm.words(rule.sort) for arm in arms)
+    if any(arm.missing for arm in arms):
+        return Answer(arms, "open", words)
+    if rule.paired and found:
+        return Answer(arms, rule.paired(found), f"{words}; {found.words}", found)
+    assert rule.alone is not None
+    return Answer(arms, rule.alone(arms[0].share(rule.sort).interval), words)
+
+
+def _listed(answers: Sequence[Answer], of: int) -> str:
+    """Few arms with their figures, many by their names, all by their number."""
+    if len(answers) <= MOST_IN_FULL:
+        return ", ".join(f"{each.name} ({each.words})" for each in answers)
+    return f"all {of} arms" if len(answers) == of else ", ".join(each.name for each in answers)

@@ -1,0 +1,413 @@
+"""The claims: rules at their edges, cells found for arms, a bad table, and the page that is committed."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tables import WEDGED, WENT, cells
+
+from testbed.campaign import claims, kept
+from testbed.campaign.claims import RULES, Assessed, document, rules
+from testbed.campaign.claims.table import IDS
+from testbed.campaign.kept import Collected, Found
+from testbed.campaign.observation import of_cell
+from testbed.campaign.outcomes import SORTS
+from testbed.campaign.repeats import place_of
+from testbed.campaign.statistics.proportions import Interval, Tally, wilson
+from testbed.campaign.until_clear import Note, Rule
+from testbed.configuration import RuleName
+from testbed.errors import UsageError
+from testbed.load import CLAIMS
+from testbed.model import Outcome
+
+ROOT = Path(__file__).parent.parent
+SUMMARIES = ROOT / "results" / "summaries"
+PAGE = ROOT / "docs" / "claims.md"
+
+HEAD = 'title = "t"\nsource = "s"\n'
+C3 = """
+[claims.C3]
+who = "Somebody"
+date = "2007-08-15"
+statement = "A wedges."
+rule = "wedges-mostly"
+arms = [{ kernel = "vanilla-2007", playbook = "flood" }]
+"""
+C11 = """
+[claims.C11]
+who = "Somebody else"
+date = "2007-08-21"
+statement = "Rarer."
+rule = "wedges-less"
+arms = [{ kernel = "stock", playbook = "flood" }, { kernel = "vanilla-2007", playbook = "flood" }]
+"""
+MIXED: Sequence[Outcome] = ("recovered", "stalled", "recovered", "recovered", "recovered")
+
+
+def table(folder: Path, text: str = C3) -> tuple[claims.Claim, ...]:
+    path = folder / "claims.toml"
+    path.write_text(HEAD + text)
+    return claims.read(path)
+
+
+def found(kernel: str, *outcomes: Outcome, **labels: Any) -> list[Found]:
+    """Cells as they are kept, each with a history of its own."""
+    made = [of_cell(cell) for cell in cells(kernel, *outcomes, **labels)]
+    return [
+        Found(one, Path(f"/kept/{one.name}.json"), f"{kernel}-{number}-{labels}")
+        for number, one in enumerate(made)
+    ]
+
+
+def assess(
+    folder: Path, text: str, *groups: list[Found], notes: tuple[Note, ...] = ()
+) -> tuple[Assessed, ...]:
+    everything = Collected(tuple(cell for group in groups for cell in group), notes)
+    return claims.assess(table(folder, text), kept.together(everything))
+
+
+def alone(folder: Path, text: str, *groups: list[Found]) -> Assessed:
+    (one,) = assess(folder, text, *groups)
+    return one
+
+
+# --- rules
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "state", "missing"),
+    [
+        (WEDGED, "holds", 0),
+        (WENT, "refuted", 0),
+        (MIXED, "not settled", 0),
+        (WEDGED[:4], "not settled", 1),
+        ((), "not settled", 5),
+        ((*WEDGED[:4], "inconclusive", "server-down", "network-down"), "not settled", 1),
+        ((*WEDGED, "inconclusive"), "holds", 0),
+        (("oom-killed",) * 5, "refuted", 0),
+    ],
+    ids=["5 of 5", "0 of 5", "1 of 5", "4", "none", "4 and three that do not count", "5 and one", "killed"],
+)
+def test_wedges_mostly_at_its_edges(
+    tmp_path: Path, outcomes: tuple[Outcome, ...], state: str, missing: int
+) -> None:
+    one = alone(tmp_path, C3, found("vanilla-2007", *outcomes))
+    assert (one.state, one.missing) == (state, missing)
+    lacks = {0: "", 1: "one cell is missing", 5: "5 cells are missing"}[missing]
+    assert lacks in one.words and ("missing" in one.words) == bool(missing)
+
+
+def test_who_was_killed_neither_wedged_nor_went_on(tmp_path: Path) -> None:
+    killed = found("vanilla-2007", *("oom-killed",) * 5)
+    for rule in ("wedges-mostly", "recovers-mostly"):
+        assert alone(tmp_path, C3.replace("wedges-mostly", rule), killed).state == "refuted"
+    went = found("vanilla-2007", *("slow", "recovered") * 3)
+    assert alone(tmp_path, C3.replace("wedges-mostly", "recovers-mostly"), went).state == "holds"
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "state"),
+    [
+        (WENT, WEDGED, "holds"),
+        (WEDGED, WENT, "refuted"),
+        (WENT, WENT, "not settled"),
+        (WENT, MIXED, "not settled"),
+        (WENT[:4], WEDGED, "not settled"),
+    ],
+    ids=["as foretold", "the contrary", "alike", "hardly", "too few"],
+)
+def test_wedges_less_has_a_direction(
+    tmp_path: Path, first: Sequence[Outcome], second: Sequence[Outcome], state: str
+) -> None:
+    one = alone(tmp_path, C11, found("stock", *first), found("vanilla-2007", *second))
+    assert one.state == state
+    (answer,) = one.answers
+    assert (answer.difference is None) == (len(first) < 5)
+    if answer.difference is not None:
+        assert "Fisher p" in answer.words and "points" in answer.words
+
+
+def test_recovers_more_counts_what_went_on_and_alike_what_lies_near(tmp_path: Path) -> None:
+    killed, went = found("vanilla-2007", *("io-error",) * 5), found("stock", *WENT)
+    text = C11.replace("wedges-less", "recovers-more")
+    assert alone(tmp_path, text, went, killed).state == "holds"
+    assert alone(tmp_path, C11, went, killed).state == "not settled"  # neither of them wedged
+    text = C11.replace("wedges-less", "alike")
+    assert alone(tmp_path, text, went, found("vanilla-2007", *WENT)).state == "holds"
+    assert alone(tmp_path, text, went, found("vanilla-2007", *WEDGED)).state == "refuted"
+    assert alone(tmp_path, text, went, found("vanilla-2007", *MIXED)).state == "not settled"
+
+
+def test_comparisons_are_adjusted_for_those_of_all_claims(tmp_path: Path) -> None:
+    """5 of 5 against 0 of 5 is p = 0.008: times 7 that is more than 5 %."""
+    groups = [found("stock", *WENT), found("vanilla-2007", *WEDGED)]
+    many = "".join(C11.replace("C11", f"C{number}") for number in range(11, 18))
+    assert {one.state for one in assess(tmp_path, many, *groups)} == {"not settled"}
+    (answer,) = assess(tmp_path, many, *groups)[0].answers
+    assert "after Holm p = 0.056" in answer.words
+    few = "".join(C11.replace("C11", f"C{number}") for number in range(11, 17))
+    assert {one.state for one in assess(tmp_path, few, *groups)} == {"holds"}
+
+
+def test_a_comparison_that_lacks_cells_is_none_yet(tmp_path: Path) -> None:
+    groups = [found("stock", *WENT), found("vanilla-2007", *WEDGED), found("complete-rx", *WENT[:4])]
+    other = C11.replace("C11", "C12").replace("stock", "complete-rx")
+    first, second = assess(tmp_path, C11 + other, *groups)
+    assert first.answers[0].difference is not None and second.answers[0].difference is None
+    assert first.answers[0].difference.adjusted == first.answers[0].difference.p
+
+
+TWO = C3.replace("arms = [", 'arms = [{ kernel = "stock", playbook = "flood", nic = "e1000" }, ')
+
+
+@pytest.mark.parametrize(
+    ("stock", "vanilla", "state", "words"),
+    [
+        (WEDGED, WEDGED, "holds", ""),
+        (WENT, WENT, "refuted", ""),
+        (WENT, WEDGED, "holds only when", "holds with vanilla-2007, e1000e (wedged 5 of 5"),
+        (WENT, WEDGED, "holds only when", "refuted with stock, e1000 (wedged 0 of 5"),
+        (MIXED, WEDGED, "not settled", "open with stock, e1000 (wedged 1 of 5"),
+        (WENT[:3], WEDGED, "not settled", "2 cells are missing"),
+        (WENT, (), "not settled", "refuted with stock, e1000 (wedged 0 of 5"),
+    ],
+)
+def test_a_claim_holds_on_all_arms_or_only_when(
+    tmp_path: Path, stock: Sequence[Outcome], vanilla: Sequence[Outcome], state: str, words: str
+) -> None:
+    one = alone(tmp_path, TWO, found("stock", *stock, nic="e1000"), found("vanilla-2007", *vanilla))
+    assert one.state == state
+    assert words in one.words
+
+
+def test_what_is_asked_in_part_can_be_refuted_but_not_upheld(tmp_path: Path) -> None:
+    text = C3 + 'missing = "the other half"\n'
+    one = alone(tmp_path, text, found("vanilla-2007", *WEDGED))
+    assert one.state == "not settled"
+    assert one.words.startswith("holds with vanilla-2007 (wedged 5 of 5")
+    assert one.words.endswith("not asked yet: the other half")
+    assert alone(tmp_path, text, found("vanilla-2007", *WENT)).state == "refuted"
+
+
+def test_a_claim_without_arms_is_not_settled_and_says_what_lacks(tmp_path: Path) -> None:
+    text = '[claims.C5]\nwho = "w"\ndate = "2007-08-15"\nstatement = "s"\nmissing = "a playbook"\n'
+    one = alone(tmp_path, text, found("stock", *WEDGED))
+    assert (one.state, one.words, one.answers) == ("not settled", "not asked yet: a playbook", ())
+
+
+@given(st.integers(0, 30), st.integers(0, 30))
+def test_no_share_of_few_cells_is_settled_and_none_both_ways(hits: int, others: int) -> None:
+    says = [rules.mostly(wilson(Tally(each, hits + others))) for each in (hits, others)]
+    assert says in (["yes", "no"], ["no", "yes"], ["open", "open"])
+    assert says[0] == "open" or hits + others >= 4
+
+
+def test_an_interval_that_touches_one_half_is_open() -> None:
+    assert [rules.mostly(Interval(*limits)) for limits in ((0.5, 1), (0, 0.5), (0.51, 1), (0, 0.49))] == [
+        *("open", "open", "yes", "no")
+    ]
+
+
+def test_no_rule_sees_an_expectation(tmp_path: Path) -> None:
+    for expect in (None, "deadlocked", "recovered", "not recovered"):
+        assert alone(tmp_path, C3, found("vanilla-2007", *WEDGED, expect=expect)).state == "holds"
+
+
+def test_what_was_played_until_clear_has_wider_intervals(tmp_path: Path) -> None:
+    """5 of 5 is clear by Wilson, and not yet at every look."""
+    wedged, went = found("vanilla-2007", *WEDGED), found("stock", *WENT)
+    place = place_of(wedged[0].observation.labels)
+    parts = (place.playbook, place.form, place.variant, place.transport, place.nic)
+    note = Note(place=parts, kernels=("stock", "vanilla-2007"), rule=Rule())
+    (one,) = assess(tmp_path, C3, wedged, notes=(note,))
+    assert one.state == "not settled" and "at every look" in one.words
+    (pair,) = assess(tmp_path, C11, went, wedged, notes=(note,))
+    assert pair.state == "holds" and "always-valid p" in pair.words
+
+
+# --- which cells are an arm's
+
+
+def test_an_arm_is_found_by_names_and_settings(tmp_path: Path) -> None:
+    text = C3.replace('"flood" }', '"flood", settings = { rate = "0pps", outage = "20s" } }')
+    form = "short,outage=20s,rate=0pps"
+    assert alone(tmp_path, text, found("vanilla-2007", *WEDGED, form=form)).state == "holds"
+    for other in ({"form": "short"}, {"form": form, "nic": "e1000"}, {"form": form, "transport": "nfs3"}):
+        one = alone(tmp_path, text, found("vanilla-2007", *WEDGED, **other))
+        assert (one.state, one.missing) == ("not settled", 5)
+    for variant in ("", "main"):
+        assert alone(tmp_path, C3, found("vanilla-2007", *WEDGED, variant=variant)).state == "holds"
+    assert alone(tmp_path, C3, found("vanilla-2007", *WEDGED, variant="b-silent")).missing == 5
+
+
+def test_another_build_of_a_kernel_counts_and_is_said(tmp_path: Path) -> None:
+    own = found("vanilla-2007", *WEDGED)
+    inputs = {**own[0].observation.inputs, "kernel under test": "f" * 24}
+    own[0] = replace(own[0], observation=replace(own[0].observation, inputs=inputs))
+    one = alone(tmp_path, C3, own)
+    assert one.state == "holds"
+    assert one.arms[0].cautions == ("The cells of vanilla-2007 are of 2 builds of it.",)
+
+
+def test_a_cell_counts_once_by_what_was_recorded(tmp_path: Path) -> None:
+    own = found("vanilla-2007", *WEDGED)
+    copies = [replace(cell, path=Path("/elsewhere")) for cell in own]
+    assert len(alone(tmp_path, C3, own, copies).arms[0].cells) == 5
+    others = [replace(cell, history=f"{cell.history} of another campaign") for cell in own]
+    assert len(alone(tmp_path, C3, own, others).arms[0].cells) == 10
+
+
+def test_summaries_are_found_in_all_folders_but_the_corpus() -> None:
+    kept_ = kept.summaries_below(SUMMARIES)
+    expected = {path for path in SUMMARIES.rglob("*.json") if "corpus" not in path.parts}
+    assert {cell.path for cell in kept_.cells} == expected
+    assert all(cell.history for cell in kept_.cells)
+    assert len(kept.together(kept_).cells) == len(expected)  # also those that have one name
+
+
+# --- what is missing
+
+
+def test_wanted_are_the_free_numbers_in_rounds_each_cell_once(tmp_path: Path) -> None:
+    text = TWO + C11  # vanilla-2007 is an arm of both
+    groups = [
+        found("vanilla-2007", "deadlocked", "inconclusive"),
+        found("stock", *WENT[:4], nic="e1000"),
+        found("stock", *WENT),
+    ]
+    names = [
+        (cell.arm.labels.kernel, cell.arm.labels.nic, cell.repeat)
+        for cell in claims.wanted(assess(tmp_path, text, *groups))
+    ]
+    vanilla = [("vanilla-2007", "e1000e", number) for number in (3, 4, 5, 6)]
+    assert names == [("stock", "e1000", 5), *vanilla]
+    assert claims.wanted(assess(tmp_path, C11, *groups[1:]), 3) == claims.wanted(
+        assess(tmp_path, C11.replace("rule", "repeats = 3\nrule"), *groups[1:])
+    )
+
+
+def test_an_arm_of_two_claims_is_wanted_as_often_as_one_needs_it_and_every_round_has_each(
+    tmp_path: Path,
+) -> None:
+    text = C11.replace("rule", "repeats = 3\nrule") + C3.replace("rule", "repeats = 2\nrule")
+    rounds = [(cell.arm.labels.kernel, cell.repeat) for cell in claims.wanted(assess(tmp_path, text))]
+    assert rounds == [(kernel, number) for number in (1, 2, 3) for kernel in ("stock", "vanilla-2007")]
+
+
+def test_nothing_is_wanted_of_what_is_complete(tmp_path: Path) -> None:
+    assert claims.wanted(assess(tmp_path, C3, found("vanilla-2007", *WEDGED))) == ()
+    (cell, *_) = claims.wanted(assess(tmp_path, C3))
+    assert cell.least_s == 60 + 5 + 16 and cell.most_s == cell.least_s + 300
+
+
+# --- a bad table
+
+GOOD = HEAD + C3
+WHOLE = 'rule = "wedges-mostly"\narms = [{ kernel = "vanilla-2007", playbook = "flood" }]'
+SAME = ' }, { kernel = "vanilla-2007", playbook = "flood", nic = "e1000e" }]'
+
+BAD = (
+    ("claims.C3]", "claims.C34]", 4, "C34", "no claim 'C34'", "did you mean"),
+    ("claims.C3]", "claims.c3]", 4, "c3", "no claim 'c3'", "known: C1,"),
+    ('who = "Somebody"', 'whom = "Somebody"', 5, "C3.whom", "unknown key", "'who'"),
+    ('"2007-08-15"', '"in August"', 6, "C3.date", "should match pattern", ""),
+    ('"wedges-mostly"', '"wedges-mostley"', 8, "C3.rule", "'wedges-mostley' is none of", "'wedges-mostly'"),
+    ('rule = "wedges-mostly"', "", 4, "C3", "has arms, but no rule", "both or neither"),
+    ("arms = [", "#", 4, "C3", "says neither", "missing"),
+    (WHOLE, "", 4, "C3", "says neither", "arms and a rule"),
+    (WHOLE, 'rule = "alike"\nmissing = "x"', 4, "C3", "has a rule, but no arms", "both or neither"),
+    ("rule =", "repeats = 0\nrule =", 8, "C3.repeats", "greater than or equal to 1", ""),
+    (', playbook = "flood"', "", 9, "C3.arms[0].playbook", "is missing", ""),
+    ('"flood"', '"flod"', 9, "C3.arms[0].playbook", "no playbook 'flod'", "'flood'"),
+    ('"flood"', '"../flood"', 9, "C3.arms[0].playbook", "no playbook", "flood"),
+    ('"vanilla-2007"', '"vanila-2007"', 9, "C3.arms[0].kernel", "no kernel 'vanila-2007'", "'vanilla-2007'"),
+    ('"vanilla-2007"', '"vanilla-2007+complete-rx"', 9, "C3.arms[0].kernel", "conflicts with", "two kernels"),
+    ('"vanilla-2007"', '"rx-mempool@7.3"', 9, "C3.arms[0].kernel", "not made for base 7.3", "6.1"),
+    (" }]", ', form = "shrt" }]', 9, "C3.arms[0].form", "no form 'shrt'", "'short'"),
+    (" }]", ', variant = "b-silnt" }]', 9, "C3.arms[0].variant", "no variant", "'b-silent'"),
+    (" }]", ', nic = "e1000x" }]', 9, "C3.arms[0].nic", "no NIC model 'e1000x'", "'e1000'"),
+    (" }]", ', transport = "ndb" }]', 9, "C3.arms[0].transport", "no transport of kind 'ndb'", "'nbd'"),
+    (" }]", ', settings = { rat = "1pps" } }]', 9, "C3.arms[0].settings", "no parameter 'rat'", "'rate'"),
+    (" }]", ', settings = { rate = "1GiB" } }]', 9, "C3.arms[0].settings", "is a packet rate", "10kpps"),
+    (" }]", ", settings = { rate = 5 } }]", 9, "C3.arms[0].settings.rate", "valid string", ""),
+    (" }]", ', kind = "x" }]', 9, "C3.arms[0].kind", "unknown key", "kernel"),
+    (" }]", SAME, 9, "C3.arms[1]", "twice", ""),
+    ('"wedges-mostly"', '"alike"', 9, "C3.arms", "each arm with the one after it", "belong together"),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "key", "says", "hint"), BAD, ids=lambda value: str(value)[:30]
+)
+def test_what_is_wrong_is_told_with_file_line_and_key(
+    tmp_path: Path, old: str, new: str, line: int, key: str, says: str, hint: str
+) -> None:
+    assert GOOD.count(old) == 1
+    path = tmp_path / "claims.toml"
+    path.write_text(GOOD.replace(old, new))
+    with pytest.raises(UsageError) as caught:
+        claims.read(path)
+    assert caught.value.where == f"{path}:{line}: claims.{key}"
+    assert says in caught.value.message and hint in caught.value.hint
+
+
+# --- what is committed
+
+
+@cache
+def of_today() -> tuple[Assessed, ...]:
+    return claims.assess(claims.read(), kept.together(kept.summaries_below(SUMMARIES)))
+
+
+def test_the_table_has_all_claims_in_their_order() -> None:
+    assert tuple(one.claim.id for one in of_today()) == IDS and len(IDS) == 34
+
+
+def test_every_claim_is_asked_or_says_what_lacks() -> None:
+    for one in of_today():
+        assert one.arms or one.claim.about.missing, one.claim.id
+        assert one.claim.about.repeats >= 5, one.claim.id
+
+
+def test_the_states_of_today_follow_from_the_summaries() -> None:
+    three = next(one for one in of_today() if one.claim.id == "C3")
+    assert three.state == "holds" and three.arms[0].share("wedged").tally.of >= 6
+    for one in of_today():
+        if one.missing or not one.arms:
+            assert one.state in ("not settled", "holds only when"), one.claim.id
+
+
+def test_the_page_is_what_the_command_writes_now() -> None:
+    assert PAGE.read_text() == document.render(of_today(), PAGE.parent), "run: testbed claims write"
+
+
+def test_every_figure_of_the_page_is_linked_to_its_summaries() -> None:
+    text = PAGE.read_text()
+    targets = re.findall(r"\]\(([^)#]+)", text)
+    assert len(targets) > 30
+    assert all((PAGE.parent / target).is_file() for target in targets)
+    for line in text.splitlines():
+        shares = re.findall(r"\| (?:wedged|went on) \d+ of (\d+);", line)
+        if shares:
+            linked = re.findall(r"\]\(\.\./(results/summaries/[^)]+\.json)\)", line)
+            told = [json.loads((ROOT / each).read_text())["verdict"]["outcome"] for each in linked]
+            assert sum(SORTS[outcome] != "not counted" for outcome in told) == int(shares[0]), line
+
+
+def test_the_guide_has_every_rule_and_every_state() -> None:
+    guide = (ROOT / "docs" / "guide.md").read_text()
+    assert all(f"| `{name}` |" in guide for name in RULES) and tuple(RULES) == get_args(RuleName)
+    assert all(f"| *{state}* |" in guide for state in get_args(rules.State))
+
+
+def test_the_table_is_read_from_the_project() -> None:
+    assert CLAIMS == ROOT / "claims.toml"
