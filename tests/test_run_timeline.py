@@ -241,6 +241,20 @@ def test_deeds_come_when_planned_and_the_rest_is_no_wait(stage: Stage, clock: Cl
     assert max(clock.slept) <= 0.25
 
 
+def test_a_fault_that_flaps_is_read_back_each_time_and_left_healed(tmp_path: Path) -> None:
+    spells = [event(at_s, do, "cut") for at_s, do in ((0, "apply"), (0.5, "revert"), (1.5, "apply"))]
+    made = Stage(tmp_path, plan=small_plan(*spells))
+    made.timeline.play()
+    assert made.faults["cut"].now
+    made.timeline.revert_all()
+    assert made.log == ["apply cut", "revert cut"] * 2
+    assert not made.faults["cut"].now
+    assert [what for what in made.events() if "cut" in what] == [
+        "fault.applied cut",
+        "fault.reverted cut",
+    ] * 2
+
+
 def test_a_load_of_the_timeline_is_started_and_stopped(tmp_path: Path) -> None:
     flood = {**LOAD, "name": "flood", "slot": 4, "start": "timeline"}
     plan = small_plan(event(0, "start", "flood"), event(1, "stop", "flood"))

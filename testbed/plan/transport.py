@@ -57,10 +57,10 @@ def check_timers(
     what, limit_s = min(transport.kernel_timers_s.items(), key=lambda timer: timer[1])
     ends = {planned.client, planned.server}
     for fault in way.faults:
-        to_s = fault.to_s if fault.to_s is not None else rules.begin_at_s + rules.bound_s
-        if _cuts_off(fault, ends) and to_s - fault.from_s >= limit_s:
+        lasts_s = fault.longest_s(rules.begin_at_s + rules.bound_s)
+        if _cuts_off(fault, ends) and lasts_s >= limit_s:
             raise UsageError(
-                f"'{fault.planned.name}' lasts {to_s - fault.from_s:g} s, but after {limit_s:g} s {what}",
+                f"'{fault.planned.name}' lasts {lasts_s:g} s, but after {limit_s:g} s {what}",
                 hint="to test just that, set allow_beyond_timers = true in [transport]",
                 where=playbook.where("timeline", fault.entry, "for"),
             )
