@@ -215,6 +215,12 @@ class FakeNetwork:
     def block(self, name: str, flows: Sequence[Flow]) -> None:
         self.blocks[name] = tuple(flows)
 
+    def reset(self, name: str, flows: Sequence[Flow]) -> None:
+        self.blocks[name] = tuple(flows)
+
+    def damage(self, name: str, flows: Sequence[Flow], share: float) -> None:
+        self.blocks[name] = tuple(flows)
+
     def unblock(self, name: str) -> None:
         self.blocks.pop(name, None)
 
@@ -264,6 +270,9 @@ class TestFaults:
         ("drop", {"between": ["A", "C"]}),
         ("drop", {"between": ["A", "C"], "direction": "back"}),
         ("flow", {"flow": "swap"}),
+        ("reset", {"flow": "swap"}),
+        ("reset", {"between": ["A", "C"], "direction": "forth"}),
+        ("corrupt", {"flow": "swap.requests", "share": 0.5}),
         ("carrier", {"machine": "C"}),
         ("freeze", {"machine": "C"}),
         ("rate", {"machine": "A", "rate": "10Mbit/s"}),

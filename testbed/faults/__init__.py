@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Literal, Protocol, Self
+
+from pydantic import model_validator
 
 from testbed import plugins
 from testbed.errors import UsageError, nearest
@@ -21,6 +23,10 @@ class FaultNetwork(Protocol):
     def block(self, name: str, flows: Sequence[Flow]) -> None: ...
 
     def unblock(self, name: str) -> None: ...
+
+    def reset(self, name: str, flows: Sequence[Flow]) -> None: ...
+
+    def damage(self, name: str, flows: Sequence[Flow], share: float) -> None: ...
 
     def blocked(self) -> dict[str, Count]: ...
 
@@ -153,6 +159,48 @@ class OnMachine(Value):
 
     def cuts(self, target: FaultTarget) -> tuple[str, ...]:
         return ()
+
+
+class OnFlows(Value):
+    """What faults of packets between two machines have in common; a fault need not be one.
+
+    `flow` names a conversation, or one direction of it; else `between = ["A", "C"]` is all on `link`, of
+    which `direction` may pick "forth" (A to C only) or "back".
+    """
+
+    kind: ClassVar[str]
+
+    flow: str | None = None
+    between: tuple[str, str] | None = None
+    direction: Literal["both", "forth", "back"] = "both"
+    link: str = "data"
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> Self:
+        if (self.flow is None) == (self.between is None):
+            raise ValueError("exactly one of 'flow' and 'between'")
+        if self.flow is not None and (self.direction, self.link) != ("both", "data"):
+            raise ValueError(
+                "'direction' and 'link' go with 'between'; of a flow name a part: \"swap.replies\""
+            )
+        return self
+
+    @property
+    def machines(self) -> tuple[str, ...]:
+        return self.between or ()
+
+    def flows(self, target: FaultTarget) -> tuple[Flow, ...]:
+        """The packets that it is about. Raises UsageError."""
+        if self.between is None:
+            return target.named_flows(self.flow or "")
+        forth = Flow(target.tap(self.between[0], self.link), target.tap(self.between[1], self.link))
+        return {"both": (forth, forth.back), "forth": (forth,), "back": (forth.back,)}[self.direction]
+
+    @property
+    def block(self) -> str:
+        """Under which name the broker keeps it."""
+        place = (self.flow,) if self.flow else (self.link, *(self.between or ()), self.direction)
+        return ".".join((self.kind, *place))
 
 
 def fault_class(kind: str, *, where: str = "") -> type[Any]:

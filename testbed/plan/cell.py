@@ -14,6 +14,7 @@ from testbed.plan.machines import planned_links, planned_machines, subject_of
 from testbed.plan.playbook import PlaybookFile
 from testbed.plan.timeline import Course, course
 from testbed.plan.transport import check_timers, planned_transport
+from testbed.plan.wiring import check_flows
 from testbed.transports import transport_of
 
 
@@ -48,7 +49,7 @@ def plan(topology: Topology, file: PlaybookFile, kernels: Kernels, image: str, c
     rules = judging(playbook, variant, subject, transport, parts, watched, way, events)
     check_timers(playbook, planned, transport, way, rules)
     labels = labels_of(file, playbook, variant, kernels.under_test.spec, subject, links, planned, choices)
-    return Plan(
+    made = Plan(
         cell=cell_name(labels),
         seed=choices.seed,
         accelerator=choices.accelerator,
@@ -66,6 +67,8 @@ def plan(topology: Topology, file: PlaybookFile, kernels: Kernels, image: str, c
         judging=rules,
         inputs=_inputs(topology, kernels, image) | {"playbook": playbook.source_file.digest},
     )
+    check_flows(playbook, made, way)
+    return made
 
 
 def repeated(plan: Plan, repeat: int) -> Plan:

@@ -25,7 +25,7 @@ from testbed.machines.domain import WITNESS_BYTES, Disk, GuestSpec, Nic
 from testbed.machines.hypervisor import Domain, Hypervisor
 from testbed.machines.sandbox import Sandbox
 from testbed.model import Plan, PlannedMachine
-from testbed.run.wiring import flows, taps
+from testbed.plan.wiring import flows, taps
 from testbed.witnesses import Witness
 from testbed.witnesses.host import ConsoleSize, DiskTraffic, DomainState, VcpuTime, Wire
 from testbed.witnesses.memory import FREE_PAGES_SYMBOL, FreePages, GuestMemory, symbol_address
@@ -180,7 +180,7 @@ class Lab:
         for machine in self.plan.machines:
             for nic in machine.nics:
                 bridge = next(link.bridge for link in self.plan.links if link.name == nic.link)
-                self.broker.make_tap(nic.tap, bridge)
+                self.broker.make_tap(nic.tap, bridge, mac=nic.mac)
         for name, flow in flows(self.plan).items():
             self.broker.count(name, flow)
 

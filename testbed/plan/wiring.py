@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from itertools import permutations
 
+from testbed.configuration import Playbook
+from testbed.errors import UsageError, nearest
 from testbed.machines.wire import Flow
 from testbed.model import Plan
+from testbed.plan.timeline import Course
 from testbed.transports import transport_of
 
 
@@ -35,3 +38,16 @@ def flows(plan: Plan) -> dict[str, Flow]:
         requests = Flow(requests.source, requests.destination, swap.protocol, 0, swap.port)
         by_name |= {"swap.requests": requests, "swap.replies": requests.back}
     return by_name
+
+
+def check_flows(playbook: Playbook, plan: Plan, way: Course) -> None:
+    """Refuses a fault of a flow that is not there. Raises UsageError with its place."""
+    known = flows(plan)
+    for fault in way.faults:
+        name = fault.planned.options.get("flow")
+        if name is None or name in known or any(each.startswith(f"{name}.") for each in known):
+            continue
+        hint = nearest(name, ("swap", *known))
+        raise UsageError(
+            f"no flow '{name}'", hint=hint, where=playbook.where("timeline", fault.entry, "flow")
+        )
