@@ -24,6 +24,7 @@ from testbed.faults.carrier import Carrier
 from testbed.faults.delay import Delay
 from testbed.faults.freeze import Freeze
 from testbed.faults.rate import Rate
+from testbed.faults.server_kill import ServerKill
 from testbed.machines import seed
 from testbed.machines.console import Console
 from testbed.machines.domain import Disk, GuestSpec, Nic, render
@@ -258,12 +259,31 @@ class FakeDomain:
         return self.up
 
 
+class FakeServer:
+    def __init__(self) -> None:
+        self.serving = True
+
+    def serves(self) -> bool:
+        return self.serving
+
+    def kill(self) -> None:
+        self.serving = False
+
+    def reset(self) -> None:
+        self.serving = False
+
+    def revive(self) -> None:
+        assert not self.serving
+        self.serving = True
+
+
 class TestFaults:
     target = FaultTarget(
         FakeNetwork(),
         {"A": FakeDomain(), "C": FakeDomain()},
         {("A", "data"): "dataA", ("C", "data"): "dataC"},
         {"swap.requests": Flow("dataA", "dataC", "tcp", 0, 10809)},
+        {"C": FakeServer()},
     )
 
     OPTIONS: Sequence[tuple[str, dict[str, object]]] = (
@@ -275,6 +295,8 @@ class TestFaults:
         ("corrupt", {"flow": "swap.requests", "share": 0.5}),
         ("carrier", {"machine": "C"}),
         ("freeze", {"machine": "C"}),
+        ("server-kill", {"machine": "C"}),
+        ("reboot", {"machine": "C"}),
         ("rate", {"machine": "A", "rate": "10Mbit/s"}),
         ("delay", {"machine": "A", "delay": "50ms"}),
     )
@@ -308,6 +330,8 @@ class TestFaults:
         with pytest.raises(UsageError) as machine:
             Freeze(machine="B").apply(self.target)
         assert "known: A, C" in machine.value.hint
+        with pytest.raises(UsageError, match="'A' serves nothing"):
+            ServerKill(machine="A").apply(self.target)
         with pytest.raises(UsageError):
             Carrier(machine="A", link="dato").apply(self.target)
         with pytest.raises(UsageError):

@@ -89,6 +89,18 @@ def test_a_fault_of_a_flow_is_planned_without_what_it_does_not_say(tmp_path: Pat
     assert spells(plan) == [(0, "apply"), (16, "revert")]
 
 
+# --- the server
+
+
+@pytest.mark.parametrize("kind", ["server-kill", "reboot"])
+def test_only_the_server_can_be_killed_or_booted(tmp_path: Path, kind: str) -> None:
+    error = refused(tmp_path, f'fault = "{kind}"\nname = "cut"\nmachine = "B"\n')
+    assert "'B' is not the server" in error.message and "'C' is" in error.hint
+    assert error.where.endswith(": timeline[0].machine")
+    gone = f'for = "$outage"\nfault = "{kind}"\nname = "cut"\nmachine = "C"\n'
+    assert spells(planned(tmp_path, FLOOD.replace(CUT, gone))) == [(0, "apply"), (16, "revert")]
+
+
 # --- flapping
 
 

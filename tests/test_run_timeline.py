@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -93,6 +94,8 @@ class FakeFault:
     heals: bool = True
     raises: Mapping[str, BaseException] = field(default_factory=dict)
     now: bool = False
+    takes: Callable[[], bool] = lambda: True
+    took: list[bool] = field(default_factory=list)
     lasting: bool = True
     kind: ClassVar[str] = "fake"
     machines: tuple[str, ...] = ()
@@ -114,6 +117,7 @@ class FakeFault:
 
     def _do(self, what: str) -> None:
         self.log.append(f"{what} {self.name}")
+        self.took.append(self.takes())
         if what in self.raises:
             raise self.raises[what]
 
@@ -253,6 +257,21 @@ def test_a_fault_that_flaps_is_read_back_each_time_and_left_healed(tmp_path: Pat
         "fault.applied cut",
         "fault.reverted cut",
     ] * 2
+
+
+def test_while_a_deed_takes_its_time_all_is_watched_on(stage: Stage) -> None:
+    seen = threading.Event()
+
+    def works() -> bool:
+        if "apply cut" in stage.log:
+            seen.set()
+        return True
+
+    stage.guest.works = works
+    stage.faults["cut"].takes = lambda: seen.wait(10)
+    stage.timeline.play()
+    assert stage.faults["cut"].took == [True, True]
+    assert [what for what in stage.events() if "cut" in what] == ["fault.applied cut", "fault.reverted cut"]
 
 
 def test_a_load_of_the_timeline_is_started_and_stopped(tmp_path: Path) -> None:

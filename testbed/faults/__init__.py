@@ -63,6 +63,22 @@ class FaultDomain(Protocol):
     def sysrq(self, key: str) -> bool: ...
 
 
+class FaultServer(Protocol):
+    """The machine that serves the swap, as far as faults need it (run/serving.py).
+
+    It is not the one under test, so it may be asked to do something; each call is bounded, since it may be
+    dead all the same.
+    """
+
+    def serves(self) -> bool: ...
+
+    def kill(self) -> None: ...
+
+    def reset(self) -> None: ...
+
+    def revive(self) -> None: ...
+
+
 @dataclass(frozen=True)
 class FaultTarget:
     """What faults act on: `taps` by (machine, link), `flows` by name (`swap.requests`, ...)."""
@@ -71,6 +87,7 @@ class FaultTarget:
     domains: Mapping[str, FaultDomain]
     taps: Mapping[tuple[str, str], str]
     flows: Mapping[str, Flow] = field(default_factory=dict)
+    servers: Mapping[str, FaultServer] = field(default_factory=dict)
 
     def tap(self, machine: str, link: str) -> str:
         """The host's end of a machine's cable. Raises UsageError."""
@@ -86,6 +103,12 @@ class FaultTarget:
         if machine not in self.domains:
             raise UsageError(f"no machine '{machine}'", hint=nearest(machine, self.domains))
         return self.domains[machine]
+
+    def server(self, machine: str) -> FaultServer:
+        """What a machine serves. Raises UsageError."""
+        if machine not in self.servers:
+            raise UsageError(f"machine '{machine}' serves nothing", hint=nearest(machine, self.servers))
+        return self.servers[machine]
 
     def queue(self, machine: str, link: str) -> str:
         """The discipline, as tc names it, of the queue that leads to a machine."""
@@ -123,7 +146,8 @@ def _covers(block: Flow, flow: Flow) -> bool:
 class Fault(Protocol):
     """A fault. All may be called at any time; none waits for a guest; errors are TestbedFault.
 
-    `machines` names the machines it concerns, for the plan to check. `cuts` names the counted flows
+    `machines` names the machines it concerns, for the plan to check; if it is `of_server`, that must be the
+    one that serves. `cuts` names the counted flows
     of which nothing passes while it is in force: the judge holds the wire's counters against it.
     One that is not `lasting` is a deed and no state: `apply` itself raises unless it was seen to be
     done, there is nothing to revert, and a playbook that heals it is refused.
@@ -159,6 +183,19 @@ class OnMachine(Value):
 
     def cuts(self, target: FaultTarget) -> tuple[str, ...]:
         return ()
+
+
+class OfServer(OnMachine):
+    """What faults of the machine that serves have in common: they are over when it serves again."""
+
+    of_server: ClassVar[bool] = True
+
+    def in_force(self, target: FaultTarget) -> bool:
+        return not target.server(self.machine).serves()
+
+    def revert(self, target: FaultTarget) -> None:
+        if self.in_force(target):
+            target.server(self.machine).revive()
 
 
 class OnFlows(Value):

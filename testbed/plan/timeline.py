@@ -236,6 +236,11 @@ def _check_place(playbook: Playbook, machines: tuple[PlannedMachine, ...], numbe
                 hint=nearest(link, links),
                 where=playbook.where("timeline", number, "link"),
             )
+    server = playbook.transport.server
+    if getattr(fault, "of_server", False) and fault.machine != server:
+        raise UsageError(
+            f"'{fault.machine}' is not the server", hint=f"'{server}' is, by [transport]", where=where
+        )
     if len(set(fault.machines)) != len(fault.machines):
         raise UsageError(f"'{fault.machines[0]}' has no link to itself", where=where)
 

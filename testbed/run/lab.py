@@ -26,6 +26,8 @@ from testbed.machines.hypervisor import Domain, Hypervisor
 from testbed.machines.sandbox import Sandbox
 from testbed.model import Plan, PlannedMachine
 from testbed.plan.wiring import flows, taps
+from testbed.run.serving import Serving
+from testbed.transports import Ends, transport_of
 from testbed.witnesses import Witness
 from testbed.witnesses.host import ConsoleSize, DiskTraffic, DomainState, VcpuTime, Wire
 from testbed.witnesses.memory import FREE_PAGES_SYMBOL, FreePages, GuestMemory, symbol_address
@@ -110,7 +112,14 @@ class Lab:
     @property
     def target(self) -> FaultTarget:
         """What faults act on: the host side of links, and the hypervisor."""
-        return FaultTarget(self.broker, self.domains, taps(self.plan), flows(self.plan))
+        return FaultTarget(self.broker, self.domains, taps(self.plan), flows(self.plan), self._servers())
+
+    def _servers(self) -> dict[str, Serving]:
+        if self.plan.transport is None:
+            return {}
+        name, ends = self.plan.transport.server, Ends.of(self.plan, self.cpu_scale)
+        transport = transport_of(self.plan.transport)
+        return {name: Serving(name, self.guests[name], self.domains[name], self.pages[name], transport, ends)}
 
     @property
     def faults(self) -> dict[str, Fault]:
@@ -208,6 +217,7 @@ class Lab:
             disks=self._disks(machine),
             nics=tuple(Nic(nic.tap, nic.mac, nic.model) for nic in machine.nics),
             witness=f"witness-{machine.name}",
+            may_restart=self.plan.transport is not None and machine.name == self.plan.transport.server,
         )
 
     def _fill_shared(self, name: str, data: bytes) -> None:

@@ -73,7 +73,8 @@ class Transport(Protocol):
     requests (testbed/introspection). `in_flight_series` and `progress_series` are `SOURCE.FIELD` of the
     client. `kernel_timers_s` says after what silence the kernel itself does what: an outage beyond
     the shortest tests that instead. `server_disk` is the disk it serves. `borrow` makes another machine
-    a client too: of LENT_BYTES that are not the swap, at LENT_PATH.
+    a client too: of LENT_BYTES that are not the swap, at LENT_PATH. `kill` ends what serves, without a
+    farewell; `revive` serves the same disk as it is, after that or after a boot.
     """
 
     kind: ClassVar[str]
@@ -100,6 +101,10 @@ class Transport(Protocol):
     def server_disk(self) -> str: ...
 
     def serve(self, server: Guest, ends: Ends) -> None: ...
+
+    def kill(self, server: Guest, ends: Ends) -> None: ...
+
+    def revive(self, server: Guest, ends: Ends) -> None: ...
 
     def attach(self, client: Guest, ends: Ends) -> None: ...
 
@@ -133,15 +138,16 @@ def await_listener(guest: Guest, port: int, ends: Ends) -> None:
 
     Raises TestbedFault if it never does.
     """
-    wanted = f":{port:04X}"
+    deadline = Deadline.after(ends.command_s, f"a listener on TCP port {port}")
+    poll(lambda: listens(guest, port, ends), deadline, every_s=0.1)
 
-    def listens() -> bool:
-        tables = guest.run(["cat", "/proc/net/tcp", "/proc/net/tcp6"], timeout_s=ends.command_s, check=False)
-        rows = (line.split() for line in tables.stdout.splitlines())
-        # Fields: number, local address, remote address, state; 0A is TCP_LISTEN.
-        return any(len(row) > 3 and row[1].endswith(wanted) and row[3] == "0A" for row in rows)
 
-    poll(listens, Deadline.after(ends.command_s, f"a listener on TCP port {port}"), every_s=0.1)
+def listens(guest: Guest, port: int, ends: Ends) -> bool:
+    """Whether `guest` listens on TCP `port`."""
+    tables = guest.run(["cat", "/proc/net/tcp", "/proc/net/tcp6"], timeout_s=ends.command_s, check=False)
+    rows = (line.split() for line in tables.stdout.splitlines())
+    # Fields: number, local address, remote address, state; 0A is TCP_LISTEN.
+    return any(len(row) > 3 and row[1].endswith(f":{port:04X}") and row[3] == "0A" for row in rows)
 
 
 def size_of(disk: str, ends: Ends) -> int:

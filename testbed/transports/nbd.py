@@ -76,6 +76,13 @@ class Nbd(Value):
         )
         await_listener(server, self.port, ends)
 
+    def kill(self, server: Guest, ends: Ends) -> None:
+        # Every client has a process of its own, of the same name.
+        server.run(["killall", "-KILL", "nbd-server"], timeout_s=ends.command_s)
+
+    def revive(self, server: Guest, ends: Ends) -> None:
+        self.serve(server, ends)
+
     def attach(self, client: Guest, ends: Ends) -> None:
         client.run(self._connect(ends, EXPORT, swap=self.swap), timeout_s=ends.command_s)
         if self.swap:

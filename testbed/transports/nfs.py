@@ -77,9 +77,24 @@ class Nfs3(Value):
             ["fallocate", "-l", str(size), f"{EXPORT}/file"],
             ["chmod", "600", f"{EXPORT}/file"],
             ["fallocate", "-l", str(LENT_BYTES), f"{EXPORT}/lent"],
-            ["/usr/lib/testbed/nfs-serve", EXPORT, ends.clients],
         ):
             server.run(argv, timeout_s=ends.command_s)
+        self._export(server, ends)
+
+    def kill(self, server: Guest, ends: Ends) -> None:
+        # No process serves that could be killed: the kernel's threads are told to end, and do so at once.
+        server.run(["rpc.nfsd", "0"], timeout_s=ends.command_s)
+
+    def revive(self, server: Guest, ends: Ends) -> None:
+        server.run(["mkdir", "-p", EXPORT], timeout_s=ends.command_s)
+        mounted = ["grep", "-q", f" {EXPORT} ", "/proc/mounts"]
+        if server.run(mounted, timeout_s=ends.command_s, check=False).status != 0:
+            mount = ["mount", "-t", "ext4", f"/dev/testbed/{self.disk}", EXPORT]
+            server.run(mount, timeout_s=ends.command_s)
+        self._export(server, ends)
+
+    def _export(self, server: Guest, ends: Ends) -> None:
+        server.run(["/usr/lib/testbed/nfs-serve", EXPORT, ends.clients], timeout_s=ends.command_s)
         await_listener(server, PORT, ends)
 
     def attach(self, client: Guest, ends: Ends) -> None:
