@@ -219,6 +219,10 @@ class FakeNetwork:
     def reset(self, name: str, flows: Sequence[Flow]) -> None:
         self.blocks[name] = tuple(flows)
 
+    def readdress(self, name: str, tap: str, old: str, new: str) -> None:
+        assert (tap, old, new) == ("dataC", "10.2.0.67", "10.2.0.99")
+        self.blocks[name] = ()
+
     def damage(self, name: str, flows: Sequence[Flow], share: float) -> None:
         self.blocks[name] = tuple(flows)
 
@@ -262,6 +266,7 @@ class FakeDomain:
 class FakeServer:
     def __init__(self) -> None:
         self.serving = True
+        self.full = False
 
     def serves(self) -> bool:
         return self.serving
@@ -276,6 +281,15 @@ class FakeServer:
         assert not self.serving
         self.serving = True
 
+    def fill(self) -> None:
+        self.full = True
+
+    def empty(self) -> None:
+        self.full = False
+
+    def is_full(self) -> bool:
+        return self.full
+
 
 class TestFaults:
     target = FaultTarget(
@@ -284,6 +298,7 @@ class TestFaults:
         {("A", "data"): "dataA", ("C", "data"): "dataC"},
         {"swap.requests": Flow("dataA", "dataC", "tcp", 0, 10809)},
         {"C": FakeServer()},
+        {("C", "data"): "10.2.0.67"},
     )
 
     OPTIONS: Sequence[tuple[str, dict[str, object]]] = (
@@ -297,6 +312,8 @@ class TestFaults:
         ("freeze", {"machine": "C"}),
         ("server-kill", {"machine": "C"}),
         ("reboot", {"machine": "C"}),
+        ("disk-full", {"machine": "C"}),
+        ("readdress", {"machine": "C", "address": "10.2.0.99"}),
         ("rate", {"machine": "A", "rate": "10Mbit/s"}),
         ("delay", {"machine": "A", "delay": "50ms"}),
     )

@@ -15,6 +15,7 @@ from testbed.plan import Choices
 
 FLOOD = (PLAYBOOKS / "flood.toml").read_text()
 FLOOD = FLOOD.replace('topology = "abc"\n', 'topology = "abc"\nsteady = "$outage"\n')  # so that it is used
+GROWS = FLOOD.replace('kind = "nbd"\n', 'kind = "nbd"\nbacking = "file"\n')
 CUT = 'for = "$outage"\nfault = "drop"\nname = "cut"\nbetween = ["A", "C"]\n'
 
 
@@ -92,13 +93,43 @@ def test_a_fault_of_a_flow_is_planned_without_what_it_does_not_say(tmp_path: Pat
 # --- the server
 
 
-@pytest.mark.parametrize("kind", ["server-kill", "reboot"])
+@pytest.mark.parametrize("kind", ["server-kill", "reboot", "disk-full"])
 def test_only_the_server_can_be_killed_or_booted(tmp_path: Path, kind: str) -> None:
     error = refused(tmp_path, f'fault = "{kind}"\nname = "cut"\nmachine = "B"\n')
     assert "'B' is not the server" in error.message and "'C' is" in error.hint
     assert error.where.endswith(": timeline[0].machine")
     gone = f'for = "$outage"\nfault = "{kind}"\nname = "cut"\nmachine = "C"\n'
-    assert spells(planned(tmp_path, FLOOD.replace(CUT, gone))) == [(0, "apply"), (16, "revert")]
+    assert spells(planned(tmp_path, GROWS.replace(CUT, gone))) == [(0, "apply"), (16, "revert")]
+
+
+def test_a_disk_is_full_only_where_what_is_served_grows(tmp_path: Path) -> None:
+    full = 'for = "$outage"\nfault = "disk-full"\nname = "cut"\nmachine = "C"\n'
+    for text, choices in ((FLOOD, {}), (GROWS, {"transport": "nfs3"})):
+        error = refused(tmp_path, full, text, **choices)
+        assert "'cut' would change nothing" in error.message
+        assert error.where.endswith(": timeline[0].fault")
+
+
+# --- another address
+
+
+@pytest.mark.parametrize(
+    ("address", "says"),
+    [
+        ("10.77.1.2", "10.77.1.2 is the address of 'B'"),
+        ("10.77.1.3", "10.77.1.3 is the address of 'C'"),
+        ("10.78.1.9", "10.78.1.9 is not in the link's subnet"),
+        ("10.77.1", "Expected 4 octets"),
+    ],
+)
+def test_another_address_must_be_one_of_the_link_that_nobody_has(
+    tmp_path: Path, address: str, says: str
+) -> None:
+    moved = f'for = "$outage"\nfault = "readdress"\nname = "cut"\nmachine = "C"\naddress = "{address}"\n'
+    error = refused(tmp_path, moved)
+    assert says in error.message
+    assert error.where.endswith(": timeline[0].address")
+    planned(tmp_path, FLOOD.replace(CUT, moved.replace(address, "10.77.1.99")))
 
 
 # --- flapping

@@ -11,6 +11,7 @@ import pytest
 from testbed.clock import Deadline
 from testbed.errors import TestbedFault, UsageError
 from testbed.faults import FaultTarget
+from testbed.faults.disk_full import DiskFull
 from testbed.faults.reboot import Reboot
 from testbed.faults.server_kill import ServerKill
 from testbed.proc import Completed
@@ -35,6 +36,8 @@ class Machine:
     answers: bool = True
     listens: bool = True
     boots_after: int = 0
+    fills: bool = True
+    free_blocks: int = 126_000
     lines: list[str] = field(default_factory=list)
     longest_s: float = 0.0
     _asked: int | None = None
@@ -51,6 +54,10 @@ class Machine:
             self.listens = False
         elif any(word in STARTS for word in argv):
             self.listens = True
+        if argv[0] == "stat":
+            return Completed(tuple(argv), 0, f"{self.free_blocks} 4096\n", "")
+        if argv[0] == "rm" or (argv[0] == "fallocate" and self.fills):
+            self.free_blocks = 126_000 if argv[0] == "rm" else 3
         table = LISTENING.format(port=self.port) if self.listens else ""
         return Completed(tuple(argv), int(argv[0] == "grep"), table, "")
 
@@ -157,6 +164,42 @@ def test_one_that_does_not_answer_is_not_waited_for() -> None:
     with pytest.raises(TestbedFault, match="no answer"):
         fault.revert(where)
     assert 0 < machine.longest_s < COMMAND_S
+
+
+def test_a_full_disk_has_room_again_when_it_is_healed() -> None:
+    machine, where = server(Nbd(backing="file"))
+    fault = DiskFull(machine="C")
+    assert not fault.in_force(where)
+    fault.apply(where)
+    assert f"fallocate -l {512 << 20} /srv/store/filler" in machine.lines
+    assert fault.in_force(where)
+    fault.revert(where)
+    assert "rm -f /srv/store/filler" in machine.lines
+    assert not fault.in_force(where)
+
+
+def test_a_disk_that_does_not_get_full_is_said_not_to_be() -> None:
+    machine, where = server(Nbd(backing="file"))
+    machine.fills = False
+    DiskFull(machine="C").apply(where)
+    assert not DiskFull(machine="C").in_force(where)
+
+
+def test_what_has_all_its_room_can_not_run_out_of_it() -> None:
+    _, where = server(Nbd())
+    with pytest.raises(TestbedFault, match="takes no more room"):
+        DiskFull(machine="C").apply(where)
+
+
+def test_a_served_file_is_made_once_and_mounted_again_after_a_boot() -> None:
+    machine, where = server(Nbd(backing="file"))
+    Nbd(backing="file").serve(machine, Ends("a", "b", "c", {"swap": 512 << 20}))
+    assert f"truncate -s {496 << 20} /srv/store/swap" in machine.lines
+    machine.lines.clear()
+    Reboot(machine="C").apply(where)
+    Reboot(machine="C").revert(where)
+    assert "mount -t ext4 /dev/testbed/swap /srv/store" in machine.lines
+    assert not [line for line in machine.lines if line.startswith(("mke2fs", "truncate"))]
 
 
 def test_only_the_server_can_be_asked() -> None:

@@ -26,6 +26,8 @@ class FaultNetwork(Protocol):
 
     def reset(self, name: str, flows: Sequence[Flow]) -> None: ...
 
+    def readdress(self, name: str, tap: str, old: str, new: str) -> None: ...
+
     def damage(self, name: str, flows: Sequence[Flow], share: float) -> None: ...
 
     def blocked(self) -> dict[str, Count]: ...
@@ -78,16 +80,23 @@ class FaultServer(Protocol):
 
     def revive(self) -> None: ...
 
+    def fill(self) -> None: ...
+
+    def empty(self) -> None: ...
+
+    def is_full(self) -> bool: ...
+
 
 @dataclass(frozen=True)
 class FaultTarget:
-    """What faults act on: `taps` by (machine, link), `flows` by name (`swap.requests`, ...)."""
+    """What faults act on: `taps` and `addresses` by (machine, link), `flows` by name (`swap.requests`)."""
 
     network: FaultNetwork
     domains: Mapping[str, FaultDomain]
     taps: Mapping[tuple[str, str], str]
     flows: Mapping[str, Flow] = field(default_factory=dict)
     servers: Mapping[str, FaultServer] = field(default_factory=dict)
+    addresses: Mapping[tuple[str, str], str] = field(default_factory=dict)
 
     def tap(self, machine: str, link: str) -> str:
         """The host's end of a machine's cable. Raises UsageError."""

@@ -99,6 +99,11 @@ class Broker:
             self._network.damage(name, [Flow.from_json(flow) for flow in flows], share)
         return None, None
 
+    def do_readdress(self, name: str, tap: str, old: str, new: str) -> Answer:
+        with self._lock:
+            self._network.readdress(name, tap, old, new)
+        return None, None
+
     def do_unblock(self, name: str) -> Answer:
         with self._lock:
             self._network.unblock(name)

@@ -55,6 +55,10 @@ class Broker:
         """Turns bits in that share of the flows' packets, which arrive: a block in name only. Read back."""
         self._ask("damage", name=name, flows=[flow.to_json() for flow in flows], share=share)
 
+    def readdress(self, name: str, tap: str, old: str, new: str) -> None:
+        """Gives the machine behind the tap another address; what goes to the old is dropped. Read back."""
+        self._ask("readdress", name=name, tap=tap, old=old, new=new)
+
     def unblock(self, name: str) -> None:
         """Ends a block. Read back; nothing happens if there is none."""
         self._ask("unblock", name=name)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from ipaddress import ip_interface
+from ipaddress import IPv4Address, ip_interface
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +122,12 @@ class Network:
             raise TestbedFault(f"{share} is no share of packets", hint="more than 0, at most 1")
         self._hinder(name, flows, rules.damage(name, flows, share))
 
+    def readdress(self, name: str, tap: str, old: str, new: str) -> None:
+        """Gives the machine behind the tap another address, for all others; the old one is a block."""
+        if not all(str(IPv4Address(address)) == address for address in (old, new)) or old == new:
+            raise TestbedFault(f"'{old}' and '{new}' are not two addresses")
+        self._hinder(name, [tap], rules.readdress(name, tap, old, new))
+
     def reset(self, name: str, flows: Sequence[Flow]) -> None:
         """Answers the flows' TCP segments with a reset from now on: a block that is not silent.
 
@@ -199,11 +205,11 @@ class Network:
         roots = [entry for entry in route.get_qdiscs(index) if entry.get("parent") == 0xFFFFFFFF]
         return str(roots[0].get("kind")) if roots else "none"
 
-    def _hinder(self, name: str, flows: Sequence[Flow], commands: list[rules.Command]) -> None:
+    def _hinder(self, name: str, whose: Sequence[Flow | str], commands: list[rules.Command]) -> None:
         _check(LABEL, name)
         if name in self._blocks:
             raise TestbedFault(f"block '{name}' is in force already")
-        if not flows:
+        if not whose:
             raise TestbedFault(f"block '{name}' names no flow")
         self.nft.run(commands)
         self._blocks[name] = chains = rules.chains_of(commands)

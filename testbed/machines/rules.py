@@ -94,6 +94,25 @@ def damage(name: str, flows: Sequence[Flow], share: float) -> list[Command]:
     return [forwarding(chain, BLOCK_PRIORITY), *rules]
 
 
+def readdress(name: str, tap: str, old: str, new: str) -> list[Command]:
+    """The machine behind the tap has another IPv4 address for all others: packets and ARP both ways.
+
+    nftables keeps the checksums right.
+    """
+    chain = chain_of(name)
+    made = [forwarding(chain, BLOCK_PRIORITY)]
+    for protocol, sender, receiver in (("ip", "saddr", "daddr"), ("arp", "saddr ip", "daddr ip")):
+        to, by = ({"payload": {"protocol": protocol, "field": field}} for field in (receiver, sender))
+        inward, outward = ({"meta": {"key": key}} for key in ("oifname", "iifname"))
+        for where, whose, is_now, deed in (
+            (inward, to, old, {"drop": None}),
+            (inward, to, new, {"mangle": {"key": to, "value": old}}),
+            (outward, by, old, {"mangle": {"key": by, "value": new}}),
+        ):
+            made.append(_rule(BRIDGE, chain, [_equal(where, tap), _equal(whose, is_now), _COUNTER, deed]))
+    return made
+
+
 def reset(
     name: str, flows: Sequence[Flow], macs: Mapping[str, str], counted: Mapping[str, Flow]
 ) -> list[Command]:

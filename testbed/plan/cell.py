@@ -13,8 +13,8 @@ from testbed.plan.loads import Parts, planned_loads, watched_devices
 from testbed.plan.machines import planned_links, planned_machines, subject_of
 from testbed.plan.playbook import PlaybookFile
 from testbed.plan.timeline import Course, course
-from testbed.plan.transport import check_timers, planned_transport
-from testbed.plan.wiring import check_flows
+from testbed.plan.transport import check_store, check_timers, planned_transport
+from testbed.plan.wiring import check_addresses, check_flows
 from testbed.transports import transport_of
 
 
@@ -48,6 +48,7 @@ def plan(topology: Topology, file: PlaybookFile, kernels: Kernels, image: str, c
     events = way.events({name: tuple(load.name for load in group) for name, group in parts.items()})
     rules = judging(playbook, variant, subject, transport, parts, watched, way, events)
     check_timers(playbook, planned, transport, way, rules)
+    check_store(playbook, transport, way)
     labels = labels_of(file, playbook, variant, kernels.under_test.spec, subject, links, planned, choices)
     made = Plan(
         cell=cell_name(labels),
@@ -68,6 +69,7 @@ def plan(topology: Topology, file: PlaybookFile, kernels: Kernels, image: str, c
         inputs=_inputs(topology, kernels, image) | {"playbook": playbook.source_file.digest},
     )
     check_flows(playbook, made, way)
+    check_addresses(playbook, made, way)
     return made
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address, ip_network
 from itertools import permutations
 
 from testbed.configuration import Playbook
@@ -15,6 +16,11 @@ from testbed.transports import transport_of
 def taps(plan: Plan) -> dict[tuple[str, str], str]:
     """The host's end of each cable, by (machine, link)."""
     return {(machine.name, nic.link): nic.tap for machine in plan.machines for nic in machine.nics}
+
+
+def addresses(plan: Plan) -> dict[tuple[str, str], str]:
+    """The IPv4 address of each NIC, by (machine, link)."""
+    return {(machine.name, nic.link): nic.address for machine in plan.machines for nic in machine.nics}
 
 
 def flows(plan: Plan) -> dict[str, Flow]:
@@ -51,3 +57,19 @@ def check_flows(playbook: Playbook, plan: Plan, way: Course) -> None:
         raise UsageError(
             f"no flow '{name}'", hint=hint, where=playbook.where("timeline", fault.entry, "flow")
         )
+
+
+def check_addresses(playbook: Playbook, plan: Plan, way: Course) -> None:
+    """Refuses a new address that can not be a machine's own. Raises UsageError with its place."""
+    taken = {address: machine for (machine, _), address in addresses(plan).items()}
+    subnets = {link.name: ip_network(link.subnet) for link in plan.links}
+    for fault in way.faults:
+        options = fault.planned.options
+        if "address" not in options:
+            continue
+        address, where = options["address"], playbook.where("timeline", fault.entry, "address")
+        if address in taken:
+            raise UsageError(f"{address} is the address of '{taken[address]}'", where=where)
+        if ip_address(address) not in subnets[options["link"]]:
+            hint = f"of '{options['link']}' that is {subnets[options['link']]}"
+            raise UsageError(f"{address} is not in the link's subnet", hint=hint, where=where)

@@ -25,7 +25,7 @@ from testbed.machines.domain import WITNESS_BYTES, Disk, GuestSpec, Nic
 from testbed.machines.hypervisor import Domain, Hypervisor
 from testbed.machines.sandbox import Sandbox
 from testbed.model import Plan, PlannedMachine
-from testbed.plan.wiring import flows, taps
+from testbed.plan.wiring import addresses, flows, taps
 from testbed.run.serving import Serving
 from testbed.transports import Ends, transport_of
 from testbed.witnesses import Witness
@@ -112,7 +112,14 @@ class Lab:
     @property
     def target(self) -> FaultTarget:
         """What faults act on: the host side of links, and the hypervisor."""
-        return FaultTarget(self.broker, self.domains, taps(self.plan), flows(self.plan), self._servers())
+        return FaultTarget(
+            self.broker,
+            self.domains,
+            taps(self.plan),
+            flows(self.plan),
+            self._servers(),
+            addresses(self.plan),
+        )
 
     def _servers(self) -> dict[str, Serving]:
         if self.plan.transport is None:

@@ -18,6 +18,8 @@ from testbed.witnesses.page import State, WitnessPage
 ASK_S = 5.0
 """For one question to a server that has nothing else to do; `Ends.cpu_scale` stretches it, to a bound."""
 BOOT_S = 30.0
+FULL_BYTES = 1 << 20
+"""A file system with less is full: what it keeps for itself comes in blocks here and there."""
 MOST_SCALE = 3.0
 
 
@@ -72,6 +74,34 @@ class Serving:
         poll(self._has_booted, Deadline.after(BOOT_S * self._scale, f"boot of machine '{self.name}'"))
         self.guest.connect(Deadline.after(self._ends.command_s, f"SSH of machine '{self.name}'"))
         self.transport.revive(self.guest, self._ends)
+
+    def fill(self) -> None:
+        """Takes all the room that its store has left. Raises TestbedFault."""
+        # It fails when there is no room, and keeps what it got (6.1, fs/ext4/extents.c ext4_fallocate).
+        size = str(max(self.ends.disk_bytes.values()))
+        self._run("fallocate", "-l", size, self._filler, check=False)
+
+    def empty(self) -> None:
+        """Gives it back."""
+        self._run("rm", "-f", self._filler)
+
+    def is_full(self) -> bool:
+        """Whether its store has no room, by its file system's own word. Raises TestbedFault."""
+        free, block_bytes = self._run("stat", "-f", "-c", "%a %S", self._store).split()
+        return int(free) * int(block_bytes) < FULL_BYTES
+
+    def _run(self, *argv: str, check: bool = True) -> str:
+        return self.guest.run(argv, timeout_s=self._ends.command_s, check=check).stdout
+
+    @property
+    def _store(self) -> str:
+        if self.transport.store is None:
+            raise TestbedFault(f"what '{self.name}' serves takes no more room than it has")
+        return self.transport.store
+
+    @property
+    def _filler(self) -> str:
+        return f"{self._store}/filler"
 
     def _has_booted(self) -> bool:
         if self.domain.state() != "running":

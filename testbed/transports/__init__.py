@@ -74,7 +74,8 @@ class Transport(Protocol):
     client. `kernel_timers_s` says after what silence the kernel itself does what: an outage beyond
     the shortest tests that instead. `server_disk` is the disk it serves. `borrow` makes another machine
     a client too: of LENT_BYTES that are not the swap, at LENT_PATH. `kill` ends what serves, without a
-    farewell; `revive` serves the same disk as it is, after that or after a boot.
+    farewell; `revive` serves the same disk as it is, after that or after a boot. `store` is a folder of the
+    server whose file system must have room for what the client writes; None if all room was taken before.
     """
 
     kind: ClassVar[str]
@@ -99,6 +100,9 @@ class Transport(Protocol):
 
     @property
     def server_disk(self) -> str: ...
+
+    @property
+    def store(self) -> str | None: ...
 
     def serve(self, server: Guest, ends: Ends) -> None: ...
 
@@ -148,6 +152,22 @@ def listens(guest: Guest, port: int, ends: Ends) -> bool:
     rows = (line.split() for line in tables.stdout.splitlines())
     # Fields: number, local address, remote address, state; 0A is TCP_LISTEN.
     return any(len(row) > 3 and row[1].endswith(f":{port:04X}") and row[3] == "0A" for row in rows)
+
+
+def make_file_system(server: Guest, disk: str, folder: str, ends: Ends) -> None:
+    """An empty ext4 on the server's disk, mounted there. Without a journal, which would write all twice."""
+    make = ["mke2fs", "-q", "-F", "-t", "ext4", "-O", "^has_journal", "-N", "64", "-m", "0"]
+    server.run([*make, "-E", "nodiscard", f"/dev/testbed/{disk}"], timeout_s=ends.command_s)
+    mount(server, disk, folder, ends)
+
+
+def mount(server: Guest, disk: str, folder: str, ends: Ends) -> None:
+    """Mounts the ext4 on the server's disk there; nothing happens if something is mounted there."""
+    mounted = ["grep", "-q", f" {folder} ", "/proc/mounts"]
+    if server.run(mounted, timeout_s=ends.command_s, check=False).status == 0:
+        return
+    for argv in (["mkdir", "-p", folder], ["mount", "-t", "ext4", f"/dev/testbed/{disk}", folder]):
+        server.run(argv, timeout_s=ends.command_s)
 
 
 def size_of(disk: str, ends: Ends) -> int:

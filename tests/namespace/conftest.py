@@ -44,14 +44,16 @@ class Sent:
     answers: tuple[bytes, ...]
 
 
-def send_packets(sandbox: Sandbox, *wishes: tuple[str, str, str, int, int, bytes, int]) -> list[Sent]:
-    """Sends true packets between taps, and tells all that arrived."""
-    words = json.dumps([(*wish[:5], wish[5].hex(), wish[6]) for wish in wishes])
+def send_raw(sandbox: Sandbox, *wishes: tuple[str, str, bytes, int]) -> list[Sent]:
+    """Sends frames between taps as they are, so many of each, and tells all that arrived."""
+    words = json.dumps(
+        [(source, destination, frame.hex(), count) for source, destination, frame, count in wishes]
+    )
     python = ["env", f"PYTHONPATH={HERE.parents[1]}", sys.executable]
     told = json.loads(inside(sandbox, *python, "-m", "tests.namespace.packets", words))
     return [
-        Sent(bytes.fromhex(sent), *(tuple(bytes.fromhex(one) for one in side) for side in sides))
-        for sent, *sides in told
+        Sent(wish[2], *(tuple(bytes.fromhex(frame) for frame in side) for side in sides))
+        for wish, sides in zip(wishes, told, strict=True)
     ]
 
 

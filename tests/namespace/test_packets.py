@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from ipaddress import IPv4Address
 
 import pytest
 
@@ -10,10 +11,12 @@ from testbed.errors import TestbedFault, UsageError
 from testbed.faults import FaultTarget
 from testbed.faults.corrupt import Corrupt
 from testbed.faults.drop import Drop
+from testbed.faults.readdress import Readdress
 from testbed.faults.reset import Reset
 from testbed.machines.sandbox import Sandbox
 from testbed.machines.wire import Flow
-from tests.namespace.conftest import Sent, send_packets
+from tests.namespace.conftest import Sent, send_raw
+from tests.namespace.frames import mac
 from tests.namespace.packets import ACKNOWLEDGED, SEQUENCE, checksum, packet
 
 pytestmark = pytest.mark.namespace
@@ -25,7 +28,8 @@ BACK = ("dataC", "dataA", "tcp", NBD, 700, PAYLOAD)
 BESIDE = ("dataA", "dataC", "udp", 700, NBD, PAYLOAD)
 OTHER_CLIENT = ("dataC", "dataB", "tcp", NBD, 700, PAYLOAD)
 SWAP = Flow("dataA", "dataC", "tcp", destination_port=NBD)
-RST, ACK = 4, 16
+RST = 4
+OLD, NEW = "10.2.0.67", "10.2.0.99"
 
 
 def target(lab: Sandbox) -> FaultTarget:
@@ -37,7 +41,7 @@ def target(lab: Sandbox) -> FaultTarget:
 
 
 def send(lab: Sandbox, *wishes: tuple[str, str, str, int, int, bytes], count: int = 3) -> list[Sent]:
-    return send_packets(lab, *((*wish, count) for wish in wishes))
+    return send_raw(lab, *((*wish[:2], packet(*wish), count) for wish in wishes))
 
 
 def untouched(sent: Sent, count: int = 3) -> bool:
@@ -183,6 +187,74 @@ def test_a_packet_that_is_too_short_to_have_a_payload_is_damaged_all_the_same(la
     (sent,) = send(lab, (*FORTH[:5], b""))
     assert len(sent.arrived) == 3
     assert all(checksum(arrived[14:34]) != 0 for arrived in sent.arrived)
+
+
+def test_a_machine_has_another_address_for_all_others_and_its_own_again(lab: Sandbox) -> None:
+    where = readdressed(lab)
+    fault = Readdress(machine="C", address=NEW)
+    assert not fault.in_force(where)
+    fault.apply(where)
+    assert fault.in_force(where)
+    to_old, from_old, beside = send(lab, FORTH, BACK, ("dataA", "dataB", "tcp", 700, NBD, PAYLOAD))
+    assert to_old.arrived == to_old.answers == ()
+    assert len(from_old.arrived) == 3
+    for arrived in from_old.arrived:
+        assert arrived[26:34] == IPv4Address(NEW).packed + from_old.packet[30:34]
+        assert not is_wrong(arrived) and arrived[34:36] == from_old.packet[34:36]
+        assert arrived[54:] == PAYLOAD
+    assert untouched(beside)
+    (to_new,) = send_raw(lab, ("dataA", "dataC", moved(packet(*FORTH)), 3))
+    assert to_new.arrived == (packet(*FORTH),) * 3
+    fault.revert(where)
+    assert not fault.in_force(where)
+    assert all(untouched(one) for one in send(lab, FORTH, BACK))
+    fault.revert(where)
+
+
+def test_arp_speaks_of_the_new_address_too(lab: Sandbox) -> None:
+    where = readdressed(lab)
+    Readdress(machine="C", address=NEW).apply(where)
+    asks = ("dataA", "dataC", arp("dataA", "10.2.0.65", NEW), 1)
+    asks_old = ("dataA", "dataC", arp("dataA", "10.2.0.65", OLD), 1)
+    tells = ("dataC", "dataA", arp("dataC", OLD, "10.2.0.65"), 1)
+    new, old, told = send_raw(lab, asks, asks_old, tells)
+    assert new.arrived == (arp("dataA", "10.2.0.65", OLD),)
+    assert old.arrived == ()
+    assert told.arrived == (arp("dataC", NEW, "10.2.0.65"),)
+
+
+def test_what_is_no_other_address_is_refused(lab: Sandbox) -> None:
+    where = readdressed(lab)
+    for address in (OLD, "10.2.0"):
+        with pytest.raises(TestbedFault):
+            lab.broker.readdress("x", "dataC", OLD, address)
+    with pytest.raises(UsageError, match="no NIC of machine 'B'"):
+        Readdress(machine="B", address=NEW).apply(where)
+    with pytest.raises(ValueError, match="Expected 4 octets"):
+        Readdress(machine="C", address="10.2.0")
+    assert lab.broker.blocked() == {}
+
+
+def readdressed(lab: Sandbox) -> FaultTarget:
+    return FaultTarget(lab.broker, {}, {("C", "data"): "dataC"}, addresses={("C", "data"): OLD})
+
+
+def moved(packet: bytes) -> bytes:
+    """The packet to the new address, with its checksums right."""
+    header, segment = bytearray(packet[14:34]), bytearray(packet[34:])
+    header[16:20] = IPv4Address(NEW).packed
+    header[10:12] = bytes(2)
+    header[10:12] = struct.pack(">H", checksum(bytes(header)))
+    segment[16:18] = bytes(2)
+    pseudo = bytes(header[12:20]) + struct.pack(">BBH", 0, header[9], len(segment))
+    segment[16:18] = struct.pack(">H", checksum(pseudo + bytes(segment)))
+    return packet[:14] + bytes(header) + bytes(segment)
+
+
+def arp(source: str, own: str, asked: str) -> bytes:
+    sender = mac(source) + IPv4Address(own).packed
+    words = struct.pack(">HHBBH", 1, 0x0800, 6, 4, 1) + sender + bytes(6) + IPv4Address(asked).packed
+    return b"\xff" * 6 + mac(source) + b"\x08\x06" + words
 
 
 def test_what_the_fake_guests_send_is_right() -> None:
