@@ -81,6 +81,16 @@ def test_a_share_is_a_part_of_all(tmp_path: Path, share: str) -> None:
     assert error.where.endswith(": timeline[0].share")
 
 
+def test_damage_is_refused_where_checksums_come_after_it(tmp_path: Path) -> None:
+    cut = 'for = "$outage"\n{}\nname = "cut"\nflow = "swap"\n'
+    reset, corrupt = (cut.format(kind) for kind in KINDS)
+    error = refused(tmp_path, corrupt, nic="virtio-net")
+    assert "'A' has virtio-net" in error.message
+    assert error.where.endswith(": timeline[0].fault")
+    planned(tmp_path, FLOOD.replace(CUT, corrupt), nic="e1000")
+    planned(tmp_path, FLOOD.replace(CUT, reset), nic="virtio-net")
+
+
 @pytest.mark.parametrize("fault", KINDS)
 def test_a_fault_of_a_flow_is_planned_without_what_it_does_not_say(tmp_path: Path, fault: str) -> None:
     cut = f'for = "$outage"\n{fault}\nname = "cut"\nflow = "swap.replies"\n'

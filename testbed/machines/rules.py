@@ -75,9 +75,9 @@ def drop(name: str, flows: Sequence[Flow]) -> list[Command]:
 def damage(name: str, flows: Sequence[Flow], share: float) -> list[Command]:
     """So many of the flows' packets, picked at random, arrive with bits turned; the rest as they were.
 
-    One bit of IP's checksum, which every receiver computes in software (6.1, net/ipv4/ip_input.c
-    ip_rcv_core): that over the payload is made good again where a NIC leaves it to the receiver's, as
-    virtio does. And one of what stands 20 bytes behind IP's header: payload, or an option of TCP.
+    One bit of what stands 20 bytes behind IP's header, payload or an option of TCP; and one of the checksum
+    over IP's header, by which any receiver throws a packet away that has nothing there (6.1,
+    net/ipv4/ip_input.c ip_rcv_core).
     """
     chain = chain_of(name)
     chance = {"numgen": {"mode": "random", "mod": SHARES, "offset": 0}}

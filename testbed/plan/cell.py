@@ -14,7 +14,7 @@ from testbed.plan.machines import planned_links, planned_machines, subject_of
 from testbed.plan.playbook import PlaybookFile
 from testbed.plan.timeline import Course, course
 from testbed.plan.transport import check_store, check_timers, planned_transport
-from testbed.plan.wiring import check_addresses, check_flows
+from testbed.plan.wiring import check_addresses, check_checksums, check_flows
 from testbed.transports import transport_of
 
 
@@ -70,6 +70,7 @@ def plan(topology: Topology, file: PlaybookFile, kernels: Kernels, image: str, c
     )
     check_flows(playbook, made, way)
     check_addresses(playbook, made, way)
+    check_checksums(playbook, made, way)
     return made
 
 

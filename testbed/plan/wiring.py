@@ -7,6 +7,7 @@ from itertools import permutations
 
 from testbed.configuration import Playbook
 from testbed.errors import UsageError, nearest
+from testbed.faults import fault_class
 from testbed.machines.wire import Flow
 from testbed.model import Plan
 from testbed.plan.timeline import Course
@@ -73,3 +74,22 @@ def check_addresses(playbook: Playbook, plan: Plan, way: Course) -> None:
         if ip_address(address) not in subnets[options["link"]]:
             hint = f"of '{options['link']}' that is {subnets[options['link']]}"
             raise UsageError(f"{address} is not in the link's subnet", hint=hint, where=where)
+
+
+def check_checksums(playbook: Playbook, plan: Plan, way: Course) -> None:
+    """Refuses damage where checksums are computed after it. Raises UsageError with its place.
+
+    A tap takes packets of virtio-net that are yet to be cut and summed (6.1, net/ipv4/af_inet.c
+    inet_gso_segment, net/core/dev.c skb_checksum_help), and the host does so on the way out.
+    """
+    data = {link.name for link in plan.links if not link.management}
+    virtio = [
+        m.name for m in plan.machines for nic in m.nics if nic.link in data and nic.model == "virtio-net"
+    ]
+    for fault in way.faults:
+        if virtio and getattr(fault_class(fault.planned.kind), "needs_checksums", False):
+            raise UsageError(
+                f"'{fault.planned.name}' would be made good: '{virtio[0]}' has virtio-net, and no checksums",
+                hint="take e1000e, e1000 or rtl8139, as with --nic e1000e",
+                where=playbook.where("timeline", fault.entry, "fault"),
+            )
