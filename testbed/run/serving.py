@@ -17,7 +17,7 @@ from testbed.witnesses.page import State, WitnessPage
 
 ASK_S = 5.0
 """For one question to a server that has nothing else to do; `Ends.cpu_scale` stretches it, to a bound."""
-BOOT_S = 30.0
+BOOT_S = 40.0
 FULL_BYTES = 1 << 20
 """A file system with less is full: what it keeps for itself comes in blocks here and there."""
 MOST_SCALE = 3.0
