@@ -153,13 +153,16 @@ def _covers(block: Flow, flow: Flow) -> bool:
 
 
 class Fault(Protocol):
-    """A fault. All may be called at any time; none waits for a guest; errors are TestbedFault.
+    """A fault. All may be called at any time; none waits for the guest under test; errors are TestbedFault.
 
-    `machines` names the machines it concerns, for the plan to check; if it is `of_server`, that must be the
-    one that serves. `cuts` names the counted flows
+    `machines` names the machines it concerns, for the plan to check. `cuts` names the counted flows
     of which nothing passes while it is in force: the judge holds the wire's counters against it.
     One that is not `lasting` is a deed and no state: `apply` itself raises unless it was seen to be
     done, there is nothing to revert, and a playbook that heals it is refused.
+
+    What else the plan asks of a class, where it has it: whether its `machine` must be the one that serves
+    (`of_server`), served from a file that grows (`needs_store`), by packets that have their checksums on the
+    wire (`needs_checksums`).
     """
 
     kind: ClassVar[str]

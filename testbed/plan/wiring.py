@@ -1,4 +1,4 @@
-"""Owns the names of what crosses the wire: taps by machine and link, flows by what they carry."""
+"""Owns the names of what crosses the wire, and what a fault may say of it: taps, addresses, flows by name."""
 
 from __future__ import annotations
 
