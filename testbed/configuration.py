@@ -174,6 +174,7 @@ class Deed(Value):
 
     `at` counts from the steady state. With `for` a fault is healed, a load stopped, that much later.
     `fault` is a kind, `name` what the rest of the playbook calls it; its other keys are the fault's own.
+    With `on` and `off` it flaps: in force for the one, healed for the other, and so on until it is healed.
     """
 
     model_config = ConfigDict(frozen=True, extra="allow")
@@ -182,6 +183,8 @@ class Deed(Value):
     for_: Seconds | None = Field(default=None, alias="for")
     fault: str | None = None
     name: Name | None = None
+    on: Seconds | None = Field(default=None, ge=0.1)
+    off: Seconds | None = Field(default=None, ge=0.1)
     heal: str | None = None
     start: str | None = None
     stop: str | None = None

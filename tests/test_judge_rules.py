@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +110,24 @@ def test_never_healed_and_yet_packets_pass_is_no_verdict() -> None:
     found = verdict(NEVER_HEALED.but(tweak=leak))
     assert found.outcome == "inconclusive"
     assert "leaked" in found.reason
+
+
+def test_a_fault_that_flaps_may_leak_only_while_it_is_healed() -> None:
+    told = {"name": "cut", "fault": "drop", "read_back": True, "flows": ["swap.requests", "swap.replies"]}
+    spells = ((8.0, "fault.reverted", told), (12.0, "fault.applied", told))
+
+    def passing(from_s: float) -> Callable[[float, Values], None]:
+        def tweak(t: float, values: Values) -> None:
+            passed = int(max(0.0, min(t, from_s + 3) - from_s) * 4)
+            values["wire/swap.replies"]["delivered_packets"] += passed
+
+        return tweak
+
+    flapping = RECOVERED.but(events=spells, rules=judging(requires=[]))
+    assert verdict(flapping.but(tweak=passing(8.5))).outcome == "recovered"
+    leaking = verdict(flapping.but(tweak=passing(13.5)))
+    assert leaking.outcome == "inconclusive"
+    assert "leaked" in leaking.reason
 
 
 # --- slow

@@ -24,6 +24,7 @@ from testbed.faults.carrier import Carrier
 from testbed.faults.delay import Delay
 from testbed.faults.freeze import Freeze
 from testbed.faults.rate import Rate
+from testbed.faults.server_kill import ServerKill
 from testbed.machines import seed
 from testbed.machines.console import Console
 from testbed.machines.domain import Disk, GuestSpec, Nic, render
@@ -215,6 +216,16 @@ class FakeNetwork:
     def block(self, name: str, flows: Sequence[Flow]) -> None:
         self.blocks[name] = tuple(flows)
 
+    def reset(self, name: str, flows: Sequence[Flow]) -> None:
+        self.blocks[name] = tuple(flows)
+
+    def readdress(self, name: str, tap: str, old: str, new: str) -> None:
+        assert (tap, old, new) == ("dataC", "10.2.0.67", "10.2.0.99")
+        self.blocks[name] = ()
+
+    def damage(self, name: str, flows: Sequence[Flow], share: float) -> None:
+        self.blocks[name] = tuple(flows)
+
     def unblock(self, name: str) -> None:
         self.blocks.pop(name, None)
 
@@ -252,20 +263,57 @@ class FakeDomain:
         return self.up
 
 
+class FakeServer:
+    def __init__(self) -> None:
+        self.serving = True
+        self.full = False
+
+    def serves(self) -> bool:
+        return self.serving
+
+    def kill(self) -> None:
+        self.serving = False
+
+    def reset(self) -> None:
+        self.serving = False
+
+    def revive(self) -> None:
+        assert not self.serving
+        self.serving = True
+
+    def fill(self) -> None:
+        self.full = True
+
+    def empty(self) -> None:
+        self.full = False
+
+    def is_full(self) -> bool:
+        return self.full
+
+
 class TestFaults:
     target = FaultTarget(
         FakeNetwork(),
         {"A": FakeDomain(), "C": FakeDomain()},
         {("A", "data"): "dataA", ("C", "data"): "dataC"},
         {"swap.requests": Flow("dataA", "dataC", "tcp", 0, 10809)},
+        {"C": FakeServer()},
+        {("C", "data"): "10.2.0.67"},
     )
 
     OPTIONS: Sequence[tuple[str, dict[str, object]]] = (
         ("drop", {"between": ["A", "C"]}),
         ("drop", {"between": ["A", "C"], "direction": "back"}),
         ("flow", {"flow": "swap"}),
+        ("reset", {"flow": "swap"}),
+        ("reset", {"between": ["A", "C"], "direction": "forth"}),
+        ("corrupt", {"flow": "swap.requests", "share": 0.5}),
         ("carrier", {"machine": "C"}),
         ("freeze", {"machine": "C"}),
+        ("server-kill", {"machine": "C"}),
+        ("reboot", {"machine": "C"}),
+        ("disk-full", {"machine": "C"}),
+        ("readdress", {"machine": "C", "address": "10.2.0.99"}),
         ("rate", {"machine": "A", "rate": "10Mbit/s"}),
         ("delay", {"machine": "A", "delay": "50ms"}),
     )
@@ -299,6 +347,8 @@ class TestFaults:
         with pytest.raises(UsageError) as machine:
             Freeze(machine="B").apply(self.target)
         assert "known: A, C" in machine.value.hint
+        with pytest.raises(UsageError, match="'A' serves nothing"):
+            ServerKill(machine="A").apply(self.target)
         with pytest.raises(UsageError):
             Carrier(machine="A", link="dato").apply(self.target)
         with pytest.raises(UsageError):

@@ -222,7 +222,10 @@ def test_the_schemas_know_every_plugins_keys() -> None:
     loads = {option["title"]: option for option in found["$defs"]["LoadTable"]["oneOf"]}
     assert {"rcvbuf", "kind", "on"} <= set(loads["service"]["properties"])
     faults = {option["title"] for option in found["$defs"]["Deed"]["oneOf"]}
-    assert {"drop", "carrier", "freeze", "rate"} <= faults
+    assert {"drop", "carrier", "freeze", "rate", "reset", "corrupt", "server-kill", "readdress"} <= faults
+    reset = next(option for option in found["$defs"]["Deed"]["oneOf"] if option["title"] == "reset")
+    assert {"flow", "between", "direction", "at", "for", "on", "off"} <= set(reset["properties"])
+    assert reset["required"] == ["at", "fault"] and not reset["additionalProperties"]
     rate = loads["flood"]["properties"]["rate"]["anyOf"]
     assert rate[1]["pattern"].startswith(r"^\$")
 

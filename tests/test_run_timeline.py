@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -93,6 +94,8 @@ class FakeFault:
     heals: bool = True
     raises: Mapping[str, BaseException] = field(default_factory=dict)
     now: bool = False
+    takes: Callable[[], bool] = lambda: True
+    took: list[bool] = field(default_factory=list)
     lasting: bool = True
     kind: ClassVar[str] = "fake"
     machines: tuple[str, ...] = ()
@@ -114,6 +117,7 @@ class FakeFault:
 
     def _do(self, what: str) -> None:
         self.log.append(f"{what} {self.name}")
+        self.took.append(self.takes())
         if what in self.raises:
             raise self.raises[what]
 
@@ -239,6 +243,35 @@ def test_deeds_come_when_planned_and_the_rest_is_no_wait(stage: Stage, clock: Cl
     # steady 3 s, timeline 3 s, "moves on" 2 s, rate 5 s, and a few beats of 0.25 s
     assert sum(clock.slept) == pytest.approx(13, abs=1)
     assert max(clock.slept) <= 0.25
+
+
+def test_a_fault_that_flaps_is_read_back_each_time_and_left_healed(tmp_path: Path) -> None:
+    spells = [event(at_s, do, "cut") for at_s, do in ((0, "apply"), (0.5, "revert"), (1.5, "apply"))]
+    made = Stage(tmp_path, plan=small_plan(*spells))
+    made.timeline.play()
+    assert made.faults["cut"].now
+    made.timeline.revert_all()
+    assert made.log == ["apply cut", "revert cut"] * 2
+    assert not made.faults["cut"].now
+    assert [what for what in made.events() if "cut" in what] == [
+        "fault.applied cut",
+        "fault.reverted cut",
+    ] * 2
+
+
+def test_while_a_deed_takes_its_time_all_is_watched_on(stage: Stage) -> None:
+    seen = threading.Event()
+
+    def works() -> bool:
+        if "apply cut" in stage.log:
+            seen.set()
+        return True
+
+    stage.guest.works = works
+    stage.faults["cut"].takes = lambda: seen.wait(10)
+    stage.timeline.play()
+    assert stage.faults["cut"].took == [True, True]
+    assert [what for what in stage.events() if "cut" in what] == ["fault.applied cut", "fault.reverted cut"]
 
 
 def test_a_load_of_the_timeline_is_started_and_stopped(tmp_path: Path) -> None:

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Literal, Protocol, Self
+
+from pydantic import model_validator
 
 from testbed import plugins
 from testbed.errors import UsageError, nearest
@@ -21,6 +23,12 @@ class FaultNetwork(Protocol):
     def block(self, name: str, flows: Sequence[Flow]) -> None: ...
 
     def unblock(self, name: str) -> None: ...
+
+    def reset(self, name: str, flows: Sequence[Flow]) -> None: ...
+
+    def readdress(self, name: str, tap: str, old: str, new: str) -> None: ...
+
+    def damage(self, name: str, flows: Sequence[Flow], share: float) -> None: ...
 
     def blocked(self) -> dict[str, Count]: ...
 
@@ -57,14 +65,38 @@ class FaultDomain(Protocol):
     def sysrq(self, key: str) -> bool: ...
 
 
+class FaultServer(Protocol):
+    """The machine that serves the swap, as far as faults need it (run/serving.py).
+
+    It is not the one under test, so it may be asked to do something; each call is bounded, since it may be
+    dead all the same.
+    """
+
+    def serves(self) -> bool: ...
+
+    def kill(self) -> None: ...
+
+    def reset(self) -> None: ...
+
+    def revive(self) -> None: ...
+
+    def fill(self) -> None: ...
+
+    def empty(self) -> None: ...
+
+    def is_full(self) -> bool: ...
+
+
 @dataclass(frozen=True)
 class FaultTarget:
-    """What faults act on: `taps` by (machine, link), `flows` by name (`swap.requests`, ...)."""
+    """What faults act on: `taps` and `addresses` by (machine, link), `flows` by name (`swap.requests`)."""
 
     network: FaultNetwork
     domains: Mapping[str, FaultDomain]
     taps: Mapping[tuple[str, str], str]
     flows: Mapping[str, Flow] = field(default_factory=dict)
+    servers: Mapping[str, FaultServer] = field(default_factory=dict)
+    addresses: Mapping[tuple[str, str], str] = field(default_factory=dict)
 
     def tap(self, machine: str, link: str) -> str:
         """The host's end of a machine's cable. Raises UsageError."""
@@ -80,6 +112,12 @@ class FaultTarget:
         if machine not in self.domains:
             raise UsageError(f"no machine '{machine}'", hint=nearest(machine, self.domains))
         return self.domains[machine]
+
+    def server(self, machine: str) -> FaultServer:
+        """What a machine serves. Raises UsageError."""
+        if machine not in self.servers:
+            raise UsageError(f"machine '{machine}' serves nothing", hint=nearest(machine, self.servers))
+        return self.servers[machine]
 
     def queue(self, machine: str, link: str) -> str:
         """The discipline, as tc names it, of the queue that leads to a machine."""
@@ -115,12 +153,16 @@ def _covers(block: Flow, flow: Flow) -> bool:
 
 
 class Fault(Protocol):
-    """A fault. All may be called at any time; none waits for a guest; errors are TestbedFault.
+    """A fault. All may be called at any time; none waits for the guest under test; errors are TestbedFault.
 
     `machines` names the machines it concerns, for the plan to check. `cuts` names the counted flows
     of which nothing passes while it is in force: the judge holds the wire's counters against it.
     One that is not `lasting` is a deed and no state: `apply` itself raises unless it was seen to be
     done, there is nothing to revert, and a playbook that heals it is refused.
+
+    What else the plan asks of a class, where it has it: whether its `machine` must be the one that serves
+    (`of_server`), served from a file that grows (`needs_store`), by packets that have their checksums on the
+    wire (`needs_checksums`).
     """
 
     kind: ClassVar[str]
@@ -153,6 +195,61 @@ class OnMachine(Value):
 
     def cuts(self, target: FaultTarget) -> tuple[str, ...]:
         return ()
+
+
+class OfServer(OnMachine):
+    """What faults of the machine that serves have in common: they are over when it serves again."""
+
+    of_server: ClassVar[bool] = True
+
+    def in_force(self, target: FaultTarget) -> bool:
+        return not target.server(self.machine).serves()
+
+    def revert(self, target: FaultTarget) -> None:
+        if self.in_force(target):
+            target.server(self.machine).revive()
+
+
+class OnFlows(Value):
+    """What faults of packets between two machines have in common; a fault need not be one.
+
+    `flow` names a conversation, or one direction of it; else `between = ["A", "C"]` is all on `link`, of
+    which `direction` may pick "forth" (A to C only) or "back".
+    """
+
+    kind: ClassVar[str]
+
+    flow: str | None = None
+    between: tuple[str, str] | None = None
+    direction: Literal["both", "forth", "back"] = "both"
+    link: str = "data"
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> Self:
+        if (self.flow is None) == (self.between is None):
+            raise ValueError("exactly one of 'flow' and 'between'")
+        if self.flow is not None and (self.direction, self.link) != ("both", "data"):
+            raise ValueError(
+                "'direction' and 'link' go with 'between'; of a flow name a part: \"swap.replies\""
+            )
+        return self
+
+    @property
+    def machines(self) -> tuple[str, ...]:
+        return self.between or ()
+
+    def flows(self, target: FaultTarget) -> tuple[Flow, ...]:
+        """The packets that it is about. Raises UsageError."""
+        if self.between is None:
+            return target.named_flows(self.flow or "")
+        forth = Flow(target.tap(self.between[0], self.link), target.tap(self.between[1], self.link))
+        return {"both": (forth, forth.back), "forth": (forth,), "back": (forth.back,)}[self.direction]
+
+    @property
+    def block(self) -> str:
+        """Under which name the broker keeps it."""
+        place = (self.flow,) if self.flow else (self.link, *(self.between or ()), self.direction)
+        return ".".join((self.kind, *place))
 
 
 def fault_class(kind: str, *, where: str = "") -> type[Any]:

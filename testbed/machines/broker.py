@@ -74,9 +74,9 @@ class Broker:
             self._network.make_link(bridge, address, mac)
         return None, None
 
-    def do_make_tap(self, tap: str, bridge: str) -> Answer:
+    def do_make_tap(self, tap: str, bridge: str, mac: str = "") -> Answer:
         with self._lock:
-            self._network.make_tap(tap, bridge)
+            self._network.make_tap(tap, bridge, mac)
         return None, None
 
     def do_count(self, name: str, flow: dict[str, Any]) -> Answer:
@@ -87,6 +87,21 @@ class Broker:
     def do_block(self, name: str, flows: list[dict[str, Any]]) -> Answer:
         with self._lock:
             self._network.block(name, [Flow.from_json(flow) for flow in flows])
+        return None, None
+
+    def do_reset(self, name: str, flows: list[dict[str, Any]]) -> Answer:
+        with self._lock:
+            self._network.reset(name, [Flow.from_json(flow) for flow in flows])
+        return None, None
+
+    def do_damage(self, name: str, flows: list[dict[str, Any]], share: float) -> Answer:
+        with self._lock:
+            self._network.damage(name, [Flow.from_json(flow) for flow in flows], share)
+        return None, None
+
+    def do_readdress(self, name: str, tap: str, old: str, new: str) -> Answer:
+        with self._lock:
+            self._network.readdress(name, tap, old, new)
         return None, None
 
     def do_unblock(self, name: str) -> Answer:

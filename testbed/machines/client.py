@@ -35,9 +35,9 @@ class Broker:
         """A bridge; `address` ("10.1.0.1/24") is the host's on it."""
         self._ask("make_link", bridge=bridge, address=address, mac=mac)
 
-    def make_tap(self, tap: str, bridge: str) -> None:
-        """A tap on that bridge, for a guest to open by name."""
-        self._ask("make_tap", tap=tap, bridge=bridge)
+    def make_tap(self, tap: str, bridge: str, *, mac: str = "") -> None:
+        """A tap on that bridge, for a guest to open by name; `mac` is its NIC's, which `reset` asks for."""
+        self._ask("make_tap", tap=tap, bridge=bridge, mac=mac)
 
     def count(self, name: str, flow: Flow) -> None:
         """Counts a flow from now on; see `counters`."""
@@ -47,12 +47,24 @@ class Broker:
         """Drops the flows silently. Read back; raises TestbedFault if it is not in force."""
         self._ask("block", name=name, flows=[flow.to_json() for flow in flows])
 
+    def reset(self, name: str, flows: Sequence[Flow]) -> None:
+        """Answers the flows' TCP segments with a reset: a block too. Raises MissingCapability."""
+        self._ask("reset", name=name, flows=[flow.to_json() for flow in flows])
+
+    def damage(self, name: str, flows: Sequence[Flow], share: float) -> None:
+        """Turns bits in that share of the flows' packets, which arrive: a block in name only. Read back."""
+        self._ask("damage", name=name, flows=[flow.to_json() for flow in flows], share=share)
+
+    def readdress(self, name: str, tap: str, old: str, new: str) -> None:
+        """Gives the machine behind the tap another address; what goes to the old is dropped. Read back."""
+        self._ask("readdress", name=name, tap=tap, old=old, new=new)
+
     def unblock(self, name: str) -> None:
         """Ends a block. Read back; nothing happens if there is none."""
         self._ask("unblock", name=name)
 
     def blocked(self) -> dict[str, Count]:
-        """The blocks that the kernel has in force, with what each has dropped."""
+        """The blocks that the kernel has in force, with what each has dropped, reset or damaged."""
         return {name: Count(**count) for name, count in self._ask("blocked").items()}
 
     def limit_rate(self, tap: str, bits_per_s: int) -> None:

@@ -52,7 +52,8 @@ class GuestSpec:
     """A guest by direct kernel boot.
 
     `console` is written from the first byte on; `witness` names a file of 1 MiB in the
-    sandbox's /dev/shm. `shared_memory` off: for hosts without a sandbox, whose memory nobody reads.
+    sandbox's /dev/shm. `shared_memory` off: for hosts without a sandbox, whose memory nobody reads. A reset
+    ends it, unless it `may_restart`: one that resets itself in secret must not look as if it had lived.
     """
 
     name: str
@@ -67,6 +68,7 @@ class GuestSpec:
     nics: tuple[Nic, ...] = ()
     witness: str = ""
     shared_memory: bool = True
+    may_restart: bool = False
 
 
 def render(guest: GuestSpec, *, emulator: str = EMULATOR) -> str:

@@ -24,6 +24,7 @@ from testbed.errors import TestbedFault
 from testbed.machines.domain import GuestSpec, render
 
 SYSRQ_TIMEOUT_S = 4.0
+RESET_TIMEOUT_S = 5.0
 SYSRQ_ANSWER = b"sysrq: "
 """How the kernel says what it is going to do (drivers/tty/sysrq.c)."""
 SERIAL = "charserial0"
@@ -176,6 +177,20 @@ class Domain:
             codes = (libvirt.VIR_ERR_NO_DOMAIN, libvirt.VIR_ERR_OPERATION_INVALID)
             if error.get_error_code() not in codes:
                 raise TestbedFault(f"cannot end '{self.name}': {error}") from error
+
+    def reset(self) -> None:
+        """Presses its reset button; it boots anew. Returns when QEMU has told of it. Raises TestbedFault."""
+        told = threading.Event()
+        kind = libvirt.VIR_DOMAIN_EVENT_ID_REBOOT
+        connection = self._domain.connect()
+        with _ours(f"reset '{self.name}'"):
+            heard = connection.domainEventRegisterAny(self._domain, kind, lambda *_words: told.set(), None)
+            try:
+                self._domain.reset()
+                if not told.wait(RESET_TIMEOUT_S):
+                    raise TestbedFault(f"QEMU does not tell that '{self.name}' was reset")
+            finally:
+                connection.domainEventDeregisterAny(heard)
 
     def set_link(self, tap: str, up: bool) -> None:
         """Plugs or unplugs the cable of the NIC behind the tap: the guest sees its carrier change."""

@@ -1,15 +1,15 @@
 """Owns bridges, taps, packet rules and queues of a lab's network namespace (pyroute2, libnftables).
 
-Runs inside the broker. Rules live in one table of family bridge, hooked to forward: a frame that
-goes from guest to guest passes `offered` (counts), one chain for each block (drops), `delivered`
-(counts). Every change is one atomic transaction, and is read back.
+Runs inside the broker. A frame that goes from guest to guest passes `offered` (counts), the chain of each
+block (drops or damages), `delivered` (counts); what is answered with a reset is taken off before that
+(rules.py). Every change is one atomic transaction, and is read back.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from ipaddress import ip_interface
+from ipaddress import IPv4Address, ip_interface
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +17,14 @@ from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
 from testbed.errors import MissingCapability, TestbedFault
-from testbed.machines.nft import Nft
+from testbed.machines import rules
+from testbed.machines.nft import Nft, Refused
 from testbed.machines.wire import INTERFACE, LABEL, Count, Flow
 
-TABLE = {"family": "bridge", "table": "testbed"}
 TAP_QUEUE_FRAMES = 32
 """A tap's default of 1000 frames would hold what the guest does not read, and replay it after a heal."""
 TBF_LATENCY_S = 0.05
 TBF_BURST_S = 0.01
-OFFERED_PRIORITY, BLOCK_PRIORITY, DELIVERED_PRIORITY = -300, 0, 300
 SWITCHES = {
     "/proc/sys/net/ipv6/conf/all/disable_ipv6": "1",
     "/proc/sys/net/ipv6/conf/default/disable_ipv6": "1",
@@ -42,8 +41,10 @@ class Network:
 
     nft: Nft
     _links: dict[str, list[str]] = field(default_factory=dict)
+    _macs: dict[str, str] = field(default_factory=dict)
     _flows: dict[str, Flow] = field(default_factory=dict)
-    _blocks: dict[str, tuple[Flow, ...]] = field(default_factory=dict)
+    _blocks: dict[str, dict[rules.Chain, int]] = field(default_factory=dict)
+    _families: tuple[str, ...] = (rules.BRIDGE,)
 
     def begin(self) -> None:
         """Loopback, no IPv6 chatter on the lab's links, and the empty rule set."""
@@ -54,9 +55,9 @@ class Network:
             route.link("set", index=_index(route, "lo"), state="up")
         self.nft.run(
             [
-                {"add": {"table": {"family": "bridge", "name": "testbed"}}},
-                {"add": {"chain": _hooked("offered", OFFERED_PRIORITY)}},
-                {"add": {"chain": _hooked("delivered", DELIVERED_PRIORITY)}},
+                rules.make_table(rules.BRIDGE),
+                rules.forwarding("offered", rules.OFFERED_PRIORITY),
+                rules.forwarding("delivered", rules.DELIVERED_PRIORITY),
             ]
         )
 
@@ -76,8 +77,8 @@ class Network:
             route.link("set", index=index, state="up")
         self._links[bridge] = []
 
-    def make_tap(self, tap: str, bridge: str) -> None:
-        """A persistent tap on the bridge, with a short queue. A guest opens it by name."""
+    def make_tap(self, tap: str, bridge: str, mac: str) -> None:
+        """A persistent tap on the bridge, with a short queue. A guest opens it by name, and has that MAC."""
         _check(INTERFACE, tap)
         if bridge not in self._links:
             raise TestbedFault(f"no bridge '{bridge}' in this lab")
@@ -90,63 +91,74 @@ class Network:
             if attributes.get("txqlen") != TAP_QUEUE_FRAMES or attributes.get("state") != "up":
                 raise TestbedFault(f"tap '{tap}' did not take its queue length or state")
         self._links[bridge].append(tap)
+        self._macs[tap] = mac
 
     def count(self, name: str, flow: Flow) -> None:
         """Counts a flow before and after all blocks, from now on."""
         _check(LABEL, name)
         if name in self._flows:
             raise TestbedFault(f"flow '{name}' is counted already")
-        commands: list[dict[str, Any]] = []
-        for chain in ("offered", "delivered"):
-            commands.append({"add": {"counter": {**TABLE, "name": _counter(chain, name)}}})
-            commands.append(_rule(chain, flow, {"counter": _counter(chain, name)}))
-        self.nft.run(commands)
+        self.nft.run([*rules.count("offered", name, flow), *rules.count("delivered", name, flow)])
         self._flows[name] = flow
 
     def counted(self) -> dict[str, dict[str, Count]]:
         """By flow: `offered` before any block, `delivered` after them."""
-        listed = self.nft.run([{"list": {"counters": {"family": "bridge", "table": "testbed"}}}])
-        values = {
-            entry["counter"]["name"]: Count(entry["counter"]["packets"], entry["counter"]["bytes"])
-            for entry in listed
-            if "counter" in entry
-        }
-        return {
-            name: {chain: values[_counter(chain, name)] for chain in ("offered", "delivered")}
-            for name in self._flows
-        }
+        found = {(name, side): Count(0, 0) for name in self._flows for side in ("offered", "delivered")}
+        keys = {rules.counter_of(side, name): (name, side) for name, side in found}
+        listed = [entry for family in self._families for entry in self.nft.run([rules.counters(family)])]
+        for entry in listed:
+            if "counter" in entry:
+                key, more = keys[entry["counter"]["name"]], entry["counter"]
+                found[key] = Count(found[key].packets + more["packets"], found[key].bytes + more["bytes"])
+        return {name: {side: found[name, side] for side in ("offered", "delivered")} for name in self._flows}
 
     def block(self, name: str, flows: Sequence[Flow]) -> None:
         """Drops the flows, silently, from now on. Raises TestbedFault if it reads back otherwise."""
-        _check(LABEL, name)
-        if name in self._blocks:
-            raise TestbedFault(f"block '{name}' is in force already")
-        if not flows:
-            raise TestbedFault(f"block '{name}' names no flow")
-        chain = _chain(name)
-        drop: list[dict[str, Any]] = [{"counter": {"packets": 0, "bytes": 0}}, {"drop": None}]
-        rules = [_rule(chain, flow, *drop) for flow in flows]
-        self.nft.run([{"add": {"chain": _hooked(chain, BLOCK_PRIORITY)}}, *rules])
-        self._blocks[name] = tuple(flows)
-        if name not in self.blocked():
-            raise TestbedFault(f"block '{name}' is not in force after it was set")
+        self._hinder(name, flows, rules.drop(name, flows))
+
+    def damage(self, name: str, flows: Sequence[Flow], share: float) -> None:
+        """Turns bits in a share of the flows' packets from now on: a block that lets them pass."""
+        if not 0 < share <= 1:
+            raise TestbedFault(f"{share} is no share of packets", hint="more than 0, at most 1")
+        self._hinder(name, flows, rules.damage(name, flows, share))
+
+    def readdress(self, name: str, tap: str, old: str, new: str) -> None:
+        """Gives the machine behind the tap another address, for all others; the old one is a block."""
+        if not all(str(IPv4Address(address)) == address for address in (old, new)) or old == new:
+            raise TestbedFault(f"'{old}' and '{new}' are not two addresses")
+        self._hinder(name, [tap], rules.readdress(name, tap, old, new))
+
+    def reset(self, name: str, flows: Sequence[Flow]) -> None:
+        """Answers the flows' TCP segments with a reset from now on: a block that is not silent.
+
+        Raises MissingCapability where the host's kernel has no nft_reject_netdev.
+        """
+        if any(flow.protocol == "udp" for flow in flows):
+            raise TestbedFault(f"block '{name}' is to reset what is not TCP")
+        try:
+            self._hinder(name, flows, rules.reset(name, flows, self._macs, self._flows))
+        except Refused as error:
+            raise MissingCapability(
+                f"this host's kernel cannot answer with a reset (nft_reject_netdev): {error}",
+                hint="load nft_reject_netdev, or use a drop instead",
+            ) from error
 
     def unblock(self, name: str) -> None:
         """Ends a block; one that is not in force stays so. Raises TestbedFault if it reads back otherwise."""
-        if self._blocks.pop(name, None) is None:
+        chains = self._blocks.pop(name, None)
+        if chains is None:
             return
-        chain = {**TABLE, "name": _chain(name)}
-        self.nft.run([{"flush": {"chain": chain}}, {"delete": {"chain": chain}}])
-        if _chain(name) in self._drops():
+        self.nft.run([command for chain in chains for command in rules.ending(chain)])
+        if self._in_force().keys() & chains:
             raise TestbedFault(f"block '{name}' is still in force after it was ended")
 
     def blocked(self) -> dict[str, Count]:
-        """What the kernel has in force, by name, with what each has dropped so far."""
-        drops = self._drops()
+        """What the kernel has in force, by name, with what each has dropped, reset or damaged so far."""
+        in_force = self._in_force()
         found: dict[str, Count] = {}
-        for name, flows in self._blocks.items():
-            counts = drops.get(_chain(name), [])
-            if len(counts) == len(flows):
+        for name, chains in self._blocks.items():
+            if all(len(in_force.get(chain, ())) == number for chain, number in chains.items()):
+                counts = [count for chain in chains for count in in_force[chain]]
                 found[name] = Count(sum(c.packets for c in counts), sum(c.bytes for c in counts))
         return found
 
@@ -193,18 +205,30 @@ class Network:
         roots = [entry for entry in route.get_qdiscs(index) if entry.get("parent") == 0xFFFFFFFF]
         return str(roots[0].get("kind")) if roots else "none"
 
-    def _drops(self) -> dict[str, list[Count]]:
-        listed = self.nft.run([{"list": {"table": {"family": "bridge", "name": "testbed"}}}])
-        drops: dict[str, list[Count]] = {}
+    def _hinder(self, name: str, whose: Sequence[Flow | str], commands: list[rules.Command]) -> None:
+        _check(LABEL, name)
+        if name in self._blocks:
+            raise TestbedFault(f"block '{name}' is in force already")
+        if not whose:
+            raise TestbedFault(f"block '{name}' names no flow")
+        self.nft.run(commands)
+        self._blocks[name] = chains = rules.chains_of(commands)
+        self._families = tuple(dict.fromkeys((*self._families, *(family for family, _ in chains))))
+        if name not in self.blocked():
+            raise TestbedFault(f"block '{name}' is not in force after it was set")
+
+    def _in_force(self) -> dict[rules.Chain, list[Count]]:
+        """The chains of blocks that the kernel has, with what each of their rules has counted."""
+        found: dict[rules.Chain, list[Count]] = {}
+        listed = [entry for family in self._families for entry in self.nft.run([rules.table(family)])]
         for entry in listed:
-            expressions = entry.get("rule", {}).get("expr", [])
-            if {"drop": None} in expressions:
-                counter = next(e["counter"] for e in expressions if "counter" in e)
-                counts = drops.setdefault(entry["rule"]["chain"], [])
-                counts.append(Count(counter["packets"], counter["bytes"]))
-            elif entry.get("chain", {}).get("name", "").startswith("block:"):
-                drops.setdefault(entry["chain"]["name"], [])
-        return drops
+            if entry.get("chain", {}).get("name", "").startswith("block:"):
+                found.setdefault((entry["chain"]["family"], entry["chain"]["name"]), [])
+            elif "rule" in entry:
+                counts = [e["counter"] for e in entry["rule"]["expr"] if isinstance(e.get("counter"), dict)]
+                chain = (entry["rule"]["family"], entry["rule"]["chain"])
+                found.setdefault(chain, []).extend(Count(c["packets"], c["bytes"]) for c in counts)
+        return found
 
 
 def tap_counters() -> dict[str, dict[str, int]]:
@@ -240,33 +264,3 @@ def _clear_queue(route: IPRoute, index: int) -> None:
         route.tc("del", index=index, parent=0xFFFFFFFF)
     except NetlinkError:
         pass  # there was only the kernel's default, which can not be deleted
-
-
-def _hooked(name: str, priority: int) -> dict[str, Any]:
-    hook = {"type": "filter", "hook": "forward", "prio": priority, "policy": "accept"}
-    return {**TABLE, "name": name, **hook}
-
-
-def _chain(name: str) -> str:
-    return f"block:{name}"
-
-
-def _counter(chain: str, name: str) -> str:
-    return f"{chain}:{name}"
-
-
-def _rule(chain: str, flow: Flow, *deeds: dict[str, Any]) -> dict[str, Any]:
-    conditions = [
-        _equal({"meta": {"key": "iifname"}}, flow.source),
-        _equal({"meta": {"key": "oifname"}}, flow.destination),
-    ]
-    if flow.protocol:
-        conditions.append(_equal({"payload": {"protocol": "ip", "field": "protocol"}}, flow.protocol))
-    for side, port in (("sport", flow.source_port), ("dport", flow.destination_port)):
-        if port:
-            conditions.append(_equal({"payload": {"protocol": flow.protocol, "field": side}}, port))
-    return {"add": {"rule": {**TABLE, "chain": chain, "expr": [*conditions, *deeds]}}}
-
-
-def _equal(left: dict[str, Any], right: str | int) -> dict[str, Any]:
-    return {"match": {"op": "==", "left": left, "right": right}}

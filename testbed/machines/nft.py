@@ -12,6 +12,10 @@ from testbed.errors import MissingCapability, TestbedFault
 _JSON_IN_OUT = 1 << 4
 
 
+class Refused(TestbedFault):
+    """The kernel, or libnftables for it, would not have a rule set."""
+
+
 class Nft:
     """A context of libnftables, for one thread at a time. There is no binding on PyPI."""
 
@@ -36,11 +40,11 @@ class Nft:
         library.nft_ctx_output_set_flags(self._context, _JSON_IN_OUT)
 
     def run(self, commands: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Applies all the commands or none; returns what they list. Raises TestbedFault."""
+        """Applies all the commands or none; returns what they list. Raises Refused."""
         text = json.dumps({"nftables": list(commands)})
         status = self._library.nft_run_cmd_from_buffer(self._context, text.encode())
         output = self._library.nft_ctx_get_output_buffer(self._context) or b""
         complaint = self._library.nft_ctx_get_error_buffer(self._context) or b""
         if status != 0:
-            raise TestbedFault(f"nftables refused {text[:300]}: {complaint.decode(errors='replace').strip()}")
+            raise Refused(f"nftables refused {text[:300]}: {complaint.decode(errors='replace').strip()}")
         return list(json.loads(output)["nftables"]) if output.strip() else []

@@ -13,7 +13,8 @@ from testbed.plan.loads import Parts, planned_loads, watched_devices
 from testbed.plan.machines import planned_links, planned_machines, subject_of
 from testbed.plan.playbook import PlaybookFile
 from testbed.plan.timeline import Course, course
-from testbed.plan.transport import check_timers, planned_transport
+from testbed.plan.transport import check_store, check_timers, planned_transport
+from testbed.plan.wiring import check_addresses, check_checksums, check_flows
 from testbed.transports import transport_of
 
 
@@ -47,8 +48,9 @@ def plan(topology: Topology, file: PlaybookFile, kernels: Kernels, image: str, c
     events = way.events({name: tuple(load.name for load in group) for name, group in parts.items()})
     rules = judging(playbook, variant, subject, transport, parts, watched, way, events)
     check_timers(playbook, planned, transport, way, rules)
+    check_store(playbook, transport, way)
     labels = labels_of(file, playbook, variant, kernels.under_test.spec, subject, links, planned, choices)
-    return Plan(
+    made = Plan(
         cell=cell_name(labels),
         seed=choices.seed,
         accelerator=choices.accelerator,
@@ -66,6 +68,10 @@ def plan(topology: Topology, file: PlaybookFile, kernels: Kernels, image: str, c
         judging=rules,
         inputs=_inputs(topology, kernels, image) | {"playbook": playbook.source_file.digest},
     )
+    check_flows(playbook, made, way)
+    check_addresses(playbook, made, way)
+    check_checksums(playbook, made, way)
+    return made
 
 
 def repeated(plan: Plan, repeat: int) -> Plan:

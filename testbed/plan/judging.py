@@ -32,7 +32,7 @@ def judging(
     return Judging(
         subject=name,
         server=playbook.transport.server,
-        faults=tuple(event.name for event in events if event.do == "apply"),
+        faults=tuple(dict.fromkeys(event.name for event in events if event.do == "apply")),
         progress=tuple(dict.fromkeys(progress)),
         in_flight=rules.in_flight or f"{name}/{transport.in_flight_series}",
         devices=transport.request_devices,

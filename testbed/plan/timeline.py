@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from math import ceil
 from typing import Any
 
 from testbed import plugins
@@ -14,12 +15,16 @@ from testbed.model import PlannedEvent, PlannedFault, PlannedMachine
 
 FAULTS = "testbed.faults"
 VERBS = ("fault", "heal", "start", "stop")
-_KEYS = ("at", "for", "name", *VERBS)
+_KEYS = ("at", "for", "name", "on", "off", *VERBS)
+MOST_SPELLS = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class PlayedFault:
-    """A fault with its times: `to_s` is None if it is never healed, as one that is not `lasting`."""
+    """A fault with its times: `to_s` is None if it is never healed, as one that is not `lasting`.
+
+    One that flaps is in force for the first of `flaps`, and healed for the second, again and again.
+    """
 
     planned: PlannedFault
     machines: tuple[str, ...]
@@ -27,6 +32,20 @@ class PlayedFault:
     to_s: float | None
     entry: int
     lasting: bool = True
+    flaps: tuple[float, float] | None = None
+
+    def spells(self) -> tuple[tuple[float, float | None], ...]:
+        """From when to when it is in force."""
+        if self.flaps is None or self.to_s is None:
+            return ((self.from_s, self.to_s),)
+        on_s, period_s = self.flaps[0], sum(self.flaps)
+        number = ceil(round((self.to_s - self.from_s) / period_s, 6))
+        begins = [round(self.from_s + period_s * spell, 6) for spell in range(number)]
+        return tuple((begin_s, min(round(begin_s + on_s, 6), self.to_s)) for begin_s in begins)
+
+    def longest_s(self, end_s: float) -> float:
+        """How long it is in force at a stretch, if all ends at `end_s`."""
+        return max((end_s if to_s is None else to_s) - from_s for from_s, to_s in self.spells())
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +70,8 @@ class Course:
         """In order of time; `parts` are the planned loads' names by the playbook's."""
         events: list[PlannedEvent] = []
         for fault in self.faults:
-            events += _span("apply", "revert", fault.planned.name, fault.from_s, fault.to_s)
+            for from_s, to_s in fault.spells():
+                events += _span("apply", "revert", fault.planned.name, from_s, to_s)
         for load in self.loads:
             for name in parts[load.name]:
                 events += _span("start", "stop", name, load.from_s, load.to_s)
@@ -99,7 +119,12 @@ def _without(whole: Course, playbook: Playbook, variant: Variant, key: str) -> C
                 )
     for name in variant.without:
         faults.pop(name, None)
-    for name in variant.forever:
+    for number, name in enumerate(variant.forever):
+        if faults[name].flaps is not None:
+            raise UsageError(
+                f"'{name}' flaps: it can not stay in force",
+                where=playbook.where("variants", key, "forever", number),
+            )
         faults[name] = replace(faults[name], to_s=None)
     still_healed = tuple(name for name in whole.heals if name in faults and faults[name].to_s is not None)
     loads = tuple(load for load in whole.loads if load.name not in variant.without)
@@ -126,6 +151,8 @@ def _read(
             faults[deed.heal] = _healed(playbook, faults, number, deed)
         elif deed.stop is not None:
             loads = list(_stopped(playbook, loads, number, deed))
+    for fault in faults.values():
+        _check_flaps(playbook, fault)
     return list(faults.values()), loads
 
 
@@ -143,8 +170,8 @@ def _verb(playbook: Playbook, number: int, deed: Deed) -> str:
         raise UsageError(
             "unknown key", hint=nearest(extra[0], _KEYS), where=playbook.where("timeline", number, extra[0])
         )
-    for key, value in (("for", deed.for_), ("name", deed.name)):
-        if value is not None and (verb in ("heal", "stop") or (verb == "start" and key == "name")):
+    for key, value in (("for", deed.for_), ("name", deed.name), ("on", deed.on), ("off", deed.off)):
+        if value is not None and (verb in ("heal", "stop") or (verb == "start" and key != "for")):
             raise UsageError(
                 f"'{key}' does not go with '{verb}'", where=playbook.where("timeline", number, key)
             )
@@ -161,10 +188,33 @@ def _fault(playbook: Playbook, machines: tuple[PlannedMachine, ...], number: int
     plugin: type[Any] = plugins.find(FAULTS, object, kind, where=playbook.where(*key, "fault"))
     value = validate(playbook.source_file, plugin, deed.model_extra or {}, below=key, also=_KEYS)
     _check_place(playbook, machines, number, value)
-    if not plugin.lasting and deed.for_ is not None:
-        raise _no_healing(kind, playbook.where(*key, "for"))
-    planned = PlannedFault(name=deed.name or kind, kind=kind, options=value.model_dump(mode="json"))
-    return PlayedFault(planned, tuple(value.machines), deed.at, _end(deed), number, plugin.lasting)
+    for healing, given in (("for", deed.for_), ("on", deed.on), ("off", deed.off)):
+        if not plugin.lasting and given is not None:
+            raise _no_healing(kind, playbook.where(*key, healing))
+    if (deed.on is None) != (deed.off is None):
+        said, lacks = ("on", "off") if deed.off is None else ("off", "on")
+        raise UsageError(f"'{said}' needs '{lacks}'", where=playbook.where(*key, said))
+    options = value.model_dump(mode="json", exclude_none=True)
+    planned = PlannedFault(name=deed.name or kind, kind=kind, options=options)
+    flaps = None if deed.on is None or deed.off is None else (deed.on, deed.off)
+    return PlayedFault(planned, tuple(value.machines), deed.at, _end(deed), number, plugin.lasting, flaps)
+
+
+def _check_flaps(playbook: Playbook, fault: PlayedFault) -> None:
+    if fault.flaps is None:
+        return
+    where = playbook.where("timeline", fault.entry, "on")
+    if fault.to_s is None:
+        raise UsageError(
+            f"'{fault.planned.name}' flaps, and never ends", hint="add 'for', or heal it", where=where
+        )
+    spells = len(fault.spells())
+    if not 1 < spells <= MOST_SPELLS:
+        raise UsageError(
+            f"'{fault.planned.name}' comes into force {spells} times",
+            hint=f"2 to {MOST_SPELLS} times: change 'for', 'on' or 'off'",
+            where=where,
+        )
 
 
 def _no_healing(kind: str, where: str) -> UsageError:
@@ -186,6 +236,11 @@ def _check_place(playbook: Playbook, machines: tuple[PlannedMachine, ...], numbe
                 hint=nearest(link, links),
                 where=playbook.where("timeline", number, "link"),
             )
+    server = playbook.transport.server
+    if getattr(fault, "of_server", False) and fault.machine != server:
+        raise UsageError(
+            f"'{fault.machine}' is not the server", hint=f"'{server}' is, by [transport]", where=where
+        )
     if len(set(fault.machines)) != len(fault.machines):
         raise UsageError(f"'{fault.machines[0]}' has no link to itself", where=where)
 

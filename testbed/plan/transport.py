@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from testbed.configuration import Playbook
 from testbed.errors import UsageError, nearest
+from testbed.faults import fault_class
 from testbed.load import validate
 from testbed.model import Judging, PlannedMachine, PlannedTransport
 from testbed.plan.timeline import Course, PlayedFault
@@ -57,12 +58,23 @@ def check_timers(
     what, limit_s = min(transport.kernel_timers_s.items(), key=lambda timer: timer[1])
     ends = {planned.client, planned.server}
     for fault in way.faults:
-        to_s = fault.to_s if fault.to_s is not None else rules.begin_at_s + rules.bound_s
-        if _cuts_off(fault, ends) and to_s - fault.from_s >= limit_s:
+        lasts_s = fault.longest_s(rules.begin_at_s + rules.bound_s)
+        if _cuts_off(fault, ends) and lasts_s >= limit_s:
             raise UsageError(
-                f"'{fault.planned.name}' lasts {to_s - fault.from_s:g} s, but after {limit_s:g} s {what}",
+                f"'{fault.planned.name}' lasts {lasts_s:g} s, but after {limit_s:g} s {what}",
                 hint="to test just that, set allow_beyond_timers = true in [transport]",
                 where=playbook.where("timeline", fault.entry, "for"),
+            )
+
+
+def check_store(playbook: Playbook, transport: Transport, way: Course) -> None:
+    """Refuses a fault that takes the server's room, where what it serves needs none. Raises UsageError."""
+    for fault in way.faults:
+        if getattr(fault_class(fault.planned.kind), "needs_store", False) and transport.store is None:
+            raise UsageError(
+                f"'{fault.planned.name}' would change nothing: what is served has all its room already",
+                hint='nbd with backing = "file" in [transport] grows as it is written',
+                where=playbook.where("timeline", fault.entry, "fault"),
             )
 
 

@@ -25,7 +25,9 @@ from testbed.machines.domain import WITNESS_BYTES, Disk, GuestSpec, Nic
 from testbed.machines.hypervisor import Domain, Hypervisor
 from testbed.machines.sandbox import Sandbox
 from testbed.model import Plan, PlannedMachine
-from testbed.run.wiring import flows, taps
+from testbed.plan.wiring import addresses, flows, taps
+from testbed.run.serving import Serving
+from testbed.transports import Ends, transport_of
 from testbed.witnesses import Witness
 from testbed.witnesses.host import ConsoleSize, DiskTraffic, DomainState, VcpuTime, Wire
 from testbed.witnesses.memory import FREE_PAGES_SYMBOL, FreePages, GuestMemory, symbol_address
@@ -110,7 +112,21 @@ class Lab:
     @property
     def target(self) -> FaultTarget:
         """What faults act on: the host side of links, and the hypervisor."""
-        return FaultTarget(self.broker, self.domains, taps(self.plan), flows(self.plan))
+        return FaultTarget(
+            self.broker,
+            self.domains,
+            taps(self.plan),
+            flows(self.plan),
+            self._servers(),
+            addresses(self.plan),
+        )
+
+    def _servers(self) -> dict[str, Serving]:
+        if self.plan.transport is None:
+            return {}
+        name, ends = self.plan.transport.server, Ends.of(self.plan, self.cpu_scale)
+        transport = transport_of(self.plan.transport)
+        return {name: Serving(name, self.guests[name], self.domains[name], self.pages[name], transport, ends)}
 
     @property
     def faults(self) -> dict[str, Fault]:
@@ -180,7 +196,7 @@ class Lab:
         for machine in self.plan.machines:
             for nic in machine.nics:
                 bridge = next(link.bridge for link in self.plan.links if link.name == nic.link)
-                self.broker.make_tap(nic.tap, bridge)
+                self.broker.make_tap(nic.tap, bridge, mac=nic.mac)
         for name, flow in flows(self.plan).items():
             self.broker.count(name, flow)
 
@@ -208,6 +224,7 @@ class Lab:
             disks=self._disks(machine),
             nics=tuple(Nic(nic.tap, nic.mac, nic.model) for nic in machine.nics),
             witness=f"witness-{machine.name}",
+            may_restart=self.plan.transport is not None and machine.name == self.plan.transport.server,
         )
 
     def _fill_shared(self, name: str, data: bytes) -> None:

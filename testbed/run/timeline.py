@@ -1,12 +1,15 @@
 """Owns the playing of a plan on a ready lab: steady state, faults and floods in time, the judging window.
 
-Every deed goes through shared memory or the host side of a link, so that none can hang on a guest.
+Every deed goes through shared memory or the host's side, so that none can hang on the guest under test; one
+to the server is bounded, and watched on meanwhile.
 """
 
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 
 from testbed.clock import NS, now_ns
@@ -23,6 +26,8 @@ log = logging.getLogger(__name__)
 
 FILL_BOUND_S = 60.0
 SWAPPING_BOUND_S = 10.0
+AT_ONCE_S = 0.1
+"""A deed on the host's side takes some milliseconds."""
 RESUMED_MOVES_S = 2.0
 """Progress must be seen in two samples this far apart before the sweep is asked for."""
 
@@ -79,7 +84,7 @@ class Timeline:
         first: BaseException | None = None
         for name in reversed(tuple(self._in_force)):
             try:
-                self._revert(name)
+                self._revert(name, watched=False)
             except BaseException as error:
                 log.warning("revert of %s: %s", name, error)
                 first = first or error
@@ -146,21 +151,30 @@ class Timeline:
         fault = self.faults[name]
         if fault.lasting:
             self._in_force.append(name)
-        fault.apply(self.target)
-        if fault.lasting and not fault.in_force(self.target):
+        if not self._watching(lambda: _apply(fault, self.target)):
             raise TestbedFault(f"fault '{name}' was applied but is not in force")
         cuts = fault.cuts(self.target)
         self.history.event("fault.applied", name=name, fault=fault.kind, read_back=True, flows=cuts)
         self.observer.faults = tuple(self._in_force)
 
-    def _revert(self, name: str) -> None:
+    def _revert(self, name: str, *, watched: bool = True) -> None:
         fault = self.faults[name]
-        fault.revert(self.target)
-        if fault.in_force(self.target):
+        healed = (
+            self._watching(lambda: _revert(fault, self.target)) if watched else _revert(fault, self.target)
+        )
+        if not healed:
             raise TestbedFault(f"fault '{name}' was reverted but is still in force")
         self._in_force.remove(name)
         self.history.event("fault.reverted", name=name, fault=fault.kind, read_back=True)
         self.observer.faults = tuple(self._in_force)
+
+    def _watching(self, deed: Callable[[], bool]) -> bool:
+        """What a deed comes to; while one takes its time (a machine boots) all is watched on."""
+        with ThreadPoolExecutor(1, "deed") as pool:
+            doing = pool.submit(deed)
+            if not wait((doing,), AT_ONCE_S).done:
+                self.observer.until(sys.maxsize, doing.done)
+            return doing.result()
 
     # --- after the heal
 
@@ -263,3 +277,15 @@ class Timeline:
 
     def _control(self, load: PlannedLoad, control: Control) -> None:
         self.pages[load.machine].control(load.slot, control)
+
+
+def _apply(fault: Fault, target: FaultTarget) -> bool:
+    """Applies it, and says whether it is in force; of what is no state there is nothing to ask."""
+    fault.apply(target)
+    return not fault.lasting or fault.in_force(target)
+
+
+def _revert(fault: Fault, target: FaultTarget) -> bool:
+    """Reverts it, and says whether it is not in force any more."""
+    fault.revert(target)
+    return not fault.in_force(target)

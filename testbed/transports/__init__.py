@@ -73,7 +73,9 @@ class Transport(Protocol):
     requests (testbed/introspection). `in_flight_series` and `progress_series` are `SOURCE.FIELD` of the
     client. `kernel_timers_s` says after what silence the kernel itself does what: an outage beyond
     the shortest tests that instead. `server_disk` is the disk it serves. `borrow` makes another machine
-    a client too: of LENT_BYTES that are not the swap, at LENT_PATH.
+    a client too: of LENT_BYTES that are not the swap, at LENT_PATH. `kill` ends what serves, without a
+    farewell; `revive` serves the same disk as it is, after that or after a boot. `store` is a folder of the
+    server whose file system must have room for what the client writes; None if all room was taken before.
     """
 
     kind: ClassVar[str]
@@ -99,7 +101,14 @@ class Transport(Protocol):
     @property
     def server_disk(self) -> str: ...
 
+    @property
+    def store(self) -> str | None: ...
+
     def serve(self, server: Guest, ends: Ends) -> None: ...
+
+    def kill(self, server: Guest, ends: Ends) -> None: ...
+
+    def revive(self, server: Guest, ends: Ends) -> None: ...
 
     def attach(self, client: Guest, ends: Ends) -> None: ...
 
@@ -133,15 +142,32 @@ def await_listener(guest: Guest, port: int, ends: Ends) -> None:
 
     Raises TestbedFault if it never does.
     """
-    wanted = f":{port:04X}"
+    deadline = Deadline.after(ends.command_s, f"a listener on TCP port {port}")
+    poll(lambda: listens(guest, port, ends), deadline, every_s=0.1)
 
-    def listens() -> bool:
-        tables = guest.run(["cat", "/proc/net/tcp", "/proc/net/tcp6"], timeout_s=ends.command_s, check=False)
-        rows = (line.split() for line in tables.stdout.splitlines())
-        # Fields: number, local address, remote address, state; 0A is TCP_LISTEN.
-        return any(len(row) > 3 and row[1].endswith(wanted) and row[3] == "0A" for row in rows)
 
-    poll(listens, Deadline.after(ends.command_s, f"a listener on TCP port {port}"), every_s=0.1)
+def listens(guest: Guest, port: int, ends: Ends) -> bool:
+    """Whether `guest` listens on TCP `port`."""
+    tables = guest.run(["cat", "/proc/net/tcp", "/proc/net/tcp6"], timeout_s=ends.command_s, check=False)
+    rows = (line.split() for line in tables.stdout.splitlines())
+    # Fields: number, local address, remote address, state; 0A is TCP_LISTEN.
+    return any(len(row) > 3 and row[1].endswith(f":{port:04X}") and row[3] == "0A" for row in rows)
+
+
+def make_file_system(server: Guest, disk: str, folder: str, ends: Ends) -> None:
+    """An empty ext4 on the server's disk, mounted there. Without a journal, which would write all twice."""
+    make = ["mke2fs", "-q", "-F", "-t", "ext4", "-O", "^has_journal", "-N", "64", "-m", "0"]
+    server.run([*make, "-E", "nodiscard", f"/dev/testbed/{disk}"], timeout_s=ends.command_s)
+    mount(server, disk, folder, ends)
+
+
+def mount(server: Guest, disk: str, folder: str, ends: Ends) -> None:
+    """Mounts the ext4 on the server's disk there; nothing happens if something is mounted there."""
+    mounted = ["grep", "-q", f" {folder} ", "/proc/mounts"]
+    if server.run(mounted, timeout_s=ends.command_s, check=False).status == 0:
+        return
+    for argv in (["mkdir", "-p", folder], ["mount", "-t", "ext4", f"/dev/testbed/{disk}", folder]):
+        server.run(argv, timeout_s=ends.command_s)
 
 
 def size_of(disk: str, ends: Ends) -> int:

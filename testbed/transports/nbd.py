@@ -10,12 +10,25 @@ from pydantic import Field
 
 from testbed.load import Count, Flag
 from testbed.model import Value
-from testbed.transports import LENT_BYTES, LENT_PATH, Ends, Guest, SwapFlow, await_listener
+from testbed.transports import (
+    LENT_BYTES,
+    LENT_PATH,
+    Ends,
+    Guest,
+    SwapFlow,
+    await_listener,
+    make_file_system,
+    mount,
+    size_of,
+)
 
 DEVICE = "nbd0"
 EXPORT = "swap"
 LENT_EXPORT = "lent"
 LENT_FILE = "/run/lent"
+STORE = "/srv/store"
+SPARE_BYTES = 16 << 20
+"""Left for the store's own file system beside the file."""
 CONFIG = "/run/nbd-server.conf"
 NO_DH = "/usr/lib/testbed/no-dh.so"
 """Spares the server what it does for TLS, which nobody asks for (guest/preload/no-dh.c)."""
@@ -27,12 +40,15 @@ class Nbd(Value):
     No `-timeout`: with 0, its default, drivers/block/nbd.c (6.1, nbd_xmit_timeout) only reports a
     stuck request and goes on waiting. `-swap` locks nbd-client in memory; today's client hands the
     socket over by netlink and ends, so that nothing of it is left to lock. It is the kernel that marks the
-    socket (sk_set_memalloc, nbd.c). Options as in nbd-client(8) and nbd-server(5), version 3.24.
+    socket (sk_set_memalloc, nbd.c). The server exports its disk, or with `backing = "file"` a file on it that
+    takes its room only as it is written, so that the server can run out of it. Options as in nbd-client(8)
+    and nbd-server(5), version 3.24.
     """
 
     kind: ClassVar[str] = "nbd"
 
     disk: str = "swap"
+    backing: Literal["disk", "file"] = "disk"
     port: Count = Field(default=10809, ge=1, le=65535)
     block_size: Literal["512B", "1KiB", "2KiB", "4KiB"] = "4KiB"
     swap: Flag = True
@@ -66,7 +82,20 @@ class Nbd(Value):
     def server_disk(self) -> str:
         return self.disk
 
+    @property
+    def store(self) -> str | None:
+        return STORE if self.backing == "file" else None
+
     def serve(self, server: Guest, ends: Ends) -> None:
+        if self.backing == "file":
+            make_file_system(server, self.disk, STORE, ends)
+            size = str(size_of(self.disk, ends) - SPARE_BYTES)
+            server.run(["truncate", "-s", size, f"{STORE}/swap"], timeout_s=ends.command_s)
+        self.revive(server, ends)
+
+    def revive(self, server: Guest, ends: Ends) -> None:
+        if self.backing == "file":
+            mount(server, self.disk, STORE, ends)
         server.put(CONFIG, self._config(ends).encode())
         server.put(LENT_FILE, bytes(LENT_BYTES))
         preloaded = f"LD_PRELOAD={NO_DH}"
@@ -75,6 +104,10 @@ class Nbd(Value):
             timeout_s=ends.command_s,
         )
         await_listener(server, self.port, ends)
+
+    def kill(self, server: Guest, ends: Ends) -> None:
+        # Every client has a process of its own, of the same name.
+        server.run(["killall", "-KILL", "nbd-server"], timeout_s=ends.command_s)
 
     def attach(self, client: Guest, ends: Ends) -> None:
         client.run(self._connect(ends, EXPORT, swap=self.swap), timeout_s=ends.command_s)
@@ -88,9 +121,10 @@ class Nbd(Value):
         client.run(["ln", "-sf", f"/dev/{DEVICE}", LENT_PATH], timeout_s=ends.command_s)
 
     def _config(self, ends: Ends) -> str:
+        export = f"{STORE}/swap" if self.backing == "file" else f"/dev/testbed/{self.disk}"
         return (
             f"[generic]\nport = {self.port}\nlistenaddr = {ends.server}\n"
-            f"[{EXPORT}]\nexportname = /dev/testbed/{self.disk}\n"
+            f"[{EXPORT}]\nexportname = {export}\n"
             f"[{LENT_EXPORT}]\nexportname = {LENT_FILE}\nreadonly = true\n"
         )
 

@@ -10,7 +10,17 @@ from pydantic import Field
 
 from testbed.load import Count, Seconds
 from testbed.model import Value
-from testbed.transports import LENT_BYTES, LENT_PATH, Ends, Guest, SwapFlow, await_listener, size_of
+from testbed.transports import (
+    LENT_BYTES,
+    LENT_PATH,
+    Ends,
+    Guest,
+    SwapFlow,
+    await_listener,
+    make_file_system,
+    mount,
+    size_of,
+)
 
 EXPORT = "/srv/swap"
 MOUNT = "/run/swap"
@@ -64,22 +74,31 @@ class Nfs3(Value):
     def server_disk(self) -> str:
         return self.disk
 
+    @property
+    def store(self) -> str | None:
+        return None
+
     def serve(self, server: Guest, ends: Ends) -> None:
-        disk = f"/dev/testbed/{self.disk}"
         size = size_of(self.disk, ends) - SPARE_BYTES
-        # No journal: every swap write is stable, and a journal would write it twice.
-        make = ["mke2fs", "-q", "-F", "-t", "ext4", "-O", "^has_journal", "-N", "64", "-m", "0"]
-        make += ["-E", "nodiscard"]
+        make_file_system(server, self.disk, EXPORT, ends)
         for argv in (
-            [*make, disk],
-            ["mkdir", "-p", EXPORT],
-            ["mount", "-t", "ext4", disk, EXPORT],
             ["fallocate", "-l", str(size), f"{EXPORT}/file"],
             ["chmod", "600", f"{EXPORT}/file"],
             ["fallocate", "-l", str(LENT_BYTES), f"{EXPORT}/lent"],
-            ["/usr/lib/testbed/nfs-serve", EXPORT, ends.clients],
         ):
             server.run(argv, timeout_s=ends.command_s)
+        self._export(server, ends)
+
+    def kill(self, server: Guest, ends: Ends) -> None:
+        # No process serves that could be killed: the kernel's threads are told to end, and do so at once.
+        server.run(["rpc.nfsd", "0"], timeout_s=ends.command_s)
+
+    def revive(self, server: Guest, ends: Ends) -> None:
+        mount(server, self.disk, EXPORT, ends)
+        self._export(server, ends)
+
+    def _export(self, server: Guest, ends: Ends) -> None:
+        server.run(["/usr/lib/testbed/nfs-serve", EXPORT, ends.clients], timeout_s=ends.command_s)
         await_listener(server, PORT, ends)
 
     def attach(self, client: Guest, ends: Ends) -> None:
@@ -99,5 +118,5 @@ class Nfs3(Value):
         decisecond = str(round(self.timeo * 10))
         options = f"vers=3,proto=tcp,mountproto=tcp,nolock,hard,timeo={decisecond},retrans={self.retrans}"
         client.run(["mkdir", "-p", where], timeout_s=ends.command_s)
-        mount = ["mount", "-t", "nfs", "-o", options, f"{ends.server}:{EXPORT}", where]
-        client.run(mount, timeout_s=ends.command_s)
+        argv = ["mount", "-t", "nfs", "-o", options, f"{ends.server}:{EXPORT}", where]
+        client.run(argv, timeout_s=ends.command_s)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from testbed import proc
 from testbed.machines.sandbox import Sandbox
+from tests.namespace.frames import mac
 
 HERE = Path(__file__).parent
 Wish = tuple[str, str, str, int, int, int]
@@ -33,6 +35,28 @@ def send(sandbox: Sandbox, *wishes: Wish) -> list[int]:
     return list(json.loads(inside(sandbox, sys.executable, str(HERE / "frames.py"), json.dumps(wishes))))
 
 
+@dataclass(frozen=True)
+class Sent:
+    """A packet that a fake guest sent, what came to its addressee, and what came back to it."""
+
+    packet: bytes
+    arrived: tuple[bytes, ...]
+    answers: tuple[bytes, ...]
+
+
+def send_raw(sandbox: Sandbox, *wishes: tuple[str, str, bytes, int]) -> list[Sent]:
+    """Sends frames between taps as they are, so many of each, and tells all that arrived."""
+    words = json.dumps(
+        [(source, destination, frame.hex(), count) for source, destination, frame, count in wishes]
+    )
+    python = ["env", f"PYTHONPATH={HERE.parents[1]}", sys.executable]
+    told = json.loads(inside(sandbox, *python, "-m", "tests.namespace.packets", words))
+    return [
+        Sent(wish[2], *(tuple(bytes.fromhex(frame) for frame in side) for side in sides))
+        for wish, sides in zip(wishes, told, strict=True)
+    ]
+
+
 @pytest.fixture
 def make_lab() -> Iterator[Callable[[], Sandbox]]:
     made: list[Sandbox] = []
@@ -42,7 +66,8 @@ def make_lab() -> Iterator[Callable[[], Sandbox]]:
         made.append(sandbox)
         sandbox.broker.make_link("br-data")
         for machine in "ABC":
-            sandbox.broker.make_tap(f"data{machine}", "br-data")
+            tap = f"data{machine}"
+            sandbox.broker.make_tap(tap, "br-data", mac=mac(tap).hex(":"))
         sandbox.broker.make_tap("probe", "br-data")
         return sandbox
 

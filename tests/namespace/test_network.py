@@ -37,6 +37,7 @@ def target(sandbox: Sandbox) -> FaultTarget:
         (Drop(between=("A", "C"), direction="back"), [5, 0, 5, 0]),
         (Drop(between=("A", "B")), [5, 5, 0, 5]),
         (FlowDrop(flow="swap"), [0, 0, 5, 5]),
+        (FlowDrop(flow="swap.requests"), [0, 5, 5, 5]),
         (FlowDrop(flow="swap.replies"), [5, 0, 5, 5]),
     ],
     ids=lambda value: value.model_dump_json() if isinstance(value, Drop | FlowDrop) else None,
@@ -54,6 +55,19 @@ def test_a_drop_takes_what_it_says_and_heals(lab: Sandbox, fault: Drop | FlowDro
     assert not fault.in_force(where)
     assert send(lab, *wishes) == [5, 5, 5, 5]
     fault.revert(where)
+
+
+def test_two_one_way_drops_are_a_whole_one_and_end_apart(lab: Sandbox) -> None:
+    forth, back = Drop(between=("A", "C"), direction="forth"), Drop(between=("A", "C"), direction="back")
+    where = target(lab)
+    forth.apply(where)
+    assert send(lab, FORTH, BACK) == [0, 5]
+    back.apply(where)
+    assert send(lab, FORTH, BACK) == [0, 0]
+    assert (forth.cuts(where), back.cuts(where)) == (("swap.requests",), ("swap.replies",))
+    forth.revert(where)
+    assert back.in_force(where) and not forth.in_force(where)
+    assert send(lab, FORTH, BACK) == [5, 0]
 
 
 def test_the_wire_counts_what_is_offered_and_what_is_delivered(lab: Sandbox) -> None:
