@@ -28,6 +28,9 @@ Outcome = Literal[
 PreconditionName = Literal["in-flight", "still", "exhausted", "tcp-limit"]
 """What a playbook may require of a cell, without which it says nothing: testbed/judge/preconditions.py."""
 
+SEEN_INSIDE: frozenset[PreconditionName] = frozenset({"tcp-limit"})
+"""Those of them that only a look into the guest shows."""
+
 
 class Value(BaseModel):
     """Base of the plan's values: frozen, no unknown keys, JSON both ways."""

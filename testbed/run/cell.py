@@ -13,7 +13,7 @@ from testbed.clock import now_ns, wall_clock
 from testbed.errors import TestbedError, TestbedFault
 from testbed.images import BuiltImage
 from testbed.kernels import BuiltKernel
-from testbed.model import Plan
+from testbed.model import SEEN_INSIDE, Plan
 from testbed.run import environment, provision
 from testbed.run.endings import Ending
 from testbed.run.lab import Lab
@@ -124,7 +124,8 @@ def _play(
     # Pushed after the lab, so that faults go first; ours is the last word even when the lab is broken.
     stack.callback(timeline.revert_all)
     timeline.play()
-    if plan.kernels[plan.machine(plan.judging.subject).kernel].spec.sets and not timeline.wedged:
+    has_sets = bool(plan.kernels[plan.machine(plan.judging.subject).kernel].spec.sets)
+    if (has_sets or SEEN_INSIDE.intersection(plan.judging.requires)) and not timeline.wedged:
         looker.look_back()
     observer.enter("saving")
     writer.flush()

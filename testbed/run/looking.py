@@ -95,7 +95,7 @@ class Looker:
         )
 
     def look_back(self) -> None:
-        """A last look when the waiting is over, for what patch sets have counted; it proves nothing."""
+        """A last look when the waiting is over: for what patch sets have counted, and for SEEN_INSIDE."""
         if self._failed:
             return
         self._finish()
