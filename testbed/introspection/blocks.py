@@ -135,8 +135,9 @@ def _owners(reading: Reading, request: Any) -> Iterator[int]:
 
 def _socket(reading: Reading, device: str, request: Any) -> int:
     """The `struct sock` by which the request's answer comes; 0 if the driver is not known here."""
-    if device.startswith("nbd"):
-        return reading.get("an NBD request's socket", 0, _nbd_socket, request)
+    for prefix, carrier in CARRIERS.items():
+        if device.startswith(prefix):
+            return reading.get(f"the socket of a request of {prefix}", 0, carrier, request)
     return 0
 
 
@@ -154,6 +155,17 @@ def _nbd_command(request: Any) -> Any:
 def _nbd_socket(request: Any) -> int:
     command = _nbd_command(request)
     return number(command.nbd.config.socks[command.index].sock.sk)
+
+
+def _nvme_socket(request: Any) -> int:
+    """drivers/nvme/host/tcp.c (6.1 to 7.3): the request knows its queue; one that is torn down has no socket."""
+    command = drgn.cast("struct nvme_tcp_request *", blk_mq_rq_to_pdu(request))
+    sock = command.queue.sock
+    return number(sock.sk) if sock else 0
+
+
+CARRIERS = {"nbd": _nbd_socket, "nvme": _nvme_socket}
+"""By the beginning of a disk's name: which socket carries its requests. All NVMe of a guest is over TCP."""
 
 
 def _nbd_orphaned(request: Any) -> bool:

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import Any, ClassVar, Literal, Protocol
 
 from testbed import plugins
 from testbed.clock import Deadline, poll
 from testbed.errors import TestbedFault, UsageError
-from testbed.model import Plan, PlannedMachine, PlannedTransport
+from testbed.load import Flag
+from testbed.model import Plan, PlannedMachine, PlannedTransport, Value
 from testbed.proc import Completed
 
 LENT_BYTES = 1 << 20
@@ -21,6 +23,12 @@ LENT_PATH = "/run/testbed/lent"
 
 COMMAND_S = 20.0
 """For one command in a guest that is idle; `Ends.cpu_scale` stretches it."""
+
+TCP_GIVES_UP_S = 924.6
+"""ip-sysctl: the default 15 of tcp_retries2 gives a hypothetical timeout of 924.6 s, a lower bound."""
+
+CONF = "/run/kernel.conf"
+"""Where `obeyed` leaves its lines in a guest (guest/kernel-conf)."""
 
 
 class Guest(Protocol):
@@ -106,6 +114,44 @@ class Transport(Protocol):
     def borrow(self, client: Guest, ends: Ends) -> None: ...
 
 
+class OneDevice(Value):
+    """What transports have in common that bring the client one block device; a transport need not be one.
+
+    With `swap = false` it is left bare, for a load to use.
+    """
+
+    device: ClassVar[str]
+
+    disk: str = "swap"
+    swap: Flag = True
+
+    @property
+    def block_devices(self) -> tuple[str, ...]:
+        return (self.device,)
+
+    @property
+    def request_devices(self) -> tuple[str, ...]:
+        return (self.device,)
+
+    @property
+    def in_flight_series(self) -> str:
+        return "blocksampler.in_flight_0"
+
+    @property
+    def progress_series(self) -> tuple[str, ...]:
+        return ("blocksampler.writes_completed_0", "blocksampler.reads_completed_0")
+
+    @property
+    def server_disk(self) -> str:
+        return self.disk
+
+    def take(self, client: Guest, ends: Ends) -> None:
+        """Waits for the device, whose driver may look for it in its own time, and swaps to it."""
+        await_device(client, self.device, ends)
+        if self.swap:
+            swap_to(client, f"/dev/{self.device}", ends)
+
+
 def transport_class(kind: str, *, where: str = "") -> type[Any]:
     """The transport of that kind. Raises UsageError with the nearest one."""
     return plugins.find(__name__, Transport, kind, where=where)
@@ -142,6 +188,33 @@ def await_listener(guest: Guest, port: int, ends: Ends) -> None:
         return any(len(row) > 3 and row[1].endswith(wanted) and row[3] == "0A" for row in rows)
 
     poll(listens, Deadline.after(ends.command_s, f"a listener on TCP port {port}"), every_s=0.1)
+
+
+def await_device(guest: Guest, device: str, ends: Ends) -> None:
+    """Waits until `guest` has the block device. Raises TestbedFault if it never does."""
+
+    def there() -> bool:
+        return guest.run(["test", "-b", f"/dev/{device}"], timeout_s=ends.command_s, check=False).status == 0
+
+    poll(there, Deadline.after(ends.command_s, f"the device {device}"), every_s=0.1)
+
+
+def swap_to(client: Guest, path: str, ends: Ends) -> None:
+    """Makes a device or file the client's swap."""
+    client.run(["mkswap", path], timeout_s=ends.command_s)
+    client.run(["swapon", path], timeout_s=ends.command_s)
+
+
+def lend_at(client: Guest, path: str, ends: Ends) -> None:
+    """Puts what a second client borrows where it looks for it."""
+    client.run(["mkdir", "-p", str(PurePosixPath(LENT_PATH).parent)], timeout_s=ends.command_s)
+    client.run(["ln", "-sf", path, LENT_PATH], timeout_s=ends.command_s)
+
+
+def obeyed(guest: Guest, lines: Sequence[str], ends: Ends) -> None:
+    """Gives the guest's kernel the lines of a configuration (guest/kernel-conf says which there are)."""
+    guest.put(CONF, "".join(f"{line}\n" for line in lines).encode())
+    guest.run(["/usr/lib/testbed/kernel-conf", CONF], timeout_s=ends.command_s)
 
 
 def size_of(disk: str, ends: Ends) -> int:

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import PurePosixPath
 from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from testbed.load import Count, Flag
-from testbed.model import Value
-from testbed.transports import LENT_BYTES, LENT_PATH, Ends, Guest, SwapFlow, await_listener
+from testbed.load import Count
+from testbed.transports import (
+    LENT_BYTES,
+    TCP_GIVES_UP_S,
+    Ends,
+    Guest,
+    OneDevice,
+    SwapFlow,
+    await_listener,
+    lend_at,
+    swap_to,
+)
 
-DEVICE = "nbd0"
 EXPORT = "swap"
 LENT_EXPORT = "lent"
 LENT_FILE = "/run/lent"
@@ -21,7 +28,7 @@ NO_DH = "/usr/lib/testbed/no-dh.so"
 """Spares the server what it does for TLS, which nobody asks for (guest/preload/no-dh.c)."""
 
 
-class Nbd(Value):
+class Nbd(OneDevice):
     """Swap (or, with `swap = false`, a bare block device) over one NBD connection.
 
     No `-timeout`: with 0, its default, drivers/block/nbd.c (6.1, nbd_xmit_timeout) only reports a
@@ -31,40 +38,18 @@ class Nbd(Value):
     """
 
     kind: ClassVar[str] = "nbd"
+    device: ClassVar[str] = "nbd0"
 
-    disk: str = "swap"
     port: Count = Field(default=10809, ge=1, le=65535)
     block_size: Literal["512B", "1KiB", "2KiB", "4KiB"] = "4KiB"
-    swap: Flag = True
 
     @property
     def swap_flow(self) -> SwapFlow:
         return SwapFlow("tcp", self.port)
 
     @property
-    def block_devices(self) -> tuple[str, ...]:
-        return (DEVICE,)
-
-    @property
-    def request_devices(self) -> tuple[str, ...]:
-        return (DEVICE,)
-
-    @property
-    def in_flight_series(self) -> str:
-        return "blocksampler.in_flight_0"
-
-    @property
-    def progress_series(self) -> tuple[str, ...]:
-        return ("blocksampler.writes_completed_0", "blocksampler.reads_completed_0")
-
-    @property
     def kernel_timers_s(self) -> Mapping[str, float]:
-        # ip-sysctl: the default 15 of tcp_retries2 gives a hypothetical timeout of 924.6 s, a lower bound.
-        return {"TCP gives the connection up (tcp_retries2), swap ends with I/O errors": 924.6}
-
-    @property
-    def server_disk(self) -> str:
-        return self.disk
+        return {"TCP gives the connection up (tcp_retries2), swap ends with I/O errors": TCP_GIVES_UP_S}
 
     def serve(self, server: Guest, ends: Ends) -> None:
         server.put(CONFIG, self._config(ends).encode())
@@ -79,13 +64,11 @@ class Nbd(Value):
     def attach(self, client: Guest, ends: Ends) -> None:
         client.run(self._connect(ends, EXPORT, swap=self.swap), timeout_s=ends.command_s)
         if self.swap:
-            client.run(["mkswap", f"/dev/{DEVICE}"], timeout_s=ends.command_s)
-            client.run(["swapon", f"/dev/{DEVICE}"], timeout_s=ends.command_s)
+            swap_to(client, f"/dev/{self.device}", ends)
 
     def borrow(self, client: Guest, ends: Ends) -> None:
         client.run(self._connect(ends, LENT_EXPORT, swap=False), timeout_s=ends.command_s)
-        client.run(["mkdir", "-p", str(PurePosixPath(LENT_PATH).parent)], timeout_s=ends.command_s)
-        client.run(["ln", "-sf", f"/dev/{DEVICE}", LENT_PATH], timeout_s=ends.command_s)
+        lend_at(client, f"/dev/{self.device}", ends)
 
     def _config(self, ends: Ends) -> str:
         return (
@@ -97,4 +80,4 @@ class Nbd(Value):
     def _connect(self, ends: Ends, export: str, *, swap: bool) -> list[str]:
         size = {"512B": "512", "1KiB": "1024", "2KiB": "2048", "4KiB": "4096"}[self.block_size]
         options = ["-N", export, "-b", size] + (["-swap"] if swap else [])
-        return ["nbd-client", ends.server, str(self.port), f"/dev/{DEVICE}", *options]
+        return ["nbd-client", ends.server, str(self.port), f"/dev/{self.device}", *options]
