@@ -158,14 +158,25 @@ def _nbd_socket(request: Any) -> int:
 
 
 def _nvme_socket(request: Any) -> int:
-    """drivers/nvme/host/tcp.c (6.1 to 7.3): the request knows its queue; one that is torn down has no socket."""
+    """drivers/nvme/host/tcp.c (6.1): the request knows its queue; one that is torn down has no socket."""
     command = drgn.cast("struct nvme_tcp_request *", blk_mq_rq_to_pdu(request))
     sock = command.queue.sock
     return number(sock.sk) if sock else 0
 
 
-CARRIERS = {"nbd": _nbd_socket, "nvme": _nvme_socket}
-"""By the beginning of a disk's name: which socket carries its requests. All NVMe of a guest is over TCP."""
+def _iscsi_socket(request: Any) -> int:
+    """drivers/scsi/iscsi_tcp.c (6.1): the host's own data name the session, and that its one connection."""
+    host = drgn.cast("struct scsi_cmnd *", blk_mq_rq_to_pdu(request)).device.host
+    # include/scsi/libiscsi.h, iscsi_host_priv(): behind what libiscsi keeps there.
+    behind = number(host.hostdata.address_of_()) + drgn.sizeof(host.prog_.type("struct iscsi_host"))
+    own = drgn.Object(host.prog_, "struct iscsi_sw_tcp_host *", value=behind)
+    tcp = drgn.cast("struct iscsi_tcp_conn *", own.session.leadconn.dd_data)
+    sock = drgn.cast("struct iscsi_sw_tcp_conn *", tcp.dd_data).sock
+    return number(sock.sk) if sock else 0
+
+
+CARRIERS = {"nbd": _nbd_socket, "nvme": _nvme_socket, "sd": _iscsi_socket}
+"""The socket of a request, by the beginning of its disk's name. Guests have no such disks of their own."""
 
 
 def _nbd_orphaned(request: Any) -> bool:

@@ -29,6 +29,8 @@ MODULES = {
     "virtio-net": ("virtio_net",),
     "nbd": ("nbd",),
     "nfs3": ("nfs", "nfsv3", "nfsd"),
+    "nfs4": ("nfs", "nfsv4", "nfsd"),
+    "iscsi": ("iscsi_tcp", "sd_mod", "iscsi_target_mod", "target_core_iblock", "target_core_file"),
     "nvme-tcp": ("nvme_tcp", "nvmet_tcp"),
     "mke2fs": ("raid1",),
     "loop": ("loop",),

@@ -8,6 +8,7 @@ from testbed.load import validate
 from testbed.model import Judging, PlannedMachine, PlannedTransport
 from testbed.plan.timeline import Course, PlayedFault
 from testbed.transports import Transport, transport_class
+from testbed.units import show_bytes
 
 
 def planned_transport(
@@ -39,11 +40,18 @@ def planned_transport(
 
 
 def _check_disk(playbook: Playbook, server: PlannedMachine, transport: Transport) -> None:
-    disks = [disk.name for disk in server.disks]
+    disks = {disk.name: disk.size_bytes for disk in server.disks}
     if transport.server_disk not in disks:
         raise UsageError(
             f"machine '{server.name}' has no disk '{transport.server_disk}'",
             hint=nearest(transport.server_disk, disks),
+            where=playbook.where("transport", "disk"),
+        )
+    if disks[transport.server_disk] < transport.least_disk_bytes:
+        raise UsageError(
+            f"disk '{transport.server_disk}' of machine '{server.name}' is too small to be swapped to by"
+            f" {transport.kind}: {show_bytes(disks[transport.server_disk])}",
+            hint=f"give it {show_bytes(transport.least_disk_bytes)} or more in the topology",
             where=playbook.where("transport", "disk"),
         )
 

@@ -80,11 +80,12 @@ class Transport(Protocol):
     that the blocksampler numbers. `request_devices` are the names under which snapshots list its
     requests (testbed/introspection). `in_flight_series` and `progress_series` are `SOURCE.FIELD` of the
     client. `kernel_timers_s` says after what silence the kernel itself does what: an outage beyond
-    the shortest tests that instead. `server_disk` is the disk it serves. `borrow` makes another machine
-    a client too: of LENT_BYTES that are not the swap, at LENT_PATH.
+    the shortest tests that instead. `server_disk` is the disk it serves, of `least_disk_bytes` or more.
+    `borrow` makes another machine a client too: of LENT_BYTES that are not the swap, at LENT_PATH.
     """
 
     kind: ClassVar[str]
+    least_disk_bytes: ClassVar[int]
 
     @property
     def swap_flow(self) -> SwapFlow: ...
@@ -121,6 +122,7 @@ class OneDevice(Value):
     """
 
     device: ClassVar[str]
+    least_disk_bytes: ClassVar[int] = 1 << 20
 
     disk: str = "swap"
     swap: Flag = True

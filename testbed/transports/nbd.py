@@ -1,13 +1,13 @@
-"""Owns NBD: the real nbd-server on a disk of the server, the kernel's client on A."""
+"""Owns NBD: a real server on a disk of the server, the kernel's client on A."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import ClassVar, Literal
+from collections.abc import Iterator, Mapping
+from typing import ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from testbed.load import Count
+from testbed.load import Count, Flag
 from testbed.transports import (
     LENT_BYTES,
     TCP_GIVES_UP_S,
@@ -29,19 +29,33 @@ NO_DH = "/usr/lib/testbed/no-dh.so"
 
 
 class Nbd(OneDevice):
-    """Swap (or, with `swap = false`, a bare block device) over one NBD connection.
+    """Swap (or, with `swap = false`, a bare block device) over NBD.
 
     No `-timeout`: with 0, its default, drivers/block/nbd.c (6.1, nbd_xmit_timeout) only reports a
     stuck request and goes on waiting. `-swap` locks nbd-client in memory; today's client hands the
     socket over by netlink and ends, so that nothing of it is left to lock. It is the kernel that marks the
     socket (sk_set_memalloc, nbd.c). Options as in nbd-client(8) and nbd-server(5), version 3.24.
+
+    `program` is what serves: nbd-server forks for each client, qemu-nbd and nbdkit are one process with
+    threads, and take a second one for what is lent. `direct` opens the disk with O_DIRECT, so that a
+    write needs no memory of the server's page cache; only qemu-nbd can. With more `connections` requests
+    go by the CPU that makes them (nbd.c, nbd_start_device: one hardware queue for each).
     """
 
     kind: ClassVar[str] = "nbd"
     device: ClassVar[str] = "nbd0"
 
-    port: Count = Field(default=10809, ge=1, le=65535)
+    program: Literal["nbd-server", "qemu-nbd", "nbdkit"] = "nbd-server"
+    direct: Flag = False
+    connections: Count = Field(default=1, ge=1, le=8)
+    port: Count = Field(default=10809, ge=1, le=65534)
     block_size: Literal["512B", "1KiB", "2KiB", "4KiB"] = "4KiB"
+
+    @model_validator(mode="after")
+    def _can_be_direct(self) -> Self:
+        if self.direct and self.program != "qemu-nbd":
+            raise ValueError(f'{self.program} has no O_DIRECT: set program = "qemu-nbd" beside direct = true')
+        return self
 
     @property
     def swap_flow(self) -> SwapFlow:
@@ -52,32 +66,66 @@ class Nbd(OneDevice):
         return {"TCP gives the connection up (tcp_retries2), swap ends with I/O errors": TCP_GIVES_UP_S}
 
     def serve(self, server: Guest, ends: Ends) -> None:
-        server.put(CONFIG, self._config(ends).encode())
         server.put(LENT_FILE, bytes(LENT_BYTES))
-        preloaded = f"LD_PRELOAD={NO_DH}"
-        server.run(
-            ["env", preloaded, "nbd-server", "-C", CONFIG, "-p", "/run/nbd-server.pid"],
-            timeout_s=ends.command_s,
-        )
-        await_listener(server, self.port, ends)
+        if self.program == "nbd-server":
+            server.put(CONFIG, self._config(ends).encode())
+        for argv in self._servers(ends):
+            server.run(argv, timeout_s=ends.command_s)
+        for port in dict.fromkeys((self.port, self._lent_port)):
+            await_listener(server, port, ends)
 
     def attach(self, client: Guest, ends: Ends) -> None:
-        client.run(self._connect(ends, EXPORT, swap=self.swap), timeout_s=ends.command_s)
+        options = ["-C", str(self.connections)] if self.connections > 1 else []
+        options += ["-swap"] if self.swap else []
+        client.run(self._connect(ends, self.port, EXPORT, *options), timeout_s=ends.command_s)
         if self.swap:
             swap_to(client, f"/dev/{self.device}", ends)
 
     def borrow(self, client: Guest, ends: Ends) -> None:
-        client.run(self._connect(ends, LENT_EXPORT, swap=False), timeout_s=ends.command_s)
+        client.run(self._connect(ends, self._lent_port, LENT_EXPORT), timeout_s=ends.command_s)
         lend_at(client, f"/dev/{self.device}", ends)
+
+    @property
+    def _lent_port(self) -> int:
+        return self.port if self.program == "nbd-server" else self.port + 1
+
+    def _servers(self, ends: Ends) -> Iterator[list[str]]:
+        """What is to be started on the server."""
+        if self.program == "nbd-server":
+            preloaded = f"LD_PRELOAD={NO_DH}"
+            yield ["env", preloaded, "nbd-server", "-C", CONFIG, "-p", "/run/nbd-server.pid"]
+            return
+        one = self._qemu_nbd if self.program == "qemu-nbd" else self._nbdkit
+        yield one(ends, self.port, EXPORT, self._path)
+        yield one(ends, self._lent_port, LENT_EXPORT, LENT_FILE)
+
+    def _qemu_nbd(self, ends: Ends, port: int, export: str, path: str) -> list[str]:
+        direct = self.direct and path == self._path  # the lent file lies in memory, which knows no O_DIRECT
+        return [
+            *("qemu-nbd", "--fork", "--persistent", f"--shared={self.connections}", "--format=raw"),
+            *(f"--cache={'none' if direct else 'writeback'}", f"--pid-file=/run/qemu-nbd-{export}.pid"),
+            *(f"--bind={ends.server}", f"--port={port}", f"--export-name={export}", path),
+        ]
+
+    def _nbdkit(self, ends: Ends, port: int, export: str, path: str) -> list[str]:
+        """It serves its file by whatever name it is asked for."""
+        return [
+            *("nbdkit", f"--pidfile=/run/nbdkit-{export}.pid", f"--ipaddr={ends.server}", f"--port={port}"),
+            *("file", path),
+        ]
+
+    @property
+    def _path(self) -> str:
+        return f"/dev/testbed/{self.disk}"
 
     def _config(self, ends: Ends) -> str:
         return (
             f"[generic]\nport = {self.port}\nlistenaddr = {ends.server}\n"
-            f"[{EXPORT}]\nexportname = /dev/testbed/{self.disk}\n"
+            f"[{EXPORT}]\nexportname = {self._path}\n"
             f"[{LENT_EXPORT}]\nexportname = {LENT_FILE}\nreadonly = true\n"
         )
 
-    def _connect(self, ends: Ends, export: str, *, swap: bool) -> list[str]:
+    def _connect(self, ends: Ends, port: int, export: str, *options: str) -> list[str]:
         size = {"512B": "512", "1KiB": "1024", "2KiB": "2048", "4KiB": "4096"}[self.block_size]
-        options = ["-N", export, "-b", size] + (["-swap"] if swap else [])
-        return ["nbd-client", ends.server, str(self.port), f"/dev/{self.device}", *options]
+        device = f"/dev/{self.device}"
+        return ["nbd-client", ends.server, str(port), device, "-N", export, "-b", size, *options]

@@ -9,6 +9,7 @@ from testbed.waitfor.supply import buffers, memory
 CARRIED_BY = {
     "nbd": "nbd_cmd.index -> nbd_config.socks[].sock.sk",
     "nvme": "nvme_tcp_request.queue -> nvme_tcp_queue.sock.sk",
+    "sd": "scsi_cmnd.device.host -> iscsi_session.leadconn -> iscsi_sw_tcp_conn.sock.sk",
     "": "rpc_rqst.rq_xprt -> sock_xprt.inet",
 }
 """By the beginning of a device's name: the fields that lead from a request to its socket (introspection)."""
