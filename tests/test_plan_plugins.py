@@ -166,6 +166,11 @@ def test_iscsi_has_a_target_for_each_client_and_a_daemon_on_each() -> None:
         group = f"{target}/iscsi/iqn.2026-11.testbed:{name}/tpgt_1"
         assert f"link {group}/lun/lun_0/backing {target}/core/{backing}" in lines
         assert f"folder {group}/np/10.77.1.3:3260" in lines
+        known = f"{group}/acls/iqn.2026-11.testbed:{name}-client"
+        assert f"link {known}/lun_0/unit {group}/lun/lun_0" in lines
+        assert f"word {known}/attrib/dataout_timeout 60" in lines
+    name = client.files["/etc/iscsi/initiatorname.iscsi"]
+    assert name == "InitiatorName=iqn.2026-11.testbed:swap-client\n"
     node = "iscsiadm -m node -T iqn.2026-11.testbed:swap -p 10.77.1.3:3260"
     assert client.lines[1:5] == [
         "start-stop-daemon -S -b -x /usr/sbin/iscsid --"

@@ -158,14 +158,14 @@ def _nbd_socket(request: Any) -> int:
 
 
 def _nvme_socket(request: Any) -> int:
-    """drivers/nvme/host/tcp.c (6.1): the request knows its queue; one that is torn down has no socket."""
+    """drivers/nvme/host/tcp.c (6.1, 7.3): the request knows its queue. One torn down has no socket."""
     command = drgn.cast("struct nvme_tcp_request *", blk_mq_rq_to_pdu(request))
     sock = command.queue.sock
     return number(sock.sk) if sock else 0
 
 
 def _iscsi_socket(request: Any) -> int:
-    """drivers/scsi/iscsi_tcp.c (6.1): the host's own data name the session, and that its one connection."""
+    """drivers/scsi/iscsi_tcp.c (6.1, 7.3): the host's data name the session, that its one connection."""
     host = drgn.cast("struct scsi_cmnd *", blk_mq_rq_to_pdu(request)).device.host
     # include/scsi/libiscsi.h, iscsi_host_priv(): behind what libiscsi keeps there.
     behind = number(host.hostdata.address_of_()) + drgn.sizeof(host.prog_.type("struct iscsi_host"))

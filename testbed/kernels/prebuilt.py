@@ -39,7 +39,7 @@ MODULES = {
 no kinds (one to play with) is given all: a module that nobody needs costs time to boot, and memory."""
 OPTIONS = {
     "nbd": "nbds_max=4",
-    "nvme-core": "multipath=N",  # a device of several paths counts no requests of its own before 6.3
+    "nvme-core": "multipath=N",  # a device of several paths counts no requests of its own (6.1)
 }
 BUILDER = "2"
 APT_S = 600.0

@@ -26,14 +26,13 @@ TARGET = "/sys/kernel/config/target"
 NAME = "iqn.2026-11.testbed:swap"
 LENT_NAME = "iqn.2026-11.testbed:lent"
 LENT_FILE = "/run/lent"
+INITIATOR_SUFFIX = "-client"
 SETTINGS = "/etc/iscsi/iscsid.conf"
 INITIATOR = "/etc/iscsi/initiatorname.iscsi"
-NOPIN_S = 30.0
-"""include/target/iscsi/iscsi_target_core.h (6.1), NA_NOPIN_RESPONSE_TIMEOUT."""
 
 
 class Iscsi(OneDevice):
-    """Swap over one iSCSI session, open to everybody on the link.
+    """Swap over one iSCSI session.
 
     The kernel carries requests alone, but only iscsid can connect anew. It locks itself in memory with
     all libraries that it links to, and A has so much less. A connection that was silent for
@@ -42,6 +41,12 @@ class Iscsi(OneDevice):
     on requests wait, for `replacement_timeout`; then swap ends with I/O errors. A command that is older
     than `command_timeout` goes to SCSI's error handling, once the connection was found silent
     (iscsi_eh_cmd_timed_out). `queue_depth` bounds how much memory can be under writeback.
+
+    The target closes the connection when the data of a write, or the answer to a sign of life, does not
+    come for `target_timeout`, at most 60 s (drivers/target/iscsi/iscsi_target_erl1.c,
+    iscsit_handle_dataout_timeout; iscsi_target_util.c, iscsit_handle_nopin_response_timeout). By itself
+    it waits 3 s for data (include/target/iscsi/iscsi_target_core.h, NA_DATAOUT_TIMEOUT); another time can
+    be given to an initiator only that it knows by name.
     """
 
     kind: ClassVar[str] = "iscsi"
@@ -52,6 +57,7 @@ class Iscsi(OneDevice):
     noop_interval: Seconds = Field(default=15.0, ge=1, le=3600, multiple_of=1)
     noop_timeout: Seconds = Field(default=30.0, ge=1, le=3600, multiple_of=1)
     command_timeout: Seconds = Field(default=30.0, ge=1, le=3600, multiple_of=1)
+    target_timeout: Seconds = Field(default=60.0, ge=3, le=60, multiple_of=1)
     replacement_timeout: Seconds = Field(default=3600.0, ge=1, le=86400, multiple_of=1)
 
     @property
@@ -63,7 +69,7 @@ class Iscsi(OneDevice):
         return {
             "the initiator gives the connection up (noop_timeout)": self.noop_interval + self.noop_timeout,
             "SCSI's error handling begins (command_timeout)": self.command_timeout,
-            "the target may give the connection up (its nopin_response_timeout)": NOPIN_S,
+            "the target gives the connection up (target_timeout)": self.target_timeout,
             "TCP gives the connection up (tcp_retries2), and iscsid makes a new one": TCP_GIVES_UP_S,
         }
 
@@ -94,13 +100,12 @@ class Iscsi(OneDevice):
             yield f"folder {group}"
             yield f"folder {group}/lun/lun_0"
             yield f"link {group}/lun/lun_0/backing {backing}"
-            for attribute, value in (
-                ("authentication", 0),
-                ("generate_node_acls", 1),
-                ("cache_dynamic_acls", 1),
-                ("demo_mode_write_protect", 0),
-            ):
-                yield f"word {group}/attrib/{attribute} {value}"
+            yield f"word {group}/attrib/authentication 0"
+            known = f"{group}/acls/{name}{INITIATOR_SUFFIX}"
+            yield f"folder {known}/lun_0"
+            yield f"link {known}/lun_0/unit {group}/lun/lun_0"
+            for limit in ("dataout_timeout", "nopin_response_timeout"):
+                yield f"word {known}/attrib/{limit} {round(self.target_timeout)}"
             yield f"folder {group}/np/{ends.server}:{self.port}"
             yield f"word {group}/enable 1"
 
@@ -112,7 +117,7 @@ class Iscsi(OneDevice):
     def _log_in(self, client: Guest, ends: Ends, name: str) -> None:
         client.run(["mkdir", "-p", "/etc/iscsi", "/run/lock/iscsi"], timeout_s=ends.command_s)
         client.put(SETTINGS, self._settings().encode())
-        client.put(INITIATOR, f"InitiatorName={name}-client\n".encode())
+        client.put(INITIATOR, f"InitiatorName={name}{INITIATOR_SUFFIX}\n".encode())
         node = ["iscsiadm", "-m", "node", "-T", name, "-p", f"{ends.server}:{self.port}"]
         # A daemon by itself logs through System V's shared memory, which our kernels have not got.
         daemon = ["/usr/sbin/iscsid", "--", "-f", "-c", SETTINGS, "-i", INITIATOR]
