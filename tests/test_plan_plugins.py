@@ -181,7 +181,7 @@ def test_iscsi_has_a_target_for_each_client_and_a_daemon_on_each() -> None:
     ]
     assert "node.session.timeo.replacement_timeout = 3600\n" in client.files["/etc/iscsi/iscsid.conf"]
     assert client.files["/run/kernel.conf"] == "word /sys/block/sda/device/timeout 30\n"
-    assert client.lines[-1] == "swapon /dev/sda"
+    assert "swapon /dev/sda" in client.lines
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,8 @@ from testbed.proc import Completed
 LENT_BYTES = 1 << 20
 LENT_PATH = "/run/testbed/lent"
 """What a server lends besides the swap, for a second client: its size, and where that client finds it."""
+LENT_FILE = "/run/lent"
+"""Where a server of block devices keeps it: in memory."""
 
 COMMAND_S = 20.0
 """For one command in a guest that is idle; `Ends.cpu_scale` stretches it."""

@@ -11,6 +11,7 @@ from testbed.clock import Deadline, poll
 from testbed.load import Count, Seconds
 from testbed.transports import (
     LENT_BYTES,
+    LENT_FILE,
     TCP_GIVES_UP_S,
     Ends,
     Guest,
@@ -25,7 +26,6 @@ from testbed.transports import (
 TARGET = "/sys/kernel/config/target"
 NAME = "iqn.2026-11.testbed:swap"
 LENT_NAME = "iqn.2026-11.testbed:lent"
-LENT_FILE = "/run/lent"
 INITIATOR_SUFFIX = "-client"
 SETTINGS = "/etc/iscsi/iscsid.conf"
 INITIATOR = "/etc/iscsi/initiatorname.iscsi"
@@ -80,10 +80,9 @@ class Iscsi(OneDevice):
 
     def attach(self, client: Guest, ends: Ends) -> None:
         self._log_in(client, ends, NAME)
-        await_device(client, self.device, ends)
+        self.take(client, ends)
         limit = f"word /sys/block/{self.device}/device/timeout {round(self.command_timeout)}"
         obeyed(client, (limit,), ends)
-        self.take(client, ends)
 
     def borrow(self, client: Guest, ends: Ends) -> None:
         self._log_in(client, ends, LENT_NAME)

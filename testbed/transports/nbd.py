@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from testbed.load import Count, Flag
 from testbed.transports import (
     LENT_BYTES,
+    LENT_FILE,
     TCP_GIVES_UP_S,
     Ends,
     Guest,
@@ -22,7 +23,6 @@ from testbed.transports import (
 
 EXPORT = "swap"
 LENT_EXPORT = "lent"
-LENT_FILE = "/run/lent"
 CONFIG = "/run/nbd-server.conf"
 NO_DH = "/usr/lib/testbed/no-dh.so"
 """Spares the server what it does for TLS, which nobody asks for (guest/preload/no-dh.c)."""

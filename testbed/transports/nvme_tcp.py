@@ -10,6 +10,7 @@ from pydantic import Field
 from testbed.load import Count, Seconds
 from testbed.transports import (
     LENT_BYTES,
+    LENT_FILE,
     TCP_GIVES_UP_S,
     Ends,
     Guest,
@@ -24,7 +25,6 @@ from testbed.transports import (
 TARGET = "/sys/kernel/config/nvmet"
 SUBSYSTEM = "nqn.2026-11.testbed:swap"
 LENT_SUBSYSTEM = "nqn.2026-11.testbed:lent"
-LENT_FILE = "/run/lent"
 FABRICS = "/dev/nvme-fabrics"
 IO_TIMEOUT = "/sys/module/nvme_core/parameters/io_timeout"
 
