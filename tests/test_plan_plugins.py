@@ -102,6 +102,15 @@ def test_a_bare_nbd_device_is_not_swapped_to() -> None:
     assert client.lines == ["nbd-client 10.77.1.3 10809 /dev/nbd0 -N swap -b 4096"]
 
 
+def test_a_bare_device_stays_bare_with_another_transport() -> None:
+    plan = planned("mke2fs", transport="nvme-tcp")
+    _, client = attached(plan)
+    assert client.lines[-1] == "test -b /dev/nvme0n1"
+    load, guest = plan.loads[0], Notebook()
+    load_of(load).prepare(guest, LoadContext(plan, load))
+    assert guest.lines[0].endswith("/dev/testbed/local /dev/nvme0n1")
+
+
 def test_a_second_client_borrows_what_is_not_the_swap() -> None:
     plan = planned()
     assert plan.transport is not None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from testbed.configuration import Playbook
 from testbed.errors import UsageError, nearest
 from testbed.load import validate
@@ -14,7 +16,7 @@ from testbed.units import show_bytes
 def planned_transport(
     playbook: Playbook, machines: tuple[PlannedMachine, ...], chosen: str | None, subject: str
 ) -> PlannedTransport:
-    """The playbook's transport, or the chosen kind with its defaults between the same machines."""
+    """The playbook's transport, or the chosen kind with its defaults, between the same machines."""
     table = playbook.transport
     by_name = {machine.name: machine for machine in machines}
     for key in ("client", "server"):
@@ -31,12 +33,18 @@ def planned_transport(
         )
     kind = chosen or table.kind
     plugin = transport_class(kind, where="--transport" if chosen else playbook.where("transport", "kind"))
-    fields = (table.model_extra or {}) if kind == table.kind else {}
+    written = table.model_extra or {}
+    fields = {key: value for key, value in written.items() if kind == table.kind or _stays(key, plugin)}
     own = ("kind", "client", "server", "allow_beyond_timers")
     value: Transport = validate(playbook.source_file, plugin, fields, below=("transport",), also=own)
     _check_disk(playbook, by_name[table.server], value)
     options = value.model_dump(mode="json")  # type: ignore[attr-defined]
     return PlannedTransport(kind=kind, client=table.client, server=table.server, options=options)
+
+
+def _stays(key: str, plugin: type[Any]) -> bool:
+    """What a playbook is about does not change with the kind: which disk, and whether it is swapped to."""
+    return key in ("disk", "swap") and key in plugin.model_fields
 
 
 def _check_disk(playbook: Playbook, server: PlannedMachine, transport: Transport) -> None:
