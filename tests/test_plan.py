@@ -205,7 +205,7 @@ def test_the_same_flood_over_nfs() -> None:
     assert plan.transport is not None and plan.transport.options["timeo"] == "60s"
     assert plan.watched_devices == ()
     assert plan.judging.in_flight == "A/vmsampler.rpc_in_flight"
-    assert plan.judging.progress[-1] == "A/vmsampler.rpc_receives"
+    assert plan.judging.progress[-1] == "A/vmsampler.rpc_data_done"
     assert plan.cell == "flood-short/vanilla-2007/e1000e/nfs3/r1"
 
 

@@ -10,7 +10,7 @@ from testbed import plan as stage
 from testbed.configuration import Topology
 from testbed.errors import UsageError
 from testbed.load import PLAYBOOKS, TOPOLOGIES, load_toml
-from testbed.model import KernelSpec, PlannedKernel
+from testbed.model import KernelSpec, Plan, PlannedKernel
 from testbed.plan import Choices
 
 FLOOD = (PLAYBOOKS / "flood.toml").read_text()
@@ -21,14 +21,18 @@ def line_of(text: str, part: str) -> int:
     return text[: text.index(part)].count("\n") + 1
 
 
-def refused(folder: Path, text: str, **choices: object) -> UsageError:
+def plan_of(folder: Path, text: str, topology: Topology | None = None, **choices: object) -> Plan:
     path = folder / "test.toml"
     path.write_text(text)
+    file = stage.read_playbook(path)
+    kernel = PlannedKernel(spec=KernelSpec(base="6.1"), digest="a" * 24)
+    made = stage.Kernels(kernel, kernel)
+    return stage.plan(topology or stage.topology_of(file), file, made, "image", Choices(**choices))  # type: ignore[arg-type]
+
+
+def refused(folder: Path, text: str, **choices: object) -> UsageError:
     with pytest.raises(UsageError) as caught:
-        file = stage.read_playbook(path)
-        kernel = PlannedKernel(spec=KernelSpec(base="6.1"), digest="a" * 24)
-        made = stage.Kernels(kernel, kernel)
-        stage.plan(stage.topology_of(file), file, made, "image", Choices(**choices))  # type: ignore[arg-type]
+        plan_of(folder, text, **choices)
     return caught.value
 
 
@@ -233,6 +237,32 @@ def test_an_outage_beyond_the_transports_timers_is_refused(tmp_path: Path) -> No
     assert "after 180 s sunrpc's TCP user timeout" in error.message
 
 
+@pytest.mark.parametrize(
+    ("kind", "setting", "says"),
+    [
+        ("nfs4", "90s", "the client's lease runs out"),
+        ("nvme-tcp", "30s", "the host drops its connections for a request without an answer (io_timeout)"),
+        ("iscsi", "30s", "SCSI's error handling begins (command_timeout)"),
+    ],
+)
+def test_every_transport_allows_the_short_outage_and_names_its_shortest_timer(
+    tmp_path: Path, kind: str, setting: str, says: str
+) -> None:
+    error = refused(tmp_path, FLOOD, transport=kind, settings={"outage": setting})
+    assert f"after {setting.rstrip('s')} s {says}" in error.message
+    plan_of(tmp_path, FLOOD, transport=kind)
+
+
+def test_a_disk_too_small_for_its_transport_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "test.toml"
+    path.write_text(changed('size = "512MiB"', 'size = "16MiB"', ABC))
+    small = load_toml(path, Topology)
+    with pytest.raises(UsageError, match=r"disk 'swap' of machine 'C' is too small .* 16 MiB") as caught:
+        plan_of(tmp_path, FLOOD, small, transport="nfs3")
+    assert caught.value.hint == "give it 32 MiB or more in the topology"
+    plan_of(tmp_path, FLOOD, small, transport="nvme-tcp")
+
+
 def test_an_outage_that_is_never_healed_lasts_to_the_end_of_the_judging(tmp_path: Path) -> None:
     error = refused(tmp_path, FLOOD, variant="never-healed", settings={"bound": "16min"})
     assert "lasts 976 s" in error.message
@@ -263,7 +293,7 @@ def test_a_long_outage_may_be_asked_for(tmp_path: Path) -> None:
             "did you mean 'outage'",
         ),
         ({"nic": "e1000x"}, "--nic", "no NIC model 'e1000x'", "did you mean 'e1000'"),
-        ({"transport": "nfs"}, "--transport", "no transport of kind 'nfs'", "did you mean 'nfs3'"),
+        ({"transport": "nsf3"}, "--transport", "no transport of kind 'nsf3'", "did you mean 'nfs3'"),
         ({"form": "shrot"}, ": forms", "no form 'shrot'", "did you mean 'short'"),
         ({"variant": "b-silnt"}, ": variants", "no variant 'b-silnt'", "did you mean 'b-silent'"),
     ],

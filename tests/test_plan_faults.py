@@ -224,3 +224,17 @@ def test_a_spell_counts_for_the_kernels_timers_and_not_the_whole(tmp_path: Path)
     planned(tmp_path, FLOOD.replace(CUT, flap(on="10s", off="10s")), settings=long)
     error = refused(tmp_path, flap(on="1000s", off="10s"), settings=long)
     assert "'cut' lasts 1000 s, but after 924.6 s" in error.message
+
+
+@pytest.mark.parametrize("fault", ["server-kill", "reboot"])
+@pytest.mark.parametrize(
+    ("transport", "can"), [("nbd", True), ("nfs4", True), ("nvme-tcp", False), ("iscsi", False)]
+)
+def test_only_who_can_serve_again_is_ended(tmp_path: Path, fault: str, transport: str, can: bool) -> None:
+    ended = f'for = "$outage"\nfault = "{fault}"\nname = "cut"\nmachine = "C"\n'
+    if can:
+        planned(tmp_path, FLOOD.replace(CUT, ended), transport=transport)
+        return
+    error = refused(tmp_path, ended, transport=transport)
+    assert f"{transport} can not be served again" in error.message
+    assert error.where.endswith(": timeline[0].fault")

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
 from testbed import plan as stage
-from testbed import plugins
+from testbed import plugins, proc
 from testbed.errors import TestbedFault, UsageError
 from testbed.faults import Fault
+from testbed.images import programs
 from testbed.load import PLAYBOOKS
 from testbed.loads import Load, LoadContext, load_class, load_of
 from testbed.model import KernelSpec, Plan, PlannedKernel
 from testbed.plan import Choices
 from testbed.proc import Completed
-from testbed.transports import Ends, Transport, transport_of
+from testbed.transports import Ends, Transport, transport_class, transport_of
 
 LISTENING = "  0: 00000000:{port:04X} 00000000:0000 0A 00000000:00000000 00:00000000"
 
@@ -26,8 +28,8 @@ LISTENING = "  0: 00000000:{port:04X} 00000000:0000 0A 00000000:00000000 00:0000
 class Notebook:
     """A guest that answers every command and listens on whatever port it is asked for."""
 
-    def __init__(self, port: int = 0) -> None:
-        self.port = port
+    def __init__(self, *ports: int) -> None:
+        self.ports = ports
         self.lines: list[str] = []
         self.files: dict[str, str] = {}
 
@@ -35,7 +37,7 @@ class Notebook:
         assert timeout_s > 0
         if argv[0] != "cat":
             self.lines.append(" ".join(argv))
-        return Completed(tuple(argv), 0, LISTENING.format(port=self.port), "")
+        return Completed(tuple(argv), 0, "\n".join(LISTENING.format(port=port) for port in self.ports), "")
 
     def put(self, path: str, data: bytes) -> None:
         self.files[path] = data.decode()
@@ -49,9 +51,11 @@ def planned(name: str = "flood", *, prebuilt: bool = False, **choices: Any) -> P
     )
 
 
-def attached(plan: Plan) -> tuple[Notebook, Notebook]:
+def attached(plan: Plan, **options: Any) -> tuple[Notebook, Notebook]:
+    """What server and client were told, with the plan's transport, or with other options of it."""
     assert plan.transport is not None
-    transport = transport_of(plan.transport)
+    known = plan.transport.options | options
+    transport = transport_of(plan.transport.model_copy(update={"options": known}))
     server, client = Notebook(transport.swap_flow.port), Notebook()
     transport.serve(server, Ends.of(plan))
     transport.attach(client, Ends.of(plan))
@@ -64,7 +68,13 @@ def argv(plan: Plan, name: str, available_bytes: int | None = None) -> str:
 
 
 def test_every_plugin_keeps_its_protocol() -> None:
-    assert set(plugins.collect("testbed.transports", Transport)) == {"nbd", "nfs3"}
+    assert set(plugins.collect("testbed.transports", Transport)) == {
+        "nbd",
+        "nfs3",
+        "nfs4",
+        "nvme-tcp",
+        "iscsi",
+    }
     loads = {"anonymous", "service", "flood", "job", "mke2fs", "kill", "write", "clock", "reader"}
     assert loads <= set(plugins.collect("testbed.loads", Load))
     faults = plugins.collect("testbed.faults", Fault)
@@ -93,6 +103,15 @@ def test_a_bare_nbd_device_is_not_swapped_to() -> None:
     assert client.lines == ["nbd-client 10.77.1.3 10809 /dev/nbd0 -N swap -b 4096"]
 
 
+def test_a_bare_device_stays_bare_with_another_transport() -> None:
+    plan = planned("mke2fs", transport="nvme-tcp")
+    _, client = attached(plan)
+    assert client.lines[-1] == "test -b /dev/nvme0n1"
+    load, guest = plan.loads[0], Notebook()
+    load_of(load).prepare(guest, LoadContext(plan, load))
+    assert guest.lines[0].endswith("/dev/testbed/local /dev/nvme0n1")
+
+
 def test_a_second_client_borrows_what_is_not_the_swap() -> None:
     plan = planned()
     assert plan.transport is not None
@@ -106,9 +125,175 @@ def test_nfs_serves_a_file_without_holes_to_the_link() -> None:
     server, client = attached(planned(transport="nfs3"))
     assert f"fallocate -l {(512 - 16) << 20} /srv/swap/file" in server.lines
     assert server.lines[-1] == "/usr/lib/testbed/nfs-serve /srv/swap 10.77.1.0/24"
-    options = "vers=3,proto=tcp,mountproto=tcp,nolock,hard,timeo=600,retrans=2"
+    options = "vers=3,mountproto=tcp,nolock,proto=tcp,hard,timeo=600,retrans=2"
     assert client.lines[1] == f"mount -t nfs -o {options} 10.77.1.3:/srv/swap /run/swap"
     assert client.lines[-1] == "swapon /run/swap/file"
+
+
+def test_nfs_4_is_told_its_lease_and_mounts_the_root_of_the_exports() -> None:
+    plan = planned(transport="nfs4")
+    server, client = attached(plan)
+    assert server.lines[-1] == "/usr/lib/testbed/nfs-serve /srv/swap 10.77.1.0/24 90"
+    options = "vers=4.0,proto=tcp,hard,timeo=600,retrans=2"
+    assert client.lines[1] == f"mount -t nfs -o {options} 10.77.1.3:/ /run/swap"
+    server, client = attached(plan, version="4.2", lease="2min")
+    assert server.lines[-1].endswith(" 120") and "vers=4.2," in client.lines[1]
+    assert plan.judging.progress[-1] == "A/vmsampler.rpc_data_done"
+
+
+def test_nvme_connects_by_words_to_the_kernel() -> None:
+    server, client = attached(planned(transport="nvme-tcp"))
+    target = "/sys/kernel/config/nvmet"
+    lines = server.files["/run/kernel.conf"].splitlines()
+    swap = f"{target}/subsystems/nqn.2026-11.testbed:swap"
+    assert lines[:5] == [
+        f"folder {swap}",
+        f"word {swap}/attr_allow_any_host 1",
+        f"folder {swap}/namespaces/1",
+        f"word {swap}/namespaces/1/device_path /dev/testbed/swap",
+        f"word {swap}/namespaces/1/enable 1",
+    ]
+    assert f"word {target}/ports/1/addr_traddr 10.77.1.3" in lines
+    assert f"link {target}/ports/1/subsystems/nqn.2026-11.testbed:swap {swap}" in lines
+    assert [line for line in lines if "buffered_io" in line] == [
+        f"word {target}/subsystems/nqn.2026-11.testbed:lent/namespaces/1/buffered_io 1"
+    ]
+    assert client.files["/run/kernel.conf"].splitlines() == [
+        "word /sys/module/nvme_core/parameters/io_timeout 30",
+        "word /dev/nvme-fabrics transport=tcp,traddr=10.77.1.3,trsvcid=4420,nqn=nqn.2026-11.testbed:swap,"
+        "nr_io_queues=1,queue_size=16,keep_alive_tmo=60,reconnect_delay=10,ctrl_loss_tmo=3600",
+    ]
+    assert client.lines[-1] == "swapon /dev/nvme0n1"
+
+
+def test_iscsi_has_a_target_for_each_client_and_a_daemon_on_each() -> None:
+    plan = planned(transport="iscsi")
+    server, client = attached(plan)
+    lines = server.files["/run/kernel.conf"].splitlines()
+    target = "/sys/kernel/config/target"
+    assert f"word {target}/core/iblock_0/swap/control udev_path=/dev/testbed/swap" in lines
+    for name, backing in (("swap", "iblock_0/swap"), ("lent", "fileio_0/lent")):
+        group = f"{target}/iscsi/iqn.2026-11.testbed:{name}/tpgt_1"
+        assert f"link {group}/lun/lun_0/backing {target}/core/{backing}" in lines
+        assert f"folder {group}/np/10.77.1.3:3260" in lines
+        known = f"{group}/acls/iqn.2026-11.testbed:{name}-client"
+        assert f"link {known}/lun_0/unit {group}/lun/lun_0" in lines
+        assert f"word {known}/attrib/dataout_timeout 60" in lines
+    name = client.files["/etc/iscsi/initiatorname.iscsi"]
+    assert name == "InitiatorName=iqn.2026-11.testbed:swap-client\n"
+    node = "iscsiadm -m node -T iqn.2026-11.testbed:swap -p 10.77.1.3:3260"
+    assert client.lines[1:5] == [
+        "start-stop-daemon -S -b -x /usr/sbin/iscsid --"
+        " -f -c /etc/iscsi/iscsid.conf -i /etc/iscsi/initiatorname.iscsi",
+        "grep -q ISCSIADM /proc/net/unix",
+        f"{node} -o new",
+        f"{node} --login",
+    ]
+    assert "node.session.timeo.replacement_timeout = 3600\n" in client.files["/etc/iscsi/iscsid.conf"]
+    assert client.files["/run/kernel.conf"] == "word /sys/block/sda/device/timeout 30\n"
+    assert "swapon /dev/sda" in client.lines
+
+
+@pytest.mark.parametrize(
+    ("options", "serves", "port"),
+    [
+        (
+            {"program": "qemu-nbd", "direct": True, "connections": 2},
+            "qemu-nbd --fork --persistent --shared=2 --format=raw --cache=none"
+            " --pid-file=/run/qemu-nbd-swap.pid --bind=10.77.1.3 --port=10809 --export-name=swap"
+            " /dev/testbed/swap",
+            10810,
+        ),
+        (
+            {"program": "nbdkit"},
+            "nbdkit --pidfile=/run/nbdkit-swap.pid --ipaddr=10.77.1.3 --port=10809 file /dev/testbed/swap",
+            10810,
+        ),
+        (
+            {"connections": 4},
+            "env LD_PRELOAD=/usr/lib/testbed/no-dh.so"
+            " nbd-server -C /run/nbd-server.conf -p /run/nbd-server.pid",
+            10809,
+        ),
+    ],
+)
+def test_nbd_has_servers_to_choose_from(options: dict[str, Any], serves: str, port: int) -> None:
+    plan = planned()
+    assert plan.transport is not None
+    transport = transport_of(plan.transport.model_copy(update={"options": plan.transport.options | options}))
+    server, swapping, borrowing = Notebook(10809, port), Notebook(), Notebook()
+    transport.serve(server, Ends.of(plan))
+    assert server.lines[0] == serves
+    assert all("cache=none" not in line for line in server.lines[1:])  # the lent file lies in memory
+    transport.attach(swapping, Ends.of(plan))
+    connections = options.get("connections", 1)
+    assert (f"-C {connections}" in swapping.lines[0]) == (connections > 1)
+    transport.borrow(borrowing, Ends.of(plan))
+    assert borrowing.lines[0].startswith(f"nbd-client 10.77.1.3 {port} /dev/nbd0 -N lent")
+
+
+@pytest.mark.parametrize("program", ["nbd-server", "nbdkit"])
+def test_only_one_server_opens_its_disk_directly(program: str) -> None:
+    with pytest.raises(ValueError, match=f'{program} has no O_DIRECT: set program = "qemu-nbd"'):
+        transport_class("nbd").model_validate({"program": program, "direct": True})
+
+
+@pytest.mark.parametrize("kind", ["nvme-tcp", "iscsi"])
+def test_a_second_client_borrows_a_device_of_its_own(kind: str) -> None:
+    plan = planned(transport=kind)
+    assert plan.transport is not None
+    client = Notebook()
+    transport_of(plan.transport).borrow(client, Ends.of(plan))
+    device = transport_of(plan.transport).block_devices[0]
+    assert client.lines[-1] == f"ln -sf /dev/{device} /run/testbed/lent"
+    told = "".join(client.files.values()) + "".join(client.lines)
+    assert "testbed:lent" in told and "testbed:swap" not in told
+
+
+def test_a_device_that_never_comes_is_a_fault_of_the_testbed(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Bare(Notebook):
+        def run(self, argv: Sequence[str], *, timeout_s: float, check: bool = True) -> Completed:
+            done = super().run(argv, timeout_s=timeout_s, check=check)
+            return Completed(done.argv, 1, "", "") if argv[0] == "test" else done
+
+    monkeypatch.setattr("testbed.transports.COMMAND_S", 0.05)
+    plan = planned(transport="nvme-tcp")
+    assert plan.transport is not None
+    with pytest.raises(TestbedFault, match="the device nvme0n1"):
+        transport_of(plan.transport).attach(Bare(), Ends.of(plan))
+
+
+def kernel_conf(folder: Path, lines: str) -> Completed:
+    (folder / "lines").write_text(lines)
+    argv = ["sh", str(programs.SOURCES / "kernel-conf"), str(folder / "lines")]
+    return proc.run(argv, timeout_s=10, check=False)
+
+
+def test_the_kernel_is_told_line_by_line(tmp_path: Path) -> None:
+    (tmp_path / "attribute").touch()
+    lines = (
+        f"folder {tmp_path}/a/b\nword {tmp_path}/attribute two words\nlink {tmp_path}/a/link {tmp_path}/a/b\n"
+    )
+    assert kernel_conf(tmp_path, lines).status == 0
+    assert (tmp_path / "attribute").read_text() == "two words\n"
+    assert (tmp_path / "a/link").readlink() == tmp_path / "a/b"
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("word {}/missing 1", "line 2, word {}/missing: the kernel has no such file"),
+        ("word {} 1", "line 2, word {}: the kernel refuses '1'"),
+        ("folder {}/lines/below", "line 2, folder {}/lines/below: the kernel refuses this folder"),
+        ("link {}/none/link {}", "line 2, link {}/none/link: the kernel refuses this link"),
+        ("wrod {} 1", "line 2, wrod {}: is no such line"),
+    ],
+)
+def test_the_first_line_that_the_kernel_refuses_ends_it(tmp_path: Path, line: str, says: str) -> None:
+    after = f"folder {tmp_path}/after\n"
+    done = kernel_conf(tmp_path, f"folder {tmp_path}/before\n{line.replace('{}', str(tmp_path))}\n{after}")
+    assert done.status == 1 and says.replace("{}", str(tmp_path)) in done.stderr
+    assert (tmp_path / "before").is_dir() and not (tmp_path / "after").exists()
 
 
 def test_a_server_that_never_listens_is_a_fault_of_the_testbed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,7 +301,7 @@ def test_a_server_that_never_listens_is_a_fault_of_the_testbed(monkeypatch: pyte
     plan = planned()
     assert plan.transport is not None
     with pytest.raises(TestbedFault, match="a listener on TCP port 10809"):
-        transport_of(plan.transport).serve(Notebook(port=1), Ends.of(plan))
+        transport_of(plan.transport).serve(Notebook(1), Ends.of(plan))
 
 
 def test_the_anonymous_load_is_a_share_of_ram_or_of_what_is_available() -> None:

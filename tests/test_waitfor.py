@@ -311,6 +311,23 @@ def test_the_last_retransmission_of_those_that_carry_requests_counts() -> None:
     assert next_retransmission_ns(look(1, FIRST_NS), frozenset({"sda"})) is None
 
 
+@pytest.mark.parametrize(
+    ("device", "path"),
+    [
+        ("nbd0", "nbd_config.socks[].sock.sk"),
+        ("nvme0n1", "nvme_tcp_queue.sock.sk"),
+        ("sda", "iscsi_sw_tcp_conn.sock.sk"),
+        ("nfs", "sock_xprt.inet"),
+    ],
+)
+def test_a_request_names_its_connection_by_the_fields_of_its_driver(device: str, path: str) -> None:
+    requests = (REQUEST.model_copy(update={"device": device}),)
+    edges = wait_for_graph(look(1, FIRST_NS, requests=requests)).edges
+    carried = next(edge for edge in edges if edge.verb == "waits for its reply on")
+    assert carried.target.endswith("10.0.0.1:40000-10.0.0.3:10809")
+    assert carried.evidence.endswith(f"{path} = 0x50")
+
+
 def test_one_look_alone_shows_its_cycle() -> None:
     assert "closed cycle" in single_cycle(wait_for_graph(look(1, FIRST_NS)))
     assert single_cycle(wait_for_graph(look(1, FIRST_NS, requests=()))) == ""

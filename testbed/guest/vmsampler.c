@@ -72,6 +72,21 @@ static uint64_t sockstat(const char *protocol, const char *word)
 }
 
 /*
+ * net/sunrpc/stats.c, _print_rpc_iostats(): a line for each procedure, indented, "        READ: 12 12 0 ...",
+ * whose first number is how many calls have ended. Renewals of a lease and the like are not among these two.
+ */
+static uint64_t data_calls(const char *name)
+{
+	uint64_t sum = 0;
+
+	for (const char *at = sources[MOUNTSTATS].text; (at = strstr(at, name));) {
+		at += strlen(name);
+		sum += take_number(&at);
+	}
+	return sum;
+}
+
+/*
  * net/sunrpc/xprtsock.c, xs_tcp_print_stats() and xs_udp_print_stats():
  * "xprt: tcp port bind_count connect_count connect_time idle_time sends recvs bad_xids req_u bklog_u",
  * "xprt: udp port bind_count sends recvs bad_xids req_u bklog_u".
@@ -95,6 +110,7 @@ static void sample_rpc(struct slot slot)
 	slot_store(slot, VMSAMPLER_RPC_RECEIVES, receives);
 	slot_store(slot, VMSAMPLER_RPC_BACKLOG, backlog);
 	slot_store(slot, VMSAMPLER_RPC_IN_FLIGHT, sends > receives ? sends - receives : 0);
+	slot_store(slot, VMSAMPLER_RPC_DATA_DONE, data_calls(" READ:") + data_calls(" WRITE:"));
 }
 
 static void sample(struct slot slot)

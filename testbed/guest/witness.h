@@ -141,6 +141,7 @@ enum vmsampler_field {
 	VMSAMPLER_RPC_RECEIVES = 36,		/* replies: received by all NFS transports */
 	VMSAMPLER_RPC_BACKLOG = 37,		/* requests: cumulative length of the backlog queues */
 	VMSAMPLER_RPC_IN_FLIGHT = 38,		/* requests: sent by all NFS transports, not yet answered */
+	VMSAMPLER_RPC_DATA_DONE = 39,		/* requests: READs and WRITEs of all NFS mounts that ended */
 };
 
 enum anonymous_field {

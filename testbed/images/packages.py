@@ -30,9 +30,12 @@ WANTED = (
     "mount",
     "nbd-client",
     "nbd-server",
+    "nbdkit",
     "netbase",
     "nfs-common",
     "nfs-kernel-server",
+    "open-iscsi",
+    "qemu-utils",  # qemu-nbd
     "rpcbind",
 )
 
@@ -48,6 +51,13 @@ UNWANTED = {
     "keyutils": "no Kerberos, no idmapping upcalls",
     "libpam-*": "dropbear takes keys only",
     "libsasl2-modules*": "no LDAP, no SASL",
+    "libcurl*": "plugins of nbdkit that tree.PRUNED takes out, like the next six",
+    "libicu*": "as above",
+    "libnbd*": "as above",
+    "libssh*": "as above",
+    "libtorrent*": "as above",
+    "libxml2": "as above",
+    "libstdc++6": "as above",
     "logsave": "nothing logs to disk",
     "lsb-base": "init scripts",
     "media-types": "no mail, no web",

@@ -10,7 +10,7 @@ from testbed import proc
 from testbed.errors import BuildError, MissingCapability, TestbedFault
 
 SOURCES = Path(__file__).parent.parent / "guest"
-SCRIPTS = ("init", "nfs-serve")
+SCRIPTS = ("init", "kernel-conf", "nfs-serve")
 PRELOAD = "preload/no-dh.c"
 """A library that is loaded before nbd-server's own."""
 COMPILE_TIMEOUT_S = 120

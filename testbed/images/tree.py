@@ -38,12 +38,18 @@ PRUNED = {
     "usr/lib/x86_64-linux-gnu/gconv": "character sets other than the built-in ones",
     "usr/lib/x86_64-linux-gnu/audit": "debugging aids of the C library",
     "usr/lib/x86_64-linux-gnu/security": "PAM modules",
+    "usr/lib/x86_64-linux-gnu/nbdkit": "plugins and filters of nbdkit, but for the one that serves a file",
+    "usr/bin/qemu-img": "only qemu-nbd is wanted",
+    "usr/bin/qemu-io": "only qemu-nbd is wanted",
     "etc": "Debian's configuration of services that we do not run; ours is written anew",
     "var": "caches and states; the boot's tmpfs has its own",
 }
 """What Debian's packages bring and the image leaves out, each with its reason."""
 
-KEPT = ("etc/protocols", "etc/rpc", "etc/services", "etc/mke2fs.conf")
+KEPT = (
+    *("etc/protocols", "etc/rpc", "etc/services", "etc/mke2fs.conf"),
+    "usr/lib/x86_64-linux-gnu/nbdkit/plugins/nbdkit-file-plugin.so",
+)
 """What PRUNED would take but programs read."""
 
 CONFIGURATION = {

@@ -135,8 +135,9 @@ def _owners(reading: Reading, request: Any) -> Iterator[int]:
 
 def _socket(reading: Reading, device: str, request: Any) -> int:
     """The `struct sock` by which the request's answer comes; 0 if the driver is not known here."""
-    if device.startswith("nbd"):
-        return reading.get("an NBD request's socket", 0, _nbd_socket, request)
+    for prefix, carrier in CARRIERS.items():
+        if device.startswith(prefix):
+            return reading.get(f"the socket of a request of {prefix}", 0, carrier, request)
     return 0
 
 
@@ -154,6 +155,28 @@ def _nbd_command(request: Any) -> Any:
 def _nbd_socket(request: Any) -> int:
     command = _nbd_command(request)
     return number(command.nbd.config.socks[command.index].sock.sk)
+
+
+def _nvme_socket(request: Any) -> int:
+    """drivers/nvme/host/tcp.c (6.1, 7.3): the request knows its queue. One torn down has no socket."""
+    command = drgn.cast("struct nvme_tcp_request *", blk_mq_rq_to_pdu(request))
+    sock = command.queue.sock
+    return number(sock.sk) if sock else 0
+
+
+def _iscsi_socket(request: Any) -> int:
+    """drivers/scsi/iscsi_tcp.c (6.1, 7.3): the host's data name the session, that its one connection."""
+    host = drgn.cast("struct scsi_cmnd *", blk_mq_rq_to_pdu(request)).device.host
+    # include/scsi/libiscsi.h, iscsi_host_priv(): behind what libiscsi keeps there.
+    behind = number(host.hostdata.address_of_()) + drgn.sizeof(host.prog_.type("struct iscsi_host"))
+    own = drgn.Object(host.prog_, "struct iscsi_sw_tcp_host *", value=behind)
+    tcp = drgn.cast("struct iscsi_tcp_conn *", own.session.leadconn.dd_data)
+    sock = drgn.cast("struct iscsi_sw_tcp_conn *", tcp.dd_data).sock
+    return number(sock.sk) if sock else 0
+
+
+CARRIERS = {"nbd": _nbd_socket, "nvme": _nvme_socket, "sd": _iscsi_socket}
+"""The socket of a request, by the beginning of its disk's name. Guests have no such disks of their own."""
 
 
 def _nbd_orphaned(request: Any) -> bool:

@@ -29,12 +29,18 @@ MODULES = {
     "virtio-net": ("virtio_net",),
     "nbd": ("nbd",),
     "nfs3": ("nfs", "nfsv3", "nfsd"),
+    "nfs4": ("nfs", "nfsv4", "nfsd"),
+    "iscsi": ("iscsi_tcp", "sd_mod", "iscsi_target_mod", "target_core_iblock", "target_core_file"),
+    "nvme-tcp": ("nvme_tcp", "nvmet_tcp"),
     "mke2fs": ("raid1",),
     "loop": ("loop",),
 }  # fmt: skip
 """What a machine needs by what it has to do with: kinds of NICs, transports and loads. A machine that names
 no kinds (one to play with) is given all: a module that nobody needs costs time to boot, and memory."""
-OPTIONS = {"nbd": "nbds_max=4"}
+OPTIONS = {
+    "nbd": "nbds_max=4",
+    "nvme-core": "multipath=N",  # a device of several paths counts no requests of its own (6.1)
+}
 BUILDER = "2"
 APT_S = 600.0
 _NO_LISTS = "run 'apt-get update' as root: Debian's package lists are needed"

@@ -13,7 +13,7 @@ from testbed.plan.loads import Parts, planned_loads, watched_devices
 from testbed.plan.machines import planned_links, planned_machines, subject_of
 from testbed.plan.playbook import PlaybookFile
 from testbed.plan.timeline import Course, course
-from testbed.plan.transport import check_store, check_timers, planned_transport
+from testbed.plan.transport import check_server, check_timers, planned_transport
 from testbed.plan.wiring import check_addresses, check_checksums, check_flows
 from testbed.transports import transport_of
 
@@ -48,7 +48,7 @@ def plan(topology: Topology, file: PlaybookFile, kernels: Kernels, image: str, c
     events = way.events({name: tuple(load.name for load in group) for name, group in parts.items()})
     rules = judging(playbook, variant, subject, transport, parts, watched, way, events)
     check_timers(playbook, planned, transport, way, rules)
-    check_store(playbook, transport, way)
+    check_server(playbook, transport, way)
     labels = labels_of(file, playbook, variant, kernels.under_test.spec, subject, links, planned, choices)
     made = Plan(
         cell=cell_name(labels),

@@ -41,7 +41,7 @@ def planned_loads(
             if what == "device" and not devices:
                 raise UsageError(
                     "the transport brings no block device to work on",
-                    hint="use the transport nbd",
+                    hint="use a transport that brings one: nbd, nvme-tcp or iscsi",
                     where=playbook.where("loads", name, needed_key),
                 )
             _check_need(playbook, (name, needed_key), what, needed, by_name, without)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from testbed.configuration import Playbook
 from testbed.errors import UsageError, nearest
 from testbed.faults import fault_class
@@ -9,12 +11,13 @@ from testbed.load import validate
 from testbed.model import Judging, PlannedMachine, PlannedTransport
 from testbed.plan.timeline import Course, PlayedFault
 from testbed.transports import Transport, transport_class
+from testbed.units import show_bytes
 
 
 def planned_transport(
     playbook: Playbook, machines: tuple[PlannedMachine, ...], chosen: str | None, subject: str
 ) -> PlannedTransport:
-    """The playbook's transport, or the chosen kind with its defaults between the same machines."""
+    """The playbook's transport, or the chosen kind with its defaults, between the same machines."""
     table = playbook.transport
     by_name = {machine.name: machine for machine in machines}
     for key in ("client", "server"):
@@ -31,7 +34,8 @@ def planned_transport(
         )
     kind = chosen or table.kind
     plugin = transport_class(kind, where="--transport" if chosen else playbook.where("transport", "kind"))
-    fields = (table.model_extra or {}) if kind == table.kind else {}
+    written = table.model_extra or {}
+    fields = {key: value for key, value in written.items() if kind == table.kind or _stays(key, plugin)}
     own = ("kind", "client", "server", "allow_beyond_timers")
     value: Transport = validate(playbook.source_file, plugin, fields, below=("transport",), also=own)
     _check_disk(playbook, by_name[table.server], value)
@@ -39,12 +43,24 @@ def planned_transport(
     return PlannedTransport(kind=kind, client=table.client, server=table.server, options=options)
 
 
+def _stays(key: str, plugin: type[Any]) -> bool:
+    """What a playbook is about does not change with the kind: which disk, and whether it is swapped to."""
+    return key in ("disk", "swap") and key in plugin.model_fields
+
+
 def _check_disk(playbook: Playbook, server: PlannedMachine, transport: Transport) -> None:
-    disks = [disk.name for disk in server.disks]
+    disks = {disk.name: disk.size_bytes for disk in server.disks}
     if transport.server_disk not in disks:
         raise UsageError(
             f"machine '{server.name}' has no disk '{transport.server_disk}'",
             hint=nearest(transport.server_disk, disks),
+            where=playbook.where("transport", "disk"),
+        )
+    if disks[transport.server_disk] < transport.least_disk_bytes:
+        raise UsageError(
+            f"disk '{transport.server_disk}' of machine '{server.name}' is too small to be swapped to by"
+            f" {transport.kind}: {show_bytes(disks[transport.server_disk])}",
+            hint=f"give it {show_bytes(transport.least_disk_bytes)} or more in the topology",
             where=playbook.where("transport", "disk"),
         )
 
@@ -67,10 +83,17 @@ def check_timers(
             )
 
 
-def check_store(playbook: Playbook, transport: Transport, way: Course) -> None:
-    """Refuses a fault that takes the server's room, where what it serves needs none. Raises UsageError."""
+def check_server(playbook: Playbook, transport: Transport, way: Course) -> None:
+    """Refuses a fault of the server that this transport's server can not have. Raises UsageError."""
     for fault in way.faults:
-        if getattr(fault_class(fault.planned.kind), "needs_store", False) and transport.store is None:
+        kind = fault_class(fault.planned.kind)
+        if getattr(kind, "serves_again", False) and not transport.revivable:
+            raise UsageError(
+                f"'{fault.planned.name}' ends what serves, and {transport.kind} can not be served again",
+                hint="nbd, nfs3 and nfs4 can; or freeze the machine, or drop its packets",
+                where=playbook.where("timeline", fault.entry, "fault"),
+            )
+        if getattr(kind, "needs_store", False) and transport.store is None:
             raise UsageError(
                 f"'{fault.planned.name}' would change nothing: what is served has all its room already",
                 hint='nbd with backing = "file" in [transport] grows as it is written',

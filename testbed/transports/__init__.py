@@ -7,20 +7,30 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import Any, ClassVar, Literal, Protocol
 
 from testbed import plugins
 from testbed.clock import Deadline, poll
 from testbed.errors import TestbedFault, UsageError
-from testbed.model import Plan, PlannedMachine, PlannedTransport
+from testbed.load import Flag
+from testbed.model import Plan, PlannedMachine, PlannedTransport, Value
 from testbed.proc import Completed
 
 LENT_BYTES = 1 << 20
 LENT_PATH = "/run/testbed/lent"
 """What a server lends besides the swap, for a second client: its size, and where that client finds it."""
+LENT_FILE = "/run/lent"
+"""Where a server of block devices keeps it: in memory."""
 
 COMMAND_S = 20.0
 """For one command in a guest that is idle; `Ends.cpu_scale` stretches it."""
+
+TCP_GIVES_UP_S = 924.6
+"""ip-sysctl: the default 15 of tcp_retries2 gives a hypothetical timeout of 924.6 s, a lower bound."""
+
+CONF = "/run/kernel.conf"
+"""Where `obeyed` leaves its lines in a guest (guest/kernel-conf)."""
 
 
 class Guest(Protocol):
@@ -72,13 +82,16 @@ class Transport(Protocol):
     that the blocksampler numbers. `request_devices` are the names under which snapshots list its
     requests (testbed/introspection). `in_flight_series` and `progress_series` are `SOURCE.FIELD` of the
     client. `kernel_timers_s` says after what silence the kernel itself does what: an outage beyond
-    the shortest tests that instead. `server_disk` is the disk it serves. `borrow` makes another machine
-    a client too: of LENT_BYTES that are not the swap, at LENT_PATH. `kill` ends what serves, without a
-    farewell; `revive` serves the same disk as it is, after that or after a boot. `store` is a folder of the
-    server whose file system must have room for what the client writes; None if all room was taken before.
+    the shortest tests that instead. `server_disk` is the disk it serves, of `least_disk_bytes` or more.
+    `borrow` makes another machine a client too: of LENT_BYTES that are not the swap, at LENT_PATH.
+    `kill` ends what serves, without a farewell; `revive` serves the same disk as it is, after that or after a
+    boot; both only where it is `revivable`. `store` is a folder of the server whose file system must have
+    room for what the client writes; None if all room was taken before.
     """
 
     kind: ClassVar[str]
+    least_disk_bytes: ClassVar[int]
+    revivable: ClassVar[bool]
 
     @property
     def swap_flow(self) -> SwapFlow: ...
@@ -113,6 +126,56 @@ class Transport(Protocol):
     def attach(self, client: Guest, ends: Ends) -> None: ...
 
     def borrow(self, client: Guest, ends: Ends) -> None: ...
+
+
+class OneDevice(Value):
+    """What transports have in common that bring the client one block device; a transport need not be one.
+
+    With `swap = false` it is left bare, for a load to use.
+    """
+
+    device: ClassVar[str]
+    least_disk_bytes: ClassVar[int] = 1 << 20
+    revivable: ClassVar[bool] = False
+
+    disk: str = "swap"
+    swap: Flag = True
+
+    @property
+    def block_devices(self) -> tuple[str, ...]:
+        return (self.device,)
+
+    @property
+    def request_devices(self) -> tuple[str, ...]:
+        return (self.device,)
+
+    @property
+    def in_flight_series(self) -> str:
+        return "blocksampler.in_flight_0"
+
+    @property
+    def progress_series(self) -> tuple[str, ...]:
+        return ("blocksampler.writes_completed_0", "blocksampler.reads_completed_0")
+
+    @property
+    def server_disk(self) -> str:
+        return self.disk
+
+    @property
+    def store(self) -> str | None:
+        return None
+
+    def kill(self, server: Guest, ends: Ends) -> None:
+        raise NotImplementedError  # the plan asks whether it is `revivable`
+
+    def revive(self, server: Guest, ends: Ends) -> None:
+        raise NotImplementedError
+
+    def take(self, client: Guest, ends: Ends) -> None:
+        """Waits for the device, whose driver may look for it in its own time, and swaps to it."""
+        await_device(client, self.device, ends)
+        if self.swap:
+            swap_to(client, f"/dev/{self.device}", ends)
 
 
 def transport_class(kind: str, *, where: str = "") -> type[Any]:
@@ -168,6 +231,33 @@ def mount(server: Guest, disk: str, folder: str, ends: Ends) -> None:
         return
     for argv in (["mkdir", "-p", folder], ["mount", "-t", "ext4", f"/dev/testbed/{disk}", folder]):
         server.run(argv, timeout_s=ends.command_s)
+
+
+def await_device(guest: Guest, device: str, ends: Ends) -> None:
+    """Waits until `guest` has the block device. Raises TestbedFault if it never does."""
+
+    def there() -> bool:
+        return guest.run(["test", "-b", f"/dev/{device}"], timeout_s=ends.command_s, check=False).status == 0
+
+    poll(there, Deadline.after(ends.command_s, f"the device {device}"), every_s=0.1)
+
+
+def swap_to(client: Guest, path: str, ends: Ends) -> None:
+    """Makes a device or file the client's swap."""
+    client.run(["mkswap", path], timeout_s=ends.command_s)
+    client.run(["swapon", path], timeout_s=ends.command_s)
+
+
+def lend_at(client: Guest, path: str, ends: Ends) -> None:
+    """Puts what a second client borrows where it looks for it."""
+    client.run(["mkdir", "-p", str(PurePosixPath(LENT_PATH).parent)], timeout_s=ends.command_s)
+    client.run(["ln", "-sf", path, LENT_PATH], timeout_s=ends.command_s)
+
+
+def obeyed(guest: Guest, lines: Sequence[str], ends: Ends) -> None:
+    """Gives the guest's kernel the lines of a configuration (guest/kernel-conf says which there are)."""
+    guest.put(CONF, "".join(f"{line}\n" for line in lines).encode())
+    guest.run(["/usr/lib/testbed/kernel-conf", CONF], timeout_s=ends.command_s)
 
 
 def size_of(disk: str, ends: Ends) -> int:

@@ -1,31 +1,31 @@
-"""Owns NBD: the real nbd-server on a disk of the server, the kernel's client on A."""
+"""Owns NBD: a real server on a disk of the server, the kernel's client on A."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import PurePosixPath
-from typing import ClassVar, Literal
+from collections.abc import Iterator, Mapping
+from typing import ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from testbed.load import Count, Flag
-from testbed.model import Value
 from testbed.transports import (
     LENT_BYTES,
-    LENT_PATH,
+    LENT_FILE,
+    TCP_GIVES_UP_S,
     Ends,
     Guest,
+    OneDevice,
     SwapFlow,
     await_listener,
+    lend_at,
     make_file_system,
     mount,
     size_of,
+    swap_to,
 )
 
-DEVICE = "nbd0"
 EXPORT = "swap"
 LENT_EXPORT = "lent"
-LENT_FILE = "/run/lent"
 STORE = "/srv/store"
 SPARE_BYTES = 16 << 20
 """Left for the store's own file system beside the file."""
@@ -34,8 +34,8 @@ NO_DH = "/usr/lib/testbed/no-dh.so"
 """Spares the server what it does for TLS, which nobody asks for (guest/preload/no-dh.c)."""
 
 
-class Nbd(Value):
-    """Swap (or, with `swap = false`, a bare block device) over one NBD connection.
+class Nbd(OneDevice):
+    """Swap (or, with `swap = false`, a bare block device) over NBD.
 
     No `-timeout`: with 0, its default, drivers/block/nbd.c (6.1, nbd_xmit_timeout) only reports a
     stuck request and goes on waiting. `-swap` locks nbd-client in memory; today's client hands the
@@ -43,44 +43,37 @@ class Nbd(Value):
     socket (sk_set_memalloc, nbd.c). The server exports its disk, or with `backing = "file"` a file on it that
     takes its room only as it is written, so that the server can run out of it. Options as in nbd-client(8)
     and nbd-server(5), version 3.24.
+
+    `program` is what serves: nbd-server forks for each client, qemu-nbd and nbdkit are one process with
+    threads, and take a second one for what is lent. `direct` opens the disk with O_DIRECT, so that a
+    write needs no memory of the server's page cache; only qemu-nbd can. With more `connections` requests
+    go by the CPU that makes them (nbd.c, nbd_start_device: one hardware queue for each).
     """
 
     kind: ClassVar[str] = "nbd"
+    revivable: ClassVar[bool] = True
+    device: ClassVar[str] = "nbd0"
 
-    disk: str = "swap"
+    program: Literal["nbd-server", "qemu-nbd", "nbdkit"] = "nbd-server"
+    direct: Flag = False
+    connections: Count = Field(default=1, ge=1, le=8)
     backing: Literal["disk", "file"] = "disk"
-    port: Count = Field(default=10809, ge=1, le=65535)
+    port: Count = Field(default=10809, ge=1, le=65534)
     block_size: Literal["512B", "1KiB", "2KiB", "4KiB"] = "4KiB"
-    swap: Flag = True
+
+    @model_validator(mode="after")
+    def _can_be_direct(self) -> Self:
+        if self.direct and self.program != "qemu-nbd":
+            raise ValueError(f'{self.program} has no O_DIRECT: set program = "qemu-nbd" beside direct = true')
+        return self
 
     @property
     def swap_flow(self) -> SwapFlow:
         return SwapFlow("tcp", self.port)
 
     @property
-    def block_devices(self) -> tuple[str, ...]:
-        return (DEVICE,)
-
-    @property
-    def request_devices(self) -> tuple[str, ...]:
-        return (DEVICE,)
-
-    @property
-    def in_flight_series(self) -> str:
-        return "blocksampler.in_flight_0"
-
-    @property
-    def progress_series(self) -> tuple[str, ...]:
-        return ("blocksampler.writes_completed_0", "blocksampler.reads_completed_0")
-
-    @property
     def kernel_timers_s(self) -> Mapping[str, float]:
-        # ip-sysctl: the default 15 of tcp_retries2 gives a hypothetical timeout of 924.6 s, a lower bound.
-        return {"TCP gives the connection up (tcp_retries2), swap ends with I/O errors": 924.6}
-
-    @property
-    def server_disk(self) -> str:
-        return self.disk
+        return {"TCP gives the connection up (tcp_retries2), swap ends with I/O errors": TCP_GIVES_UP_S}
 
     @property
     def store(self) -> str | None:
@@ -90,45 +83,76 @@ class Nbd(Value):
         if self.backing == "file":
             make_file_system(server, self.disk, STORE, ends)
             size = str(size_of(self.disk, ends) - SPARE_BYTES)
-            server.run(["truncate", "-s", size, f"{STORE}/swap"], timeout_s=ends.command_s)
+            server.run(["truncate", "-s", size, self._path], timeout_s=ends.command_s)
         self.revive(server, ends)
 
     def revive(self, server: Guest, ends: Ends) -> None:
         if self.backing == "file":
             mount(server, self.disk, STORE, ends)
-        server.put(CONFIG, self._config(ends).encode())
         server.put(LENT_FILE, bytes(LENT_BYTES))
-        preloaded = f"LD_PRELOAD={NO_DH}"
-        server.run(
-            ["env", preloaded, "nbd-server", "-C", CONFIG, "-p", "/run/nbd-server.pid"],
-            timeout_s=ends.command_s,
-        )
-        await_listener(server, self.port, ends)
+        if self.program == "nbd-server":
+            server.put(CONFIG, self._config(ends).encode())
+        for argv in self._servers(ends):
+            server.run(argv, timeout_s=ends.command_s)
+        for port in dict.fromkeys((self.port, self._lent_port)):
+            await_listener(server, port, ends)
 
     def kill(self, server: Guest, ends: Ends) -> None:
-        # Every client has a process of its own, of the same name.
-        server.run(["killall", "-KILL", "nbd-server"], timeout_s=ends.command_s)
+        # Every client of nbd-server has a process of its own, of the same name.
+        server.run(["killall", "-KILL", self.program], timeout_s=ends.command_s)
 
     def attach(self, client: Guest, ends: Ends) -> None:
-        client.run(self._connect(ends, EXPORT, swap=self.swap), timeout_s=ends.command_s)
+        options = ["-C", str(self.connections)] if self.connections > 1 else []
+        options += ["-swap"] if self.swap else []
+        client.run(self._connect(ends, self.port, EXPORT, *options), timeout_s=ends.command_s)
         if self.swap:
-            client.run(["mkswap", f"/dev/{DEVICE}"], timeout_s=ends.command_s)
-            client.run(["swapon", f"/dev/{DEVICE}"], timeout_s=ends.command_s)
+            swap_to(client, f"/dev/{self.device}", ends)
 
     def borrow(self, client: Guest, ends: Ends) -> None:
-        client.run(self._connect(ends, LENT_EXPORT, swap=False), timeout_s=ends.command_s)
-        client.run(["mkdir", "-p", str(PurePosixPath(LENT_PATH).parent)], timeout_s=ends.command_s)
-        client.run(["ln", "-sf", f"/dev/{DEVICE}", LENT_PATH], timeout_s=ends.command_s)
+        client.run(self._connect(ends, self._lent_port, LENT_EXPORT), timeout_s=ends.command_s)
+        lend_at(client, f"/dev/{self.device}", ends)
+
+    @property
+    def _lent_port(self) -> int:
+        return self.port if self.program == "nbd-server" else self.port + 1
+
+    def _servers(self, ends: Ends) -> Iterator[list[str]]:
+        """What is to be started on the server."""
+        if self.program == "nbd-server":
+            preloaded = f"LD_PRELOAD={NO_DH}"
+            yield ["env", preloaded, "nbd-server", "-C", CONFIG, "-p", "/run/nbd-server.pid"]
+            return
+        one = self._qemu_nbd if self.program == "qemu-nbd" else self._nbdkit
+        yield one(ends, self.port, EXPORT, self._path)
+        yield one(ends, self._lent_port, LENT_EXPORT, LENT_FILE)
+
+    def _qemu_nbd(self, ends: Ends, port: int, export: str, path: str) -> list[str]:
+        direct = self.direct and path == self._path  # the lent file lies in memory, which knows no O_DIRECT
+        return [
+            *("qemu-nbd", "--fork", "--persistent", f"--shared={self.connections}", "--format=raw"),
+            *(f"--cache={'none' if direct else 'writeback'}", f"--pid-file=/run/qemu-nbd-{export}.pid"),
+            *(f"--bind={ends.server}", f"--port={port}", f"--export-name={export}", path),
+        ]
+
+    def _nbdkit(self, ends: Ends, port: int, export: str, path: str) -> list[str]:
+        """It serves its file by whatever name it is asked for."""
+        return [
+            *("nbdkit", f"--pidfile=/run/nbdkit-{export}.pid", f"--ipaddr={ends.server}", f"--port={port}"),
+            *("file", path),
+        ]
+
+    @property
+    def _path(self) -> str:
+        return f"{STORE}/swap" if self.backing == "file" else f"/dev/testbed/{self.disk}"
 
     def _config(self, ends: Ends) -> str:
-        export = f"{STORE}/swap" if self.backing == "file" else f"/dev/testbed/{self.disk}"
         return (
             f"[generic]\nport = {self.port}\nlistenaddr = {ends.server}\n"
-            f"[{EXPORT}]\nexportname = {export}\n"
+            f"[{EXPORT}]\nexportname = {self._path}\n"
             f"[{LENT_EXPORT}]\nexportname = {LENT_FILE}\nreadonly = true\n"
         )
 
-    def _connect(self, ends: Ends, export: str, *, swap: bool) -> list[str]:
+    def _connect(self, ends: Ends, port: int, export: str, *options: str) -> list[str]:
         size = {"512B": "512", "1KiB": "1024", "2KiB": "2048", "4KiB": "4096"}[self.block_size]
-        options = ["-N", export, "-b", size] + (["-swap"] if swap else [])
-        return ["nbd-client", ends.server, str(self.port), f"/dev/{DEVICE}", *options]
+        device = f"/dev/{self.device}"
+        return ["nbd-client", ends.server, str(port), device, "-N", export, "-b", size, *options]

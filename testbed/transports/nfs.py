@@ -1,10 +1,10 @@
-"""Owns NFSv3: a swap file on an export of the server, over TCP."""
+"""Owns NFS, versions 3 and 4: a swap file on an export of the server, over TCP."""
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping
-from pathlib import PurePosixPath
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -12,14 +12,15 @@ from testbed.load import Count, Seconds
 from testbed.model import Value
 from testbed.transports import (
     LENT_BYTES,
-    LENT_PATH,
     Ends,
     Guest,
     SwapFlow,
     await_listener,
+    lend_at,
     make_file_system,
     mount,
     size_of,
+    swap_to,
 )
 
 EXPORT = "/srv/swap"
@@ -30,15 +31,19 @@ SPARE_BYTES = 16 << 20
 """Left for the export's own file system beside the swap file."""
 
 
-class Nfs3(Value):
-    """Swap to a file over NFSv3, mounted hard: it never gives up (nfs(5), swap since Linux 3.6).
+class Nfs(Value):
+    """What the versions have in common: a swap file, mounted hard (nfs(5); swap since Linux 3.6).
 
     `timeo` is how long a request waits for its answer, `retrans` how often it is sent again before
     the kernel says that the server does not respond. The file is allocated on the server: one with
-    holes is refused (fs/nfs/file.c, nfs_swap_activate).
+    holes is refused (fs/nfs/file.c, nfs_swap_activate). What counts as progress are answered READs and
+    WRITEs alone: version 4 has traffic of its own besides.
     """
 
-    kind: ClassVar[str] = "nfs3"
+    revivable: ClassVar[bool] = True
+    least_disk_bytes: ClassVar[int] = 2 * SPARE_BYTES
+    path: ClassVar[str]
+    """What the export is called by the client: all, or as version 4 has it, from its root on."""
 
     disk: str = "swap"
     timeo: Seconds = Field(default=60.0, ge=0.1, le=600)
@@ -62,7 +67,7 @@ class Nfs3(Value):
 
     @property
     def progress_series(self) -> tuple[str, ...]:
-        return ("vmsampler.rpc_receives",)
+        return ("vmsampler.rpc_data_done",)
 
     @property
     def kernel_timers_s(self) -> Mapping[str, float]:
@@ -98,25 +103,71 @@ class Nfs3(Value):
         self._export(server, ends)
 
     def _export(self, server: Guest, ends: Ends) -> None:
-        server.run(["/usr/lib/testbed/nfs-serve", EXPORT, ends.clients], timeout_s=ends.command_s)
+        serve = ["/usr/lib/testbed/nfs-serve", EXPORT, ends.clients, *self._lease]
+        server.run(serve, timeout_s=ends.command_s)
         await_listener(server, PORT, ends)
 
     def attach(self, client: Guest, ends: Ends) -> None:
         self._mount(client, ends, MOUNT)
-        for argv in (
-            ["mkswap", f"{MOUNT}/file"],
-            ["swapon", f"{MOUNT}/file"],
-        ):
-            client.run(argv, timeout_s=ends.command_s)
+        swap_to(client, f"{MOUNT}/file", ends)
 
     def borrow(self, client: Guest, ends: Ends) -> None:
         self._mount(client, ends, LENT_MOUNT)
-        client.run(["mkdir", "-p", str(PurePosixPath(LENT_PATH).parent)], timeout_s=ends.command_s)
-        client.run(["ln", "-sf", f"{LENT_MOUNT}/lent", LENT_PATH], timeout_s=ends.command_s)
+        lend_at(client, f"{LENT_MOUNT}/lent", ends)
 
     def _mount(self, client: Guest, ends: Ends, where: str) -> None:
         decisecond = str(round(self.timeo * 10))
-        options = f"vers=3,proto=tcp,mountproto=tcp,nolock,hard,timeo={decisecond},retrans={self.retrans}"
+        options = f"{self._version},proto=tcp,hard,timeo={decisecond},retrans={self.retrans}"
         client.run(["mkdir", "-p", where], timeout_s=ends.command_s)
-        argv = ["mount", "-t", "nfs", "-o", options, f"{ends.server}:{EXPORT}", where]
+        argv = ["mount", "-t", "nfs", "-o", options, f"{ends.server}:{self.path}", where]
         client.run(argv, timeout_s=ends.command_s)
+
+    @property
+    @abstractmethod
+    def _version(self) -> str:
+        """Its options of mount(8)."""
+
+    @property
+    def _lease(self) -> tuple[str, ...]:
+        """The last word for nfs-serve, if there is one."""
+        return ()
+
+
+class Nfs3(Nfs):
+    """NFSv3, which has no state and no timers of its own."""
+
+    kind: ClassVar[str] = "nfs3"
+    path: ClassVar[str] = EXPORT
+
+    @property
+    def _version(self) -> str:
+        return "vers=3,mountproto=tcp,nolock"
+
+
+class Nfs4(Nfs):
+    """NFSv4, whose client must be heard by the server at least once in each `lease`.
+
+    It renews by itself after a third of it (fs/nfs/nfs4renewd.c 6.1, nfs4_renew_state), and by each READ
+    or WRITE. A server keeps the state of a client that it did not hear for longer as long as nobody else
+    wants it (fs/nfsd/nfs4state.c, nfs4_laundromat, since 5.19; before, it is gone), but the client must not
+    count on that. Version 4.0 is what all bases have; 4.1 and 4.2 need a kernel with CONFIG_NFS_V4_1 and
+    CONFIG_NFS_V4_2, as the prebuilt one is.
+    """
+
+    kind: ClassVar[str] = "nfs4"
+    path: ClassVar[str] = "/"
+
+    version: Literal["4.0", "4.1", "4.2"] = "4.0"
+    lease: Seconds = Field(default=90.0, ge=10, le=3600, multiple_of=1)
+
+    @property
+    def kernel_timers_s(self) -> Mapping[str, float]:
+        return {**super().kernel_timers_s, "the client's lease runs out, its state may be gone": self.lease}
+
+    @property
+    def _version(self) -> str:
+        return f"vers={self.version}"
+
+    @property
+    def _lease(self) -> tuple[str, ...]:
+        return (str(round(self.lease)),)

@@ -6,6 +6,13 @@ from testbed.snapshot import Request, Socket
 from testbed.waitfor.builder import Builder, request_node, task_node
 from testbed.waitfor.supply import buffers, memory
 
+CARRIED_BY = {
+    "nbd": "nbd_cmd.index -> nbd_config.socks[].sock.sk",
+    "nvme": "nvme_tcp_request.queue -> nvme_tcp_queue.sock.sk",
+    "sd": "scsi_cmnd.device.host -> iscsi_session.leadconn -> iscsi_sw_tcp_conn.sock.sk",
+    "": "rpc_rqst.rq_xprt -> sock_xprt.inet",
+}
+"""By the beginning of a device's name: the fields that lead from a request to its socket (introspection)."""
 LEAST_ANSWERS = 2
 """Frames of the swap connection that must have been offered: one alone may have been lost by chance."""
 LEAST_FIRINGS = 2
@@ -51,12 +58,8 @@ def add_request(builder: Builder, request: Request) -> None:
         )
         return
     target = add_socket(builder, sock)
-    field_ = (
-        "nbd_cmd.index -> nbd_config.socks[].sock.sk"
-        if request.device.startswith("nbd")
-        else "rpc_rqst.rq_xprt -> sock_xprt.inet"
-    )
-    builder.edge(source, target, "waits for its reply on", "observed", f"{field_} = {sock.address:#x}")
+    path = next(path for prefix, path in CARRIED_BY.items() if request.device.startswith(prefix))
+    builder.edge(source, target, "waits for its reply on", "observed", f"{path} = {sock.address:#x}")
 
 
 def add_socket(builder: Builder, sock: Socket) -> str:
