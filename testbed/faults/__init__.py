@@ -161,8 +161,8 @@ class Fault(Protocol):
     done, there is nothing to revert, and a playbook that heals it is refused.
 
     What else the plan asks of a class, where it has it: whether its `machine` must be the one that serves
-    (`of_server`) and can serve again (`serves_again`), from a file that grows (`needs_store`), by packets that
-    have their checksums on the wire (`needs_checksums`).
+    (`of_server`) and can serve again (`serves_again`), from a file that grows (`needs_store`), by packets
+    that have their checksums on the wire (`needs_checksums`).
     """
 
     kind: ClassVar[str]

@@ -5,7 +5,8 @@ A transport is one file: a frozen pydantic model with a `kind`; its fields are i
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any, ClassVar, Literal, Protocol
@@ -13,7 +14,7 @@ from typing import Any, ClassVar, Literal, Protocol
 from testbed import plugins
 from testbed.clock import Deadline, poll
 from testbed.errors import TestbedFault, UsageError
-from testbed.load import Flag
+from testbed.load import Count, Flag
 from testbed.model import Plan, PlannedMachine, PlannedTransport, Value
 from testbed.proc import Completed
 
@@ -139,7 +140,12 @@ class OneDevice(Value):
     revivable: ClassVar[bool] = False
 
     disk: str = "swap"
+    port: Count
     swap: Flag = True
+
+    @property
+    def swap_flow(self) -> SwapFlow:
+        return SwapFlow("tcp", self.port)
 
     @property
     def block_devices(self) -> tuple[str, ...]:
@@ -176,6 +182,19 @@ class OneDevice(Value):
         await_device(client, self.device, ends)
         if self.swap:
             swap_to(client, f"/dev/{self.device}", ends)
+
+
+class KernelTarget(OneDevice):
+    """What transports have in common whose server is a target in the kernel, set up by configfs."""
+
+    def serve(self, server: Guest, ends: Ends) -> None:
+        server.put(LENT_FILE, bytes(LENT_BYTES))
+        obeyed(server, tuple(self.target(ends)), ends)
+        await_listener(server, self.port, ends)
+
+    @abstractmethod
+    def target(self, ends: Ends) -> Iterator[str]:
+        """The lines for guest/kernel-conf that make it: the swap's disk, and LENT_FILE for a second one."""
 
 
 def transport_class(kind: str, *, where: str = "") -> type[Any]:

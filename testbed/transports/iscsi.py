@@ -15,10 +15,8 @@ from testbed.transports import (
     TCP_GIVES_UP_S,
     Ends,
     Guest,
-    OneDevice,
-    SwapFlow,
+    KernelTarget,
     await_device,
-    await_listener,
     lend_at,
     obeyed,
 )
@@ -31,7 +29,7 @@ SETTINGS = "/etc/iscsi/iscsid.conf"
 INITIATOR = "/etc/iscsi/initiatorname.iscsi"
 
 
-class Iscsi(OneDevice):
+class Iscsi(KernelTarget):
     """Swap over one iSCSI session.
 
     The kernel carries requests alone, but only iscsid can connect anew. It locks itself in memory with
@@ -61,10 +59,6 @@ class Iscsi(OneDevice):
     replacement_timeout: Seconds = Field(default=3600.0, ge=1, le=86400, multiple_of=1)
 
     @property
-    def swap_flow(self) -> SwapFlow:
-        return SwapFlow("tcp", self.port)
-
-    @property
     def kernel_timers_s(self) -> Mapping[str, float]:
         return {
             "the initiator gives the connection up (noop_timeout)": self.noop_interval + self.noop_timeout,
@@ -72,11 +66,6 @@ class Iscsi(OneDevice):
             "the target gives the connection up (target_timeout)": self.target_timeout,
             "TCP gives the connection up (tcp_retries2), and iscsid makes a new one": TCP_GIVES_UP_S,
         }
-
-    def serve(self, server: Guest, ends: Ends) -> None:
-        server.put(LENT_FILE, bytes(LENT_BYTES))
-        obeyed(server, tuple(self._target(ends)), ends)
-        await_listener(server, self.port, ends)
 
     def attach(self, client: Guest, ends: Ends) -> None:
         self._log_in(client, ends, NAME)
@@ -89,7 +78,7 @@ class Iscsi(OneDevice):
         await_device(client, self.device, ends)
         lend_at(client, f"/dev/{self.device}", ends)
 
-    def _target(self, ends: Ends) -> Iterator[str]:
+    def target(self, ends: Ends) -> Iterator[str]:
         """One target with one unit for each client, both at one port."""
         disk, lent = f"{TARGET}/core/iblock_0/swap", f"{TARGET}/core/fileio_0/lent"
         yield from self._backing(disk, f"udev_path=/dev/testbed/{self.disk}")

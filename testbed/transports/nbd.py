@@ -15,7 +15,6 @@ from testbed.transports import (
     Ends,
     Guest,
     OneDevice,
-    SwapFlow,
     await_listener,
     lend_at,
     make_file_system,
@@ -66,10 +65,6 @@ class Nbd(OneDevice):
         if self.direct and self.program != "qemu-nbd":
             raise ValueError(f'{self.program} has no O_DIRECT: set program = "qemu-nbd" beside direct = true')
         return self
-
-    @property
-    def swap_flow(self) -> SwapFlow:
-        return SwapFlow("tcp", self.port)
 
     @property
     def kernel_timers_s(self) -> Mapping[str, float]:

@@ -9,15 +9,12 @@ from pydantic import Field
 
 from testbed.load import Count, Seconds
 from testbed.transports import (
-    LENT_BYTES,
     LENT_FILE,
     TCP_GIVES_UP_S,
     Ends,
     Guest,
-    OneDevice,
-    SwapFlow,
+    KernelTarget,
     await_device,
-    await_listener,
     lend_at,
     obeyed,
 )
@@ -29,7 +26,7 @@ FABRICS = "/dev/nvme-fabrics"
 IO_TIMEOUT = "/sys/module/nvme_core/parameters/io_timeout"
 
 
-class NvmeTcp(OneDevice):
+class NvmeTcp(KernelTarget):
     """Swap over NVMe/TCP, without nvme-cli: the target by configfs, the host by its fabrics device.
 
     A request that is older than `io_timeout`, or a keep-alive command that has no answer after
@@ -42,10 +39,11 @@ class NvmeTcp(OneDevice):
 
     `queue_size` is the least that there may be. NBD's driver sends on behalf of who reclaims, and so slows
     it down; this one has a worker that sends, and only a full queue does: with the kernel's 128, of up to
-    1280 KiB each, half of A's memory was under writeback while it was filled, and the OOM killer came.
+    1280 KiB each, half of A's memory was under writeback while it was filled in one cell, and the OOM killer
+    came.
 
-    Every I/O queue is a TCP connection, one more is for
-    administration; a host makes no more queues than it has CPUs.
+    Every I/O queue is a TCP connection, one more is for administration; a host makes no more queues than it
+    has CPUs.
     """
 
     kind: ClassVar[str] = "nvme-tcp"
@@ -60,21 +58,12 @@ class NvmeTcp(OneDevice):
     controller_loss: Seconds = Field(default=3600.0, ge=1, le=86400, multiple_of=1)
 
     @property
-    def swap_flow(self) -> SwapFlow:
-        return SwapFlow("tcp", self.port)
-
-    @property
     def kernel_timers_s(self) -> Mapping[str, float]:
         return {
             "the host drops its connections for a request without an answer (io_timeout)": self.io_timeout,
             "host and target drop the connections (keep_alive)": self.keep_alive,
             "TCP gives the connections up (tcp_retries2), and the host makes new ones": TCP_GIVES_UP_S,
         }
-
-    def serve(self, server: Guest, ends: Ends) -> None:
-        server.put(LENT_FILE, bytes(LENT_BYTES))
-        obeyed(server, tuple(self._target(ends)), ends)
-        await_listener(server, self.port, ends)
 
     def attach(self, client: Guest, ends: Ends) -> None:
         self._connect(client, ends, SUBSYSTEM)
@@ -85,7 +74,7 @@ class NvmeTcp(OneDevice):
         await_device(client, self.device, ends)
         lend_at(client, f"/dev/{self.device}", ends)
 
-    def _target(self, ends: Ends) -> Iterator[str]:
+    def target(self, ends: Ends) -> Iterator[str]:
         """One subsystem with one namespace for each client, both at one port."""
         yield from self._subsystem(SUBSYSTEM, f"/dev/testbed/{self.disk}", buffered=False)
         # The lent file lies in memory, which knows no direct I/O.
