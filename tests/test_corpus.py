@@ -16,7 +16,16 @@ CELLS = sorted(path for path in CORPUS.iterdir() if path.is_dir())
 
 def test_the_corpus_has_more_than_one_outcome() -> None:
     kept = {read_verdict(cell).outcome for cell in CELLS}
-    assert {"recovered", "deadlocked", "starved", "stalled", "oom-killed", "network-down", "io-error"} <= kept
+    assert {
+        "recovered",
+        "deadlocked",
+        "livelocked",
+        "starved",
+        "stalled",
+        "oom-killed",
+        "network-down",
+        "io-error",
+    } <= kept
 
 
 @pytest.mark.parametrize("cell", CELLS, ids=lambda cell: cell.name)
