@@ -86,6 +86,19 @@ def works(cell: Cell, from_what: str) -> bool:
     return bool(cell.recorded.rises(counters, event.t_ns + NS, cell.recorded.last_ns))
 
 
+def in_force(cell: Cell) -> tuple[int, int]:
+    """From when to when the fault was in force, less a second in which what was on its way arrives."""
+    applied, reverted = (cell.recorded.first(f"fault.{what}") for what in ("applied", "reverted"))
+    assert applied is not None and reverted is not None
+    return applied.t_ns + NS, reverted.t_ns
+
+
+def completed(cell: Cell) -> int:
+    """How many requests of the swap device were completed while the fault was in force."""
+    series = [f"A/blocksampler.{done}_completed_0" for done in ("reads", "writes")]
+    return sum(cell.recorded.growth(name, *in_force(cell)) or 0 for name in series)
+
+
 @pytest.mark.parametrize(
     "fault",
     ['for = "6s"\nfault = "server-kill"\nmachine = "C"', 'for = "20s"\nfault = "reboot"\nmachine = "C"'],
@@ -130,15 +143,19 @@ def test_a_full_disk_is_a_write_error_and_no_lost_connection(tmp_path: Path) -> 
 def test_damaged_packets_arrive_for_nothing_are_sent_again_and_no_page_is_wrong(tmp_path: Path) -> None:
     cell = play(tmp_path, 'for = "8s"\nfault = "corrupt"\nflow = "swap"\nshare = 1.0')
     assert cell.spells() == ["applied", "reverted"]
-    applied, reverted = (cell.recorded.first(f"fault.{what}") for what in ("applied", "reverted"))
-    assert applied is not None and reverted is not None
-    in_force = (applied.t_ns + NS, reverted.t_ns)
-    assert cell.recorded.growth("wire/swap.requests.delivered_packets", applied.t_ns, reverted.t_ns)
-    for done in ("reads", "writes"):
-        assert not cell.recorded.growth(f"A/blocksampler.{done}_completed_0", *in_force)
+    assert cell.recorded.growth("wire/swap.requests.delivered_packets", *in_force(cell))
+    assert not completed(cell)
     assert not LOST.search(cell.console("A"))
     assert works(cell, "fault.reverted")
     assert cell.verdict.outcome in ("recovered", "slow", "inconclusive"), cell.verdict.reason
+
+
+def test_an_answer_from_another_address_is_no_answer(tmp_path: Path) -> None:
+    cell = play(tmp_path, 'for = "8s"\nfault = "readdress"\nmachine = "C"\naddress = "10.77.1.99"')
+    assert cell.spells() == ["applied", "reverted"]
+    assert not completed(cell)
+    # A refuses what comes from there, C believes it, and knows nothing of the connection when it is healed.
+    assert LOST.search(cell.console("A"))
 
 
 @pytest.mark.parametrize(
