@@ -16,7 +16,7 @@ from tests.commands import testbed
 pytestmark = [pytest.mark.vm, pytest.mark.nightly]
 
 OWN_DEATHS = ("nfs3", "nfs4")
-"""On 6.1 these may use up the last page while every page is read back, with nobody flooding: docs/results.md."""
+"""On 6.1 these may use up the last page while all pages are read back, without a flood: docs/results.md."""
 DIRECT = 'program = "qemu-nbd"\ndirect = true\nconnections = 2'
 
 
