@@ -20,7 +20,7 @@ test: setup
 
 test-pure: setup
 	PYTEST_DEBUG_TEMPROOT=/dev/shm .venv/bin/pytest -p xdist.plugin -p no:logging -n auto --dist loadfile \
-		--hypothesis-profile quick -m "not namespace and not vm and not browser and not agent and not nightly"
+		--hypothesis-profile quick -o tmp_path_retention_policy=failed -m "not namespace and not vm and not browser and not agent and not nightly"
 
 nightly: setup
 	.venv/bin/pytest
