@@ -5,6 +5,7 @@ A fault is one file: a frozen pydantic model with a `kind`; its fields are its k
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Protocol, Self
@@ -15,6 +16,8 @@ from testbed import plugins
 from testbed.errors import UsageError, nearest
 from testbed.machines.wire import Count, Flow
 from testbed.model import PlannedFault, Value
+
+Direction = Literal["both", "forth", "back"]
 
 
 class FaultNetwork(Protocol):
@@ -119,6 +122,11 @@ class FaultTarget:
             raise UsageError(f"machine '{machine}' serves nothing", hint=nearest(machine, self.servers))
         return self.servers[machine]
 
+    def between(self, machines: tuple[str, str], link: str, direction: Direction) -> tuple[Flow, ...]:
+        """All that two machines send each other on a link: "forth" is from the first to the second."""
+        forth = Flow(self.tap(machines[0], link), self.tap(machines[1], link))
+        return {"both": (forth, forth.back), "forth": (forth,), "back": (forth.back,)}[direction]
+
     def queue(self, machine: str, link: str) -> str:
         """The discipline, as tc names it, of the queue that leads to a machine."""
         return self.network.queues().get(self.tap(machine, link), "")
@@ -211,7 +219,22 @@ class OfServer(OnMachine):
             target.server(self.machine).revive()
 
 
-class OnFlows(Value):
+class Block(Value):
+    """What faults have in common that the lab's network keeps under a name; a fault need not be one."""
+
+    @property
+    @abstractmethod
+    def block(self) -> str:
+        """Under which name the broker keeps it."""
+
+    def in_force(self, target: FaultTarget) -> bool:
+        return self.block in target.network.blocked()
+
+    def revert(self, target: FaultTarget) -> None:
+        target.network.unblock(self.block)
+
+
+class OnFlows(Block):
     """What faults of packets between two machines have in common; a fault need not be one.
 
     `flow` names a conversation, or one direction of it; else `between = ["A", "C"]` is all on `link`, of
@@ -222,7 +245,7 @@ class OnFlows(Value):
 
     flow: str | None = None
     between: tuple[str, str] | None = None
-    direction: Literal["both", "forth", "back"] = "both"
+    direction: Direction = "both"
     link: str = "data"
 
     @model_validator(mode="after")
@@ -243,12 +266,10 @@ class OnFlows(Value):
         """The packets that it is about. Raises UsageError."""
         if self.between is None:
             return target.named_flows(self.flow or "")
-        forth = Flow(target.tap(self.between[0], self.link), target.tap(self.between[1], self.link))
-        return {"both": (forth, forth.back), "forth": (forth,), "back": (forth.back,)}[self.direction]
+        return target.between(self.between, self.link, self.direction)
 
     @property
     def block(self) -> str:
-        """Under which name the broker keeps it."""
         place = (self.flow,) if self.flow else (self.link, *(self.between or ()), self.direction)
         return ".".join((self.kind, *place))
 

@@ -29,9 +29,3 @@ class Corrupt(OnFlows):
 
     def apply(self, target: FaultTarget) -> None:
         target.network.damage(self.block, self.flows(target), self.share)
-
-    def in_force(self, target: FaultTarget) -> bool:
-        return self.block in target.network.blocked()
-
-    def revert(self, target: FaultTarget) -> None:
-        target.network.unblock(self.block)

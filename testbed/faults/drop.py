@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import ClassVar
 
-from testbed.faults import FaultTarget
+from testbed.faults import Block, Direction, FaultTarget
 from testbed.machines.wire import Flow
-from testbed.model import Value
 
 
-class Drop(Value):
+class Drop(Block):
     """`between = ["A", "C"]`; `direction` is "forth" (A to C only), "back" (C to A only) or "both".
 
     With "back" requests pass and replies are lost.
@@ -19,7 +18,7 @@ class Drop(Value):
     lasting: ClassVar[bool] = True
 
     between: tuple[str, str]
-    direction: Literal["both", "forth", "back"] = "both"
+    direction: Direction = "both"
     link: str = "data"
 
     @property
@@ -30,18 +29,11 @@ class Drop(Value):
         return target.covered(self._flows(target))
 
     def apply(self, target: FaultTarget) -> None:
-        target.network.block(self._name, self._flows(target))
-
-    def in_force(self, target: FaultTarget) -> bool:
-        return self._name in target.network.blocked()
-
-    def revert(self, target: FaultTarget) -> None:
-        target.network.unblock(self._name)
+        target.network.block(self.block, self._flows(target))
 
     def _flows(self, target: FaultTarget) -> tuple[Flow, ...]:
-        forth = Flow(target.tap(self.between[0], self.link), target.tap(self.between[1], self.link))
-        return {"both": (forth, forth.back), "forth": (forth,), "back": (forth.back,)}[self.direction]
+        return target.between(self.between, self.link, self.direction)
 
     @property
-    def _name(self) -> str:
+    def block(self) -> str:
         return ".".join(("drop", self.link, *self.between, self.direction))

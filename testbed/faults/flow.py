@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from testbed.faults import FaultTarget
-from testbed.model import Value
+from testbed.faults import Block, FaultTarget
 
 
-class FlowDrop(Value):
+class FlowDrop(Block):
     """`flow = "swap"` drops both directions of the swap's socket, `flow = "swap.replies"` one."""
 
     kind: ClassVar[str] = "flow"
@@ -24,14 +23,8 @@ class FlowDrop(Value):
         return target.covered(target.named_flows(self.flow))
 
     def apply(self, target: FaultTarget) -> None:
-        target.network.block(self._name, target.named_flows(self.flow))
-
-    def in_force(self, target: FaultTarget) -> bool:
-        return self._name in target.network.blocked()
-
-    def revert(self, target: FaultTarget) -> None:
-        target.network.unblock(self._name)
+        target.network.block(self.block, target.named_flows(self.flow))
 
     @property
-    def _name(self) -> str:
+    def block(self) -> str:
         return f"flow.{self.flow}"

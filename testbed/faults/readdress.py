@@ -7,10 +7,10 @@ from typing import ClassVar
 
 from pydantic import field_validator
 
-from testbed.faults import FaultTarget, OnMachine
+from testbed.faults import Block, FaultTarget, OnMachine
 
 
-class Readdress(OnMachine):
+class Readdress(Block, OnMachine):
     """`machine = "C"`, `address = "10.77.1.99"`: what it has on `link` for all others, ARP included.
 
     The machine is not told, and can be reached at the new address by who knows it. Nobody may take it
@@ -30,14 +30,8 @@ class Readdress(OnMachine):
 
     def apply(self, target: FaultTarget) -> None:
         tap = target.tap(self.machine, self.link)
-        target.network.readdress(self._name, tap, target.addresses[self.machine, self.link], self.address)
-
-    def in_force(self, target: FaultTarget) -> bool:
-        return self._name in target.network.blocked()
-
-    def revert(self, target: FaultTarget) -> None:
-        target.network.unblock(self._name)
+        target.network.readdress(self.block, tap, target.addresses[self.machine, self.link], self.address)
 
     @property
-    def _name(self) -> str:
+    def block(self) -> str:
         return ".".join(("readdress", self.link, self.machine, self.address))

@@ -25,12 +25,6 @@ class Reset(OnFlows):
     def apply(self, target: FaultTarget) -> None:
         target.network.reset(self.block, self._segments(target))
 
-    def in_force(self, target: FaultTarget) -> bool:
-        return self.block in target.network.blocked()
-
-    def revert(self, target: FaultTarget) -> None:
-        target.network.unblock(self.block)
-
     def _segments(self, target: FaultTarget) -> tuple[Flow, ...]:
         flows = self.flows(target)
         if any(flow.protocol == "udp" for flow in flows):
