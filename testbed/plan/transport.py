@@ -10,7 +10,7 @@ from testbed.faults import fault_class
 from testbed.load import validate
 from testbed.model import Judging, PlannedMachine, PlannedTransport
 from testbed.plan.timeline import Course, PlayedFault
-from testbed.transports import Transport, transport_class
+from testbed.transports import Revivable, Transport, transport_class
 from testbed.units import show_bytes
 
 
@@ -87,7 +87,7 @@ def check_server(playbook: Playbook, transport: Transport, way: Course) -> None:
     """Refuses a fault of the server that this transport's server can not have. Raises UsageError."""
     for fault in way.faults:
         kind = fault_class(fault.planned.kind)
-        if getattr(kind, "serves_again", False) and not transport.revivable:
+        if getattr(kind, "serves_again", False) and not isinstance(transport, Revivable):
             raise UsageError(
                 f"'{fault.planned.name}' ends what serves, and {transport.kind} can not be served again",
                 hint="nbd, nfs3 and nfs4 can; or freeze the machine, or drop its packets",

@@ -12,7 +12,7 @@ from typing import Protocol
 from testbed import transports
 from testbed.clock import Deadline, poll
 from testbed.errors import TestbedFault
-from testbed.transports import Ends, Transport
+from testbed.transports import Ends, Revivable, Transport
 from testbed.witnesses.page import State, WitnessPage
 
 ASK_S = 5.0
@@ -61,7 +61,7 @@ class Serving:
 
     def kill(self) -> None:
         """Ends what serves. Raises TestbedFault if it can not be reached."""
-        self.transport.kill(self.guest, self._ends)
+        self._revivable.kill(self.guest, self._ends)
 
     def reset(self) -> None:
         """Presses its reset button. From then on it is not up, until its page says `ready` again."""
@@ -73,7 +73,7 @@ class Serving:
         """Serves the same disk again; waits for a boot that is not over. Raises TestbedFault."""
         poll(self._has_booted, Deadline.after(BOOT_S * self._scale, f"boot of machine '{self.name}'"))
         self.guest.connect(Deadline.after(self._ends.command_s, f"SSH of machine '{self.name}'"))
-        self.transport.revive(self.guest, self._ends)
+        self._revivable.revive(self.guest, self._ends)
 
     def fill(self) -> None:
         """Takes all the room that its store has left. Raises TestbedFault."""
@@ -92,6 +92,12 @@ class Serving:
 
     def _run(self, *argv: str, check: bool = True) -> str:
         return self.guest.run(argv, timeout_s=self._ends.command_s, check=check).stdout
+
+    @property
+    def _revivable(self) -> Revivable:
+        if not isinstance(self.transport, Revivable):
+            raise TestbedFault(f"what '{self.name}' serves can not be ended and served again")
+        return self.transport
 
     @property
     def _store(self) -> str:

@@ -9,7 +9,7 @@ from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 from testbed import plugins
 from testbed.clock import Deadline, poll
@@ -85,14 +85,12 @@ class Transport(Protocol):
     client. `kernel_timers_s` says after what silence the kernel itself does what: an outage beyond
     the shortest tests that instead. `server_disk` is the disk it serves, of `least_disk_bytes` or more.
     `borrow` makes another machine a client too: of LENT_BYTES that are not the swap, at LENT_PATH.
-    `kill` ends what serves, without a farewell; `revive` serves the same disk as it is, after that or after a
-    boot; both only where it is `revivable`. `store` is a folder of the server whose file system must have
-    room for what the client writes; None if all room was taken before.
+    `store` is a folder of the server whose file system must have room for what the client writes; None if
+    all room was taken before.
     """
 
     kind: ClassVar[str]
     least_disk_bytes: ClassVar[int]
-    revivable: ClassVar[bool]
 
     @property
     def swap_flow(self) -> SwapFlow: ...
@@ -120,13 +118,22 @@ class Transport(Protocol):
 
     def serve(self, server: Guest, ends: Ends) -> None: ...
 
-    def kill(self, server: Guest, ends: Ends) -> None: ...
-
-    def revive(self, server: Guest, ends: Ends) -> None: ...
-
     def attach(self, client: Guest, ends: Ends) -> None: ...
 
     def borrow(self, client: Guest, ends: Ends) -> None: ...
+
+
+@runtime_checkable
+class Revivable(Protocol):
+    """What a transport is besides whose server can be ended and serve again; one need not be.
+
+    `kill` ends what serves, without a farewell; `revive` serves the same disk as it is, after that or after a
+    boot.
+    """
+
+    def kill(self, server: Guest, ends: Ends) -> None: ...
+
+    def revive(self, server: Guest, ends: Ends) -> None: ...
 
 
 class OneDevice(Value):
@@ -137,7 +144,6 @@ class OneDevice(Value):
 
     device: ClassVar[str]
     least_disk_bytes: ClassVar[int] = 1 << 20
-    revivable: ClassVar[bool] = False
 
     disk: str = "swap"
     port: Count
@@ -170,12 +176,6 @@ class OneDevice(Value):
     @property
     def store(self) -> str | None:
         return None
-
-    def kill(self, server: Guest, ends: Ends) -> None:
-        raise NotImplementedError  # the plan asks whether it is `revivable`
-
-    def revive(self, server: Guest, ends: Ends) -> None:
-        raise NotImplementedError
 
     def take(self, client: Guest, ends: Ends) -> None:
         """Waits for the device, whose driver may look for it in its own time, and swaps to it."""

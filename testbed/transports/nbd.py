@@ -50,7 +50,6 @@ class Nbd(OneDevice):
     """
 
     kind: ClassVar[str] = "nbd"
-    revivable: ClassVar[bool] = True
     device: ClassVar[str] = "nbd0"
 
     program: Literal["nbd-server", "qemu-nbd", "nbdkit"] = "nbd-server"

@@ -40,7 +40,6 @@ class Nfs(Value):
     WRITEs alone: version 4 has traffic of its own besides.
     """
 
-    revivable: ClassVar[bool] = True
     least_disk_bytes: ClassVar[int] = 2 * SPARE_BYTES
     path: ClassVar[str]
     """What the export is called by the client: all, or as version 4 has it, from its root on."""
