@@ -98,7 +98,8 @@ class Socket(Value):
     such timer. `retransmits`: how often that timer has fired since the last acknowledgment;
     `resent_segments`: what was sent again since the connection began. `head_bytes`, `head_segments`: the
     first packet that is not acknowledged, the one to be sent again; `head_at_driver`: its last copy still
-    lies with the NIC's driver. None: not read. `readers` sleep on it, `holders` have it open.
+    lies with the NIC's driver. None: not read. `dropped`: packets for it that were dropped since it began
+    (sk_drops). `readers` sleep on it, `holders` have it open.
     """
 
     address: Address
@@ -113,6 +114,7 @@ class Socket(Value):
     receive_limit_bytes: int = 0
     backlog_bytes: int = 0
     pfmemalloc_packets: int = 0
+    dropped: int = 0
     send_bytes: int = 0
     send_limit_bytes: int = 0
     unacknowledged_bytes: int = 0

@@ -31,6 +31,7 @@ from testbed.load import (
     read_toml,
 )
 from testbed.load.positions import positions
+from testbed.load.quantities import parse_flag
 from testbed.load.toml import MAX_TOML_BYTES
 from testbed.model import Value
 
@@ -224,6 +225,17 @@ def test_names_do_not_lead_out_of_their_folder(tmp_path: Path) -> None:
 
 
 # --- quantities
+
+
+@pytest.mark.parametrize(("given", "flag"), [(True, True), (False, False), ("yes", True), ("no", False)])
+def test_a_flag_may_be_told_by_a_parameter(given: object, flag: bool) -> None:
+    assert parse_flag(given) is flag
+
+
+@pytest.mark.parametrize("given", ["true", "", 1, None, "Yes"])
+def test_what_is_no_flag_says_so(given: object) -> None:
+    with pytest.raises(ValueError, match='neither true nor false, nor "yes" or "no"'):
+        parse_flag(given)
 
 
 def test_quantities_are_written_as_they_are_read() -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from testbed.clock import NS
 from testbed.history import History
 from testbed.model import Judging
-from testbed.snapshot import Lock, Nic, Request, Snapshot, Socket, Task, Wait, Zone
+from testbed.snapshot import Limit, Lock, Nic, Request, Snapshot, Socket, Task, Wait, Zone
 from testbed.waitfor import examine, next_retransmission_ns, single_cycle, wait_for_graph
 from testbed.waitfor.graph import Edge, Graph, Node, common, cycle, stuck
 
@@ -196,6 +196,71 @@ def test_a_retransmission_that_finds_memory_now_and_then_hangs_on_a_chance() -> 
     found = mute(history=seen(answers=0, free=(101, 140, 101)))
     assert found.proves == "starved"
     assert "free pages" in found.sentence
+
+
+UNREAD = Socket(
+    address=0x70,
+    protocol="tcp",
+    local="10.0.0.1:6900",
+    remote="10.0.0.2:50000",
+    receive_bytes=1 << 20,
+    receive_packets=60,
+    holders=(131,),
+)
+
+
+def at_tcp_limit(
+    *, pages: tuple[int, int] = (137, 137), dropped: int = 3, unread: Socket = UNREAD, **changes: Any
+) -> Any:
+    """Two looks with memory plentiful, a receive ring in order, and TCP at its limit of 128 pages."""
+    before = SWAP_SOCKET.model_copy(update={"dropped": 5} | changes)
+    after = before.model_copy(update={"dropped": 5 + dropped})
+    plentiful = ZONE.model_copy(update={"free": 1473})
+    inside: dict[str, Any] = {"tasks": (READER, task(140)), "nics": (FULL_RING,), "zones": (plentiful,)}
+
+    def one(number: int, at_ns: int, sock: Socket, held: int) -> Snapshot:
+        limit = Limit(protocol="tcp", pages=held, limits=(64, 96, 128))
+        return look(number, at_ns, sockets=(sock, unread), limits=(limit,), **inside)
+
+    first, second = one(1, FIRST_NS, before, pages[0]), one(2, SECOND_NS, after, pages[1])
+    return examine(first, second, seen(free=(1473,)), RULES)
+
+
+def test_tcp_at_its_limit_is_a_deadlock_where_the_readers_wait_for_swap() -> None:
+    found = at_tcp_limit()
+    assert found.proves == "deadlocked"
+    for words in (
+        "can take no reply in without room within TCP's limit (137 pages are charged, the limit is 128)",
+        "1024 KiB of segments that wait in 1 sockets of task131",
+        "a closed cycle",
+    ):
+        assert words in found.sentence
+
+
+def test_tcp_at_its_limit_waits_for_a_reader_who_can_read() -> None:
+    found = at_tcp_limit(unread=UNREAD.model_copy(update={"holders": (140,)}))
+    assert found.proves == "open"
+    assert "task140 (pid 140) sleeps for something else" in found.sentence
+
+
+def test_an_acknowledgment_that_frees_what_was_sent_is_a_chance() -> None:
+    found = at_tcp_limit(unread=UNREAD.model_copy(update={"send_bytes": 4096}))
+    assert found.proves == "starved"
+    assert "acknowledgment of 10.0.0.2:50000" in found.sentence
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"pages": (127, 137)},
+        {"pages": (137, 127)},
+        {"dropped": 1},
+        {"dropped": 0},
+        {"receive_packets": 1},
+    ],
+)
+def test_replies_that_may_have_been_dropped_for_something_else_prove_nothing(changes: dict[str, Any]) -> None:
+    assert at_tcp_limit(**changes).proves == "open"
 
 
 def test_progress_between_the_looks_is_no_deadlock() -> None:

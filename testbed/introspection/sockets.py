@@ -137,6 +137,7 @@ def _socket(reading: Reading, protocol: str, sock: Any, jiffies: int, hz: int) -
         receive_limit_bytes=number(sock.sk_rcvbuf),
         backlog_bytes=number(sock.sk_backlog.len),
         pfmemalloc_packets=reading.get("pfmemalloc packets", 0, _pfmemalloc, sock),
+        dropped=reading.get("packets dropped", 0, lambda: number(sock.sk_drops.counter)),
         send_bytes=number(sock.sk_wmem_queued),
         send_limit_bytes=number(sock.sk_sndbuf),
         **tcp,

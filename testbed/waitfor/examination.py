@@ -11,6 +11,7 @@ from testbed.snapshot import Nic, Request, Snapshot, Socket
 from testbed.waitfor.builder import Outside, request_id
 from testbed.waitfor.building import build
 from testbed.waitfor.graph import Graph, common, cycle, reachable, stuck
+from testbed.waitfor.limits import dropped_at_the_limit
 from testbed.waitfor.requests import LEAST_ANSWERS, tried_in_vain
 from testbed.waitfor.words import chain
 
@@ -132,6 +133,7 @@ def seen_between(first: Snapshot, second: Snapshot, history: History, rules: Jud
         samples=len(points),
         samples_above_floor=sum(1 for value in points if floor is not None and value > floor),
         mute=_mute(_carriers(frozenset(rules.devices), first), second),
+        dropped=dropped_at_the_limit(first, second),
     )
 
 
