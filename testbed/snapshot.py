@@ -138,6 +138,7 @@ class Nic(Value):
 
     name: Name
     driver: Name = ""
+    addresses: Annotated[tuple[Name, ...], Field(max_length=64)] = ()
     carrier: bool | None = None
     ring: int | None = None
     filled: int | None = None

@@ -11,7 +11,7 @@ from drgn.helpers.linux.net import sk_nulls_for_each
 from drgn.helpers.linux.rbtree import rb_first
 from drgn.helpers.linux.tcp import sk_tcpstate
 
-from testbed.introspection.reading import Reading, number
+from testbed.introspection.reading import Reading, ipv4, number
 from testbed.snapshot import Limit, Socket, Task
 
 ICSK_TIME_RETRANS = 1
@@ -228,8 +228,7 @@ def _pfmemalloc(sock: Any) -> int:
 
 
 def _end(address: Any, port: int) -> str:
-    raw = number(address)
-    return ".".join(str(raw >> shift & 0xFF) for shift in (0, 8, 16, 24)) + f":{port}"
+    return f"{ipv4(address)}:{port}"
 
 
 def _swapped(port: int) -> int:

@@ -222,7 +222,8 @@ class Timeline:
         if not (moved() or self.ending.came()) and self.looker is not None and self.looker.proved:
             self.history.event("proved")
             self.observer.enter("a deadlock is proved; watching on")
-            watched_ns = now_ns() + round(self.plan.judging.watch_s * NS)
+            rules = self.plan.judging
+            watched_ns = now_ns() + round(max(rules.watch_s, rules.still_s) * NS)
             self.observer.until(watched_ns, lambda: self.ending.came() or moved())
             if not (moved() or self.ending.came()):
                 return "proof"

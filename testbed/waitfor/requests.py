@@ -113,8 +113,9 @@ def add_socket(builder: Builder, sock: Socket) -> str:
             f"between the looks {dropped} segments for it were dropped (sk_drops), with nothing in its queue"
             " and TCP over tcp_mem[2] in both: tcp_data_queue() finds no room to charge them to",
         )
+    own = sock.local.rpartition(":")[0]
     for nic in builder.snapshot.nics:
-        if nic.ring is not None:
+        if nic.ring is not None and (own in nic.addresses or not nic.addresses):
             builder.edge(
                 source,
                 buffers(builder, nic.name),

@@ -46,6 +46,17 @@ def buffers(builder: Builder, name: str) -> str:
             else f"frames that the driver took in between the looks: {outside.accepted}",
             "chance",
         )
+    if not outside.refused:
+        tried = "none" if outside.refused == 0 else "not counted by its driver"
+        builder.ends(
+            source,
+            "refused",
+            f"a try to fill {name}'s ring",
+            "was not seen to be refused",
+            "observed",
+            f"refills that failed between the looks: {tried}",
+            "chance",
+        )
     refused = "" if outside.refused is None else f"; refills that failed between the looks: {outside.refused}"
     builder.edge(
         source,
