@@ -69,7 +69,8 @@ class Lock(Value):
 
 
 class Request(Value):
-    """A request in flight. `socket` carries it; `folios` are the memory it reads into or writes from.
+    """A request in flight. `socket` carries it; `folios` are the memory it reads into or writes from, and
+    `swap_slots` the slots of those that are in the swap cache.
 
     `waiters` are tasks that a bio names as its own (bi_private). An `orphaned` one was sent on a connection
     that its driver has given up since, and the driver has no other.
@@ -85,6 +86,7 @@ class Request(Value):
     state: Name = ""
     socket: Address = 0
     folios: Addresses = ()
+    swap_slots: Annotated[tuple[int, ...], Field(max_length=MAX_ITEMS)] = ()
     waiters: Pids = ()
     orphaned: bool = False
 
