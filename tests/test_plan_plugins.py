@@ -21,6 +21,7 @@ from testbed.model import KernelSpec, Plan, PlannedKernel
 from testbed.plan import Choices
 from testbed.proc import Completed
 from testbed.transports import Ends, Transport, transport_class, transport_of
+from testbed.transports.nvme_tcp import DISKS
 
 LISTENING = "  0: 00000000:{port:04X} 00000000:0000 0A 00000000:00000000 00:00000000"
 
@@ -151,8 +152,9 @@ def test_nvme_connects_by_words_to_the_kernel() -> None:
         f"word {swap}/attr_allow_any_host 1",
         f"folder {swap}/namespaces/1",
         f"word {swap}/namespaces/1/device_path /dev/testbed/swap",
-        f"word {swap}/namespaces/1/enable 1",
+        f"word {swap}/namespaces/1/device_uuid {DISKS['nqn.2026-11.testbed:swap']}",
     ]
+    assert lines[5] == f"word {swap}/namespaces/1/enable 1"
     assert f"word {target}/ports/1/addr_traddr 10.77.1.3" in lines
     assert f"link {target}/ports/1/subsystems/nqn.2026-11.testbed:swap {swap}" in lines
     assert [line for line in lines if "buffered_io" in line] == [
@@ -277,6 +279,8 @@ def test_the_kernel_is_told_line_by_line(tmp_path: Path) -> None:
     assert kernel_conf(tmp_path, lines).status == 0
     assert (tmp_path / "attribute").read_text() == "two words\n"
     assert (tmp_path / "a/link").readlink() == tmp_path / "a/b"
+    assert kernel_conf(tmp_path, f"remove {tmp_path}/a/link\nremove {tmp_path}/a/b\n").status == 0
+    assert list((tmp_path / "a").iterdir()) == []
 
 
 @pytest.mark.parametrize(
@@ -286,6 +290,7 @@ def test_the_kernel_is_told_line_by_line(tmp_path: Path) -> None:
         ("word {} 1", "line 2, word {}: the kernel refuses '1'"),
         ("folder {}/lines/below", "line 2, folder {}/lines/below: the kernel refuses this folder"),
         ("link {}/none/link {}", "line 2, link {}/none/link: the kernel refuses this link"),
+        ("remove {}/none", "line 2, remove {}/none: the kernel keeps this"),
         ("wrod {} 1", "line 2, wrod {}: is no such line"),
     ],
 )

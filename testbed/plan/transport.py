@@ -10,7 +10,7 @@ from testbed.faults import fault_class
 from testbed.load import validate
 from testbed.model import Judging, PlannedMachine, PlannedTransport
 from testbed.plan.timeline import Course, PlayedFault
-from testbed.transports import Revivable, Transport, transport_class
+from testbed.transports import Revivable, Transport, revivable, transport_class
 from testbed.units import show_bytes
 
 
@@ -90,7 +90,7 @@ def check_server(playbook: Playbook, transport: Transport, way: Course) -> None:
         if getattr(kind, "serves_again", False) and not isinstance(transport, Revivable):
             raise UsageError(
                 f"'{fault.planned.name}' ends what serves, and {transport.kind} can not be served again",
-                hint="nbd, nfs3 and nfs4 can; or freeze the machine, or drop its packets",
+                hint=f"{', '.join(revivable())} can; or freeze the machine, or drop its packets",
                 where=playbook.where("timeline", fault.entry, "fault"),
             )
         if getattr(kind, "needs_store", False) and transport.store is None:

@@ -185,21 +185,52 @@ class OneDevice(Value):
 
 
 class KernelTarget(OneDevice):
-    """What transports have in common whose server is a target in the kernel, set up by configfs."""
+    """What transports have in common whose server is a target in the kernel, set up by configfs.
+
+    It is ended by closing its port, which takes the connections with it; what is behind the port stays, but for
+    a boot.
+    """
+
+    place: ClassVar[str]
+    """The folder of configfs that is there as long as the target is."""
 
     def serve(self, server: Guest, ends: Ends) -> None:
         server.put(LENT_FILE, bytes(LENT_BYTES))
-        obeyed(server, tuple(self.target(ends)), ends)
+        obeyed(server, (*self.target(ends), *self.opened(ends)), ends)
+        await_listener(server, self.port, ends)
+
+    def kill(self, server: Guest, ends: Ends) -> None:
+        obeyed(server, tuple(self.closed(ends)), ends)
+
+    def revive(self, server: Guest, ends: Ends) -> None:
+        if server.run(["test", "-d", self.place], timeout_s=ends.command_s, check=False).status != 0:
+            self.serve(server, ends)
+            return
+        obeyed(server, tuple(self.opened(ends)), ends)
         await_listener(server, self.port, ends)
 
     @abstractmethod
     def target(self, ends: Ends) -> Iterator[str]:
         """The lines for guest/kernel-conf that make it: the swap's disk, and LENT_FILE for a second one."""
 
+    @abstractmethod
+    def opened(self, ends: Ends) -> Iterator[str]:
+        """The lines that let clients in."""
+
+    @abstractmethod
+    def closed(self, ends: Ends) -> Iterator[str]:
+        """The lines that throw them out, and keep them out."""
+
 
 def transport_class(kind: str, *, where: str = "") -> type[Any]:
     """The transport of that kind. Raises UsageError with the nearest one."""
     return plugins.find(__name__, Transport, kind, where=where)
+
+
+def revivable() -> tuple[str, ...]:
+    """The kinds whose server can be ended and serve again."""
+    found = plugins.collect(__name__, Transport)
+    return tuple(sorted(kind for kind, plugin in found.items() if issubclass(plugin, Revivable)))
 
 
 def transport_of(planned: PlannedTransport) -> Transport:

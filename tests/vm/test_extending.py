@@ -1,4 +1,4 @@
-"""The playbook of docs/extending.md on real guests, with the transport, the load and the fault of that page."""
+"""The playbook of docs/extending.md on real guests, with the transport, load and fault of that page."""
 
 from __future__ import annotations
 
