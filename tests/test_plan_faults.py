@@ -92,6 +92,17 @@ def test_damage_is_refused_where_checksums_come_after_it(tmp_path: Path) -> None
     planned(tmp_path, FLOOD.replace(CUT, reset), nic="virtio-net")
 
 
+def test_a_connection_is_reset_where_there_is_one(tmp_path: Path) -> None:
+    text = FLOOD.replace('kind = "nbd"\n', 'kind = "nfs3"\nproto = "udp"\n')
+    cut = 'for = "$outage"\n{}\nname = "cut"\nflow = "swap.replies"\n'
+    reset, corrupt = (cut.format(kind) for kind in KINDS)
+    error = refused(tmp_path, reset, text)
+    assert "'swap.replies' goes over UDP" in error.message
+    assert error.where.endswith(": timeline[0].flow")
+    for fault, played in ((corrupt, text), (reset, FLOOD.replace('"nbd"', '"nfs3"'))):
+        planned(tmp_path, played.replace(CUT, fault))
+
+
 @pytest.mark.parametrize("fault", KINDS)
 def test_a_fault_of_a_flow_is_planned_without_what_it_does_not_say(tmp_path: Path, fault: str) -> None:
     cut = f'for = "$outage"\n{fault}\nname = "cut"\nflow = "swap.replies"\n'

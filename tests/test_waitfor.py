@@ -113,6 +113,17 @@ def test_a_closed_cycle_seen_twice_is_a_deadlock_and_is_told() -> None:
     assert not found.chances and not found.awaited
 
 
+def test_over_udp_nobody_knows_when_it_is_sent_again_and_nothing_is_proved() -> None:
+    datagrams = SWAP_SOCKET.model_copy(update={"protocol": "udp", "retransmit_in_ms": None})
+    found = pair(sockets=(datagrams, FLOODED))
+    assert found.proves == "open"
+    unmet = [condition for condition in found.conditions if not condition.met]
+    assert [condition.name for condition in unmet] == ["retransmission"]
+    assert "is not known" in unmet[0].statement
+    silent = SWAP_SOCKET.model_copy(update={"retransmit_in_ms": None})
+    assert pair(sockets=(silent, FLOODED)).proves == "deadlocked"
+
+
 def test_the_floor_is_that_of_the_kernel() -> None:
     assert ZONE.atomic_floor == 101
     assert ZONE.model_copy(update={"minimum": 256}).atomic_floor == 96

@@ -47,12 +47,18 @@ class Iscsi(KernelTarget):
     be given to an initiator only that it knows by name.
 
     A portal group that is disabled drops its sessions (iscsi_target_tpg.c,
-    iscsit_tpg_disable_portal_group), and would answer who logs in that it is not there; without portals nobody
-    listens (iscsi_target.c, iscsit_del_np).
+    iscsit_tpg_disable_portal_group), and would answer who logs in that it is not there; without portals
+    nobody listens (iscsi_target.c, iscsit_del_np).
     """
 
     kind: ClassVar[str] = "iscsi"
     place: ClassVar[str] = f"{TARGET}/iscsi/{NAME}"
+    client_options: ClassVar[tuple[str, ...]] = ("CONFIG_ISCSI_TCP", "CONFIG_BLK_DEV_SD")
+    server_options: ClassVar[tuple[str, ...]] = (
+        "CONFIG_ISCSI_TARGET",
+        "CONFIG_TCM_IBLOCK",
+        "CONFIG_TCM_FILEIO",
+    )
     device: ClassVar[str] = "sda"
 
     port: Count = Field(default=3260, ge=1, le=65535)

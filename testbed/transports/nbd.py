@@ -51,6 +51,7 @@ class Nbd(OneDevice):
 
     kind: ClassVar[str] = "nbd"
     device: ClassVar[str] = "nbd0"
+    client_options: ClassVar[tuple[str, ...]] = ("CONFIG_BLK_DEV_NBD",)
 
     program: Literal["nbd-server", "qemu-nbd", "nbdkit"] = "nbd-server"
     direct: Flag = False

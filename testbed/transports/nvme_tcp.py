@@ -59,6 +59,8 @@ class NvmeTcp(KernelTarget):
 
     kind: ClassVar[str] = "nvme-tcp"
     place: ClassVar[str] = PORT
+    client_options: ClassVar[tuple[str, ...]] = ("CONFIG_NVME_TCP",)
+    server_options: ClassVar[tuple[str, ...]] = ("CONFIG_NVME_TARGET_TCP",)
     device: ClassVar[str] = "nvme0n1"
 
     port: Count = Field(default=4420, ge=1, le=65535)

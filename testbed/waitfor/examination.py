@@ -146,7 +146,9 @@ def next_retransmission_ns(snapshot: Snapshot, devices: frozenset[str]) -> int |
 
 
 def _retransmission_passed(devices: frozenset[str], first: Snapshot, to_ns: int) -> bool | None:
-    if not _carriers(devices, first):
+    """None where it is not known: over UDP it is the RPC's to send again, and no look reads its timer."""
+    carriers = _carriers(devices, first)
+    if not carriers or any(sock.protocol == "udp" for sock in carriers):
         return None
     due_ns = next_retransmission_ns(first, devices)
     return due_ns is None or due_ns < to_ns
