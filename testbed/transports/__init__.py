@@ -32,6 +32,9 @@ TCP_GIVES_UP_S = 924.6
 
 Carrier = Literal["tcp", "udp"]
 
+LAST_LINES = 3
+"""Of a kernel's log, where it refuses something: what it says of that is the last that it said."""
+
 CONF = "/run/kernel.conf"
 """Where `obeyed` leaves its lines in a guest (guest/kernel-conf)."""
 
@@ -90,6 +93,7 @@ class Transport(Protocol):
     `store` is a folder of the server whose file system must have room for what the client writes; None if
     all room was taken before. `client_options` and `server_options` are those of the two kernels'
     configurations that it needs, by name ("CONFIG_BLK_DEV_NBD"); one that must be off has a "!" before it.
+    `ports` are those that it listens on, which nobody else may have. Of its disk `spare_bytes` are no swap.
     """
 
     kind: ClassVar[str]
@@ -103,6 +107,12 @@ class Transport(Protocol):
 
     @property
     def swap_flow(self) -> SwapFlow: ...
+
+    @property
+    def ports(self) -> tuple[int, ...]: ...
+
+    @property
+    def spare_bytes(self) -> int: ...
 
     @property
     def block_devices(self) -> tuple[str, ...]: ...
@@ -163,6 +173,14 @@ class OneDevice(Value):
     @property
     def swap_flow(self) -> SwapFlow:
         return SwapFlow("tcp", self.port)
+
+    @property
+    def ports(self) -> tuple[int, ...]:
+        return (self.port,)
+
+    @property
+    def spare_bytes(self) -> int:
+        return 0
 
     @property
     def block_devices(self) -> tuple[str, ...]:
@@ -306,9 +324,16 @@ def await_device(guest: Guest, device: str, ends: Ends) -> None:
 
 
 def swap_to(client: Guest, path: str, ends: Ends) -> None:
-    """Makes a device or file the client's swap."""
+    """Makes a device or file the client's swap. Raises UsageError if its kernel does not take it."""
     client.run(["mkswap", path], timeout_s=ends.command_s)
-    client.run(["swapon", path], timeout_s=ends.command_s)
+    done = client.run(["swapon", path], timeout_s=ends.command_s, check=False)
+    if done.status != 0:
+        log = client.run(["dmesg"], timeout_s=ends.command_s, check=False).stdout.splitlines()
+        raise UsageError(
+            f"the client's kernel does not swap to {path}: {(done.stderr or done.stdout).strip()}",
+            hint="its log ends with: " + " | ".join(log[-LAST_LINES:]),
+            where="swapon",
+        )
 
 
 def lend_at(client: Guest, path: str, ends: Ends) -> None:

@@ -56,6 +56,14 @@ class Nfs(Value):
         return SwapFlow(self._carrier, PORT)
 
     @property
+    def ports(self) -> tuple[int, ...]:
+        return (PORT,)
+
+    @property
+    def spare_bytes(self) -> int:
+        return SPARE_BYTES
+
+    @property
     def block_devices(self) -> tuple[str, ...]:
         return ()
 
