@@ -72,7 +72,8 @@ class Request(Value):
     """A request in flight. `socket` carries it; `folios` are the memory it reads into or writes from.
 
     `waiters` are tasks that a bio names as its own (bi_private). An `orphaned` one was sent on a connection
-    that its driver has given up since, and the driver has no other.
+    that its driver has given up since, and the driver has no other. `again_in_ms`: when it is sent again,
+    where that is its own affair, as over UDP; None: no such timer.
     """
 
     address: Address
@@ -87,6 +88,7 @@ class Request(Value):
     folios: Addresses = ()
     waiters: Pids = ()
     orphaned: bool = False
+    again_in_ms: int | None = None
 
 
 class Socket(Value):
