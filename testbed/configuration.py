@@ -28,18 +28,27 @@ Outcomes = Annotated[
 
 
 class LinkTable(Value):
-    """A network segment: one bridge. `management`: the one that control traffic uses."""
+    """A network segment: one bridge. `management`: the one that control traffic uses.
+
+    `mtu` is that of all NICs on it.
+    """
 
     subnet: str
     management: Flag = False
+    mtu: Count | None = Field(default=None, ge=576, le=9000)
 
 
 class NicTable(Value):
-    """A NIC on a link; `rx_ring` is the number of receive descriptors (`ethtool -G`)."""
+    """A NIC on a link; `rx_ring` is the number of receive descriptors (`ethtool -G`).
+
+    `queues` are pairs of queues, for as many CPUs. An `mtu` must be the link's.
+    """
 
     link: str
     model: str = "e1000e"
     rx_ring: Count | None = Field(default=None, ge=1, le=4096)
+    queues: Count | None = Field(default=None, ge=1, le=16)
+    mtu: Count | None = None
 
 
 class DiskTable(Value):

@@ -39,7 +39,10 @@ class Value(BaseModel):
 
 
 class PlannedNic(Value):
-    """One NIC: `tap` is its host side, `ifname` its name in the guest (its link's name)."""
+    """One NIC: `tap` is its host side, `ifname` its name in the guest (its link's name).
+
+    `queues` are its pairs of queues, None for what the model has.
+    """
 
     link: str
     model: str
@@ -48,6 +51,7 @@ class PlannedNic(Value):
     tap: str
     ifname: str
     rx_ring: int | None = None
+    queues: int | None = None
 
 
 class PlannedDisk(Value):
@@ -70,13 +74,17 @@ class PlannedMachine(Value):
 
 
 class PlannedLink(Value):
-    """One bridge in the lab's network namespace; `host_address` only on the management link."""
+    """One bridge in the lab's network namespace; `host_address` only on the management link.
+
+    `mtu` is that of the bridge and of every NIC on it, None for the usual one.
+    """
 
     name: str
     bridge: str
     subnet: str
     management: bool
     host_address: str | None = None
+    mtu: int | None = None
 
 
 class KernelSpec(Value):

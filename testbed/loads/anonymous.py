@@ -25,6 +25,7 @@ class Anonymous(Value):
     page_kind: ClassVar[str] = "anonymous"
     finish: ClassVar[Literal["sweep", "exit"] | None] = "sweep"
     progress: ClassVar[tuple[str, ...]] = ("work_units",)
+    kernel_options: ClassVar[tuple[str, ...]] = ()
 
     memory: Memory
     of: Literal["RAM", "MemAvailable"] = "RAM"
@@ -56,6 +57,12 @@ class Anonymous(Value):
         if self.pause:
             options["pause-us"] = round(self.pause * 1e6)
         return agent("anonymous", slot, options)
+
+    def least_bytes(self, machine: PlannedMachine) -> int:
+        if not isinstance(self.memory, Share):
+            return self.memory
+        # Before the machine runs nobody knows how much of its RAM is available.
+        return int(machine.memory_bytes * self.memory.times) if self.of == "RAM" else 0
 
     def _bytes(self, context: LoadContext) -> int:
         if not isinstance(self.memory, Share):

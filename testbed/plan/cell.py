@@ -13,7 +13,7 @@ from testbed.plan.loads import Parts, planned_loads, watched_devices
 from testbed.plan.machines import planned_links, planned_machines, subject_of
 from testbed.plan.playbook import PlaybookFile
 from testbed.plan.timeline import Course, course
-from testbed.plan.transport import check_server, check_timers, planned_transport
+from testbed.plan.transport import check_ports, check_room, check_server, check_timers, planned_transport
 from testbed.plan.wiring import check_addresses, check_checksums, check_flows
 from testbed.transports import transport_of
 
@@ -49,6 +49,9 @@ def plan(topology: Topology, file: PlaybookFile, kernels: Kernels, image: str, c
     rules = judging(playbook, variant, subject, transport, parts, watched, way, events)
     check_timers(playbook, planned, transport, way, rules)
     check_server(playbook, transport, way)
+    check_ports(playbook, transport)
+    server = next(machine for machine in machines if machine.name == planned.server)
+    check_room(playbook, transport, subject, server, loads)
     labels = labels_of(file, playbook, variant, kernels.under_test.spec, subject, links, planned, choices)
     made = Plan(
         cell=cell_name(labels),
