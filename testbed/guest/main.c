@@ -22,6 +22,8 @@ static const struct program {
 	{ "deed-clock", deed_clock_main },
 	{ "reader", reader_main },
 	{ "reaper", reaper_main },
+	{ "storm", storm_main },
+	{ "blocks", blocks_main },
 };
 
 static const struct program *program_named(const char *name)
