@@ -268,7 +268,9 @@ class Playbook(Configuration):
 
 # --- claims --------------------------------------------------------------------------------------
 
-RuleName = Literal["wedges-mostly", "recovers-mostly", "wedges-less", "recovers-more", "alike"]
+RuleName = Literal[
+    "wedges-mostly", "recovers-mostly", "wedges-less", "recovers-more", "alike", "fails-calls-more"
+]
 """What each asks is in campaign/claims/rules.py."""
 
 Days = Annotated[str, StringConstraints(pattern=r"^\d{4}-\d{2}-\d{2}(, \d{4}-\d{2}-\d{2})*$")]

@@ -106,11 +106,26 @@ def test_failed_calls_are_counted_from_the_first_deed_on() -> None:
     assert found.measures["calls_fork_no_memory"] == found.measures["calls_failed"] == 2
     assert found.measures["calls"] == found.measures["calls_fork"] > 10
     assert found.measures["calls_waiting_most"] == 2
+    (note,) = [finding.statement for finding in found.findings if finding.detector == "counts"]
+    assert "failed: 2 of fork for want of memory; 2 waited for over a second" in note
     assert found.outcome == "recovered"
 
 
 def test_where_no_call_fails_that_is_said_too() -> None:
-    assert counted(lambda t: {"open_tried": int(t + 10)}).measures["calls_failed"] == 0
+    found = counted(lambda t: {"open_tried": int(t + 10)})
+    assert found.measures["calls_failed"] == 0
+    assert any("none failed" in finding.statement for finding in found.findings)
+
+
+def test_blocks_that_came_late_are_told() -> None:
+    def tweak(t: float, values: Values) -> None:
+        late = int(t > 5)
+        values["A/blocks"] = {"tried": int(t + 10), "got": int(t + 10), "refused": 0, "late": late}
+        values["A/blocks"]["longest_ms"] = 250 * late
+
+    found = verdict(Story(tweak=tweak))
+    assert found.measures["blocks_late"] == 1 and found.measures["blocks_longest_ms"] == 250
+    assert any("1 of them late; the longest took 250 ms" in finding.statement for finding in found.findings)
 
 
 def test_where_nobody_counts_there_are_no_numbers() -> None:

@@ -259,7 +259,8 @@ def test_mke2fs_watches_both_members_and_ends_by_its_exit() -> None:
 
 def test_the_reserve_is_burnt_without_a_fault_and_judged_when_the_burning_is_over() -> None:
     plan = planned("reserve-burn", STOCK)
-    assert timeline(plan) == [(0, "start", "period"), (0.5, "start", "burn"), (62, "start", "end")]
+    settings = [(0, "start", "period"), (0, "start", "pages")]
+    assert timeline(plan) == [*settings, (0.5, "start", "burn"), (62, "start", "end")]
     assert (plan.judging.requires, plan.judging.begin_at_s) == ((), 62)
 
 
