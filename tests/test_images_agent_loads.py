@@ -233,6 +233,23 @@ def test_limits_make_calls_fail(guest: Guest, limit: str) -> None:
 # --- blocks of several pages
 
 
+def test_a_deed_keeps_every_fourth_page_in_place(guest: Guest) -> None:
+    child = guest.start("deed-shatter", 3, "--bytes", str(30 * PAGE_BYTES), "--keep", "4")
+    before = locked_pages(child.pid)
+    guest.page.control(3, Control.RUN)
+    guest.until(lambda: guest.page.read(3, "deed")["done"] == 1, "the deed")
+    assert guest.page.read(3, "deed")["hit"] == 8
+    assert locked_pages(child.pid) - before == 8
+    guest.page.control(3, Control.STOP)
+    guest.until(lambda: guest.page.state(3) is State.DONE, "the end")
+
+
+def locked_pages(pid: int) -> int:
+    found = re.search(r"^VmLck:\s+(\d+) kB$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+    assert found is not None
+    return int(found[1]) * 1024 // PAGE_BYTES
+
+
 def test_blocks_are_asked_for_and_come(guest: Guest) -> None:
     # of order 2, since an ordinary user's pipe may not be larger than 1 MiB
     guest.start("blocks", 3, "--order", "2", "--every-ms", "1")
@@ -260,6 +277,7 @@ def test_the_vm_sampler_counts_free_blocks_by_order(guest: Guest) -> None:
         (["anonymous", "--bytes", "8192", "--order", "exchange"], "with --port and --next-port"),
         (["anonymous", "--bytes", "8192", "--order", "sideways"], "random, linear or exchange"),
         (["blocks", "--order", "9"], "2 to 8"),
+        (["deed-shatter", "--bytes", "40960", "--keep", "1"], "--keep of at least 2"),
     ],
 )
 def test_wrong_options_are_refused(agent: Path, arguments: list[str], complaint: str) -> None:

@@ -76,7 +76,7 @@ def test_every_plugin_keeps_its_protocol() -> None:
         "iscsi",
     }
     loads = {"anonymous", "service", "flood", "job", "mke2fs", "kill", "write", "clock", "reader"}
-    loads |= {"storm", "blocks", "client"}
+    loads |= {"storm", "blocks", "client", "shatter"}
     assert loads <= set(plugins.collect("testbed.loads", Load))
     faults = plugins.collect("testbed.faults", Fault)
     assert {"sysrq", "bitflip", "starve"} <= set(faults)
@@ -375,6 +375,7 @@ def test_loads_of_one_plan_differ_in_seed() -> None:
         ("agent-killed", "kill", "deed-kill --slot 5 --detach --signal 9 --victim 0"),
         ("console-silent", "mute", "deed-write --slot 5 --detach --file /proc/sys/kernel/printk --text 1"),
         ("clock-jumping", "clock", "deed-clock --slot 5 --detach --step-s 3600 --every-ms 1000"),
+        ("memory-in-pieces", "shatter", "deed-shatter --slot 5 --detach --bytes 50331648 --keep 4"),
         (
             "lock-cycle",
             "reader",

@@ -162,6 +162,7 @@ int client_main(int argc, char **argv);
 int deed_kill_main(int argc, char **argv);
 int deed_write_main(int argc, char **argv);
 int deed_clock_main(int argc, char **argv);
+int deed_shatter_main(int argc, char **argv);
 int reader_main(int argc, char **argv);
 int reaper_main(int argc, char **argv);
 int storm_main(int argc, char **argv);

@@ -20,6 +20,7 @@ static const struct program {
 	{ "deed-kill", deed_kill_main },
 	{ "deed-write", deed_write_main },
 	{ "deed-clock", deed_clock_main },
+	{ "deed-shatter", deed_shatter_main },
 	{ "reader", reader_main },
 	{ "reaper", reaper_main },
 	{ "storm", storm_main },

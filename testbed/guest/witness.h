@@ -210,7 +210,7 @@ enum client_field {
 
 enum deed_field {
 	DEED_DONE = 8,				/* count: times that it was done */
-	DEED_HIT = 9,				/* count: processes, files or clocks that it was done to */
+	DEED_HIT = 9,				/* count: processes, files, clocks or pages that it was done to */
 	DEED_UNDONE = 10,			/* count: times that it was undone again */
 };
 
