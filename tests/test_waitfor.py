@@ -141,11 +141,6 @@ def test_over_udp_it_is_the_request_that_is_sent_again(
     assert says in when.statement and when.met == (proves == "deadlocked")
 
 
-def test_a_connection_without_a_timer_has_nothing_to_send_again() -> None:
-    silent = SWAP_SOCKET.model_copy(update={"retransmit_in_ms": None})
-    assert pair(sockets=(silent, FLOODED)).proves == "deadlocked"
-
-
 def test_the_floor_is_that_of_the_kernel() -> None:
     assert ZONE.atomic_floor == 101
     assert ZONE.model_copy(update={"minimum": 256}).atomic_floor == 96

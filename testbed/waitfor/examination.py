@@ -151,7 +151,7 @@ def next_retransmission_ns(snapshot: Snapshot, devices: frozenset[str]) -> int |
 
 
 def _retransmission_passed(devices: frozenset[str], first: Snapshot, to_ns: int) -> bool | None:
-    """None where it is not known. TCP with all acknowledged has nothing to send again; UDP must have a timer."""
+    """None where it is not known. TCP with all acknowledged has nothing to send again; UDP has a timer."""
     carriers = _carriers(devices, first)
     due_ns = next_retransmission_ns(first, devices)
     may_send = any(sock.protocol == "udp" or sock.unacknowledged_bytes for sock in carriers)
