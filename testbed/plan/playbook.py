@@ -98,7 +98,7 @@ class PlaybookFile:
             return replace(self.source, tree=tree)
         own, moved = variants[variant], dict(self.source.moved)
         tree["variants"] = {variant: own}
-        for key, empty in (("loads", dict), ("judge", dict), ("timeline", list)):
+        for key, empty in (("transport", dict), ("loads", dict), ("judge", dict), ("timeline", list)):
             base = tree.get(key, empty())
             if key not in own or not isinstance(base, empty):
                 continue  # nothing to add, or a mistake that is told when the whole is validated

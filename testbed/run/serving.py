@@ -55,7 +55,7 @@ class Serving:
         if not self._is_up():
             return False
         try:
-            return transports.listens(self.guest, self.transport.swap_flow.port, self._ends)
+            return transports.listens(self.guest, self._port, self._ends)
         except TestbedFault:
             return False
 
@@ -92,6 +92,12 @@ class Serving:
 
     def _run(self, *argv: str, check: bool = True) -> str:
         return self.guest.run(argv, timeout_s=self._ends.command_s, check=check).stdout
+
+    @property
+    def _port(self) -> int:
+        if self.transport.swap_flow is None:
+            raise TestbedFault(f"what '{self.name}' serves is for itself alone")
+        return self.transport.swap_flow.port
 
     @property
     def _revivable(self) -> Revivable:
