@@ -98,7 +98,9 @@ class Socket(Value):
     such timer. `retransmits`: how often that timer has fired since the last acknowledgment;
     `resent_segments`: what was sent again since the connection began. `head_bytes`, `head_segments`: the
     first packet that is not acknowledged, the one to be sent again; `head_at_driver`: its last copy still
-    lies with the NIC's driver. None: not read. `readers` sleep on it, `holders` have it open.
+    lies with the NIC's driver. None: not read. `peer` is the socket at the other end, where that is one of
+    this guest's own: a connection over the loopback, or a unix socket. `readers` sleep on it, `holders` have
+    it open.
     """
 
     address: Address
@@ -123,6 +125,7 @@ class Socket(Value):
     head_bytes: int | None = None
     head_segments: int | None = None
     head_at_driver: bool | None = None
+    peer: Address = 0
     readers: Pids = ()
     holders: Pids = ()
 

@@ -37,6 +37,8 @@ WAITS: dict[str, tuple[WaitKind, tuple[str, ...]]] = {
     "rq_qos_wait": ("queue", ()),  # block/blk-rq-qos.c: writeback throttling
     "sk_stream_wait_memory": ("socket", ("sk",)),  # net/core/stream.c
     "sk_wait_data": ("socket", ("sk",)),  # net/core/sock.c
+    "unix_stream_data_wait": ("socket", ("sk",)),  # net/unix/af_unix.c
+    "sock_wait_for_wmem": ("socket", ("sk",)),  # net/core/sock.c: room of the peer's queue
     "__skb_wait_for_more_packets": ("socket", ("sk",)),  # net/core/datagram.c
     "inet_csk_wait_for_connect": ("socket", ("sk",)),  # net/ipv4/inet_connection_sock.c
     "throttle_direct_reclaim": ("memory", ()),  # mm/vmscan.c

@@ -23,13 +23,17 @@ class Daemon(OneDevice):
     `mlockall` locks the daemon in memory, page by page as it first touches them, in each process that it
     forks. `io_flusher` is prctl(PR_SET_IO_FLUSHER), since 5.6: what it allocates does no I/O to get memory
     (PF_MEMALLOC_NOIO), and it is throttled by the dirty pages of its own device alone (PF_LOCAL_THROTTLE;
-    6.1, kernel/sys.c, mm/page-writeback.c). `memory_cap` bounds by a control group what it may have, page
+    6.1, kernel/sys.c, mm/page-writeback.c). `less_throttle` is the second of the two alone, `memalloc` all
+    memory down to the last page: prctls of the patch sets less-throttle and memalloc-daemon, without
+    which the daemon is not started. `memory_cap` bounds by a control group what it may have, page
     cache included; the machine boots with the memory controller then, which is off else.
     """
 
     port: Count = Field(default=10809, ge=1, le=65534)
     mlockall: Flag = False
     io_flusher: Flag = False
+    less_throttle: Flag = False
+    memalloc: Flag = False
     memory_cap: Bytes | None = Field(default=None, ge=1 << 20)
 
     @property
@@ -58,8 +62,8 @@ class Daemon(OneDevice):
 
     def _settings(self) -> list[str]:
         group = [f"TESTBED_CGROUP={GROUP}"] if self.memory_cap is not None else []
-        flags = (("TESTBED_IO_FLUSHER", self.io_flusher), ("TESTBED_MLOCKALL", self.mlockall))
-        return [*group, *(f"{name}=1" for name, wanted in flags if wanted)]
+        settings = ("mlockall", "io_flusher", "less_throttle", "memalloc")
+        return [*group, *(f"TESTBED_{name.upper()}=1" for name in settings if getattr(self, name))]
 
     def read_back(self, machine: Guest, name: str, ends: Ends) -> None:
         """Raises TestbedFault unless each process of that name has its settings."""

@@ -61,6 +61,7 @@ def examine(first: Snapshot, second: Snapshot, history: History, rules: Judging)
         targets,
         history.rises(rules.progress, first.taken_ns, second.taken_ns),
         mute=_all_mute(outside, _carriers(devices, second)),
+        local=rules.server == rules.subject,
     )
     stands = stuck(graph)
     turns = _turns(graph, targets)
@@ -188,9 +189,10 @@ def _grown(first: Snapshot, second: Snapshot, read: Callable[[Nic], int | None])
 
 
 def _conditions(
-    outside: Outside, targets: list[str], progress_ns: tuple[int, ...], *, mute: int
+    outside: Outside, targets: list[str], progress_ns: tuple[int, ...], *, mute: int, local: bool
 ) -> tuple[Condition, ...]:
     answers = outside.answers
+    told = f"The host saw {answers} frames of the swap connection come from the server between the looks"
     unasked = (
         f": it was not asked, since the subject tried {mute} times to send again and could send nothing."
         if mute
@@ -213,9 +215,10 @@ def _conditions(
         ),
         Condition(
             name="answers",
-            met=bool(mute) or (answers is not None and answers >= LEAST_ANSWERS),
-            statement=f"The host saw {answers} frames of the swap connection come from the server"
-            f" between the looks{unasked}",
+            met=local or bool(mute) or (answers is not None and answers >= LEAST_ANSWERS),
+            statement="The server is a process of the subject: what it waits for is in the looks."
+            if local
+            else f"{told}{unasked}",
         ),
         Condition(
             name="retransmission",

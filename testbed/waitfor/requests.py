@@ -70,6 +70,8 @@ def add_socket(builder: Builder, sock: Socket) -> str:
         return source
     if sock.receive_bytes:
         _queue_read(builder, source, sock)
+    if sock.peer:
+        _answered_here(builder, source, sock)
     outside = builder.outside
     if outside.retransmission_passed is False:
         builder.ends(
@@ -81,6 +83,8 @@ def add_socket(builder: Builder, sock: Socket) -> str:
             f"icsk_retransmit_timer is due in {(sock.retransmit_in_ms or 0) / 1000:.1f} s",
             "sure",
         )
+    if sock.peer:
+        return source  # neither a NIC nor another machine has a part in it
     if outside.answers is None or outside.answers < LEAST_ANSWERS:
         builder.ends(
             source,
@@ -112,6 +116,23 @@ def add_socket(builder: Builder, sock: Socket) -> str:
                 f"{outside.answers} frames of this connection were offered to the NIC",
             )
     return source
+
+
+def _answered_here(builder: Builder, source: str, sock: Socket) -> None:
+    """The other end is open in processes of this guest: any of them may answer, as soon as it runs."""
+    peer = next((s for s in builder.snapshot.sockets if s.address == sock.peer), None)
+    tasks = [t for t in builder.snapshot.tasks if peer is not None and t.pid in peer.holders]
+    words = f"an answer of {', '.join(dict.fromkeys(task.comm for task in tasks)) or 'nobody that was found'}"
+    target = builder.node("queue", f"answers on {sock.local}-{sock.remote}", words, needs="any")
+    builder.edge(source, target, "waits for", "observed", f"its peer is {sock.peer:#x}, of this machine")
+    for task in tasks:
+        evidence = f"{sock.peer:#x} is open in {task.comm} ({task.pid}): {' < '.join(task.stack[:5])}"
+        builder.edge(target, task_node(builder, task), "would come from", "observed", evidence)
+    if not tasks:
+        evidence = f"no task was found that has {sock.peer:#x} open"
+        builder.ends(
+            target, "peer", "a process that was not found", "waits for", "inferred", evidence, "sure"
+        )
 
 
 def _queue_read(builder: Builder, source: str, sock: Socket) -> None:

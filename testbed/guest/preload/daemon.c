@@ -5,6 +5,8 @@
  *
  *   TESTBED_CGROUP=PATH    joins that control group, and so is charged there from its first page on
  *   TESTBED_IO_FLUSHER=1   prctl(PR_SET_IO_FLUSHER): GFP_NOIO, and a dirty limit of its own
+ *   TESTBED_LESS_THROTTLE=1, TESTBED_MEMALLOC=1
+ *                          what the patch sets less-throttle and memalloc-daemon add, for children as well
  *   TESTBED_MLOCKALL=1     mlockall(2), after each fork again: a child inherits no locks (6.1, kernel/fork.c,
  *                          dup_mmap clears VM_LOCKED), and nbd-server forks for each client
  *
@@ -22,10 +24,16 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
-#ifndef PR_SET_IO_FLUSHER
-#define PR_SET_IO_FLUSHER 57
-#define PR_GET_IO_FLUSHER 58
-#endif
+/* By number: the headers may be older than the one (5.6), and are not the patch sets' own. */
+static const struct {
+	const char *name;
+	int set, get;
+	unsigned long how;
+} calls[] = {
+	{ "TESTBED_IO_FLUSHER", 57, 58, 1 },
+	{ "TESTBED_LESS_THROTTLE", 0x4c545431, 0x4c545432, 1 },
+	{ "TESTBED_MEMALLOC", 0x4d444d31, 0x4d444d32, 2 },
+};
 
 #define FAILED 71 /* EX_OSERR of sysexits.h */
 
@@ -66,9 +74,11 @@ __attribute__((constructor)) static void settle(void)
 
 	if (group)
 		join(group);
-	if (wanted("TESTBED_IO_FLUSHER") &&
-	    (prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0) != 0 || prctl(PR_GET_IO_FLUSHER, 0, 0, 0, 0) != 1))
-		fail("PR_SET_IO_FLUSHER");
+	for (unsigned int i = 0; i < sizeof(calls) / sizeof(calls[0]); i++)
+		if (wanted(calls[i].name) &&
+		    (prctl(calls[i].set, calls[i].how, 0, 0, 0) != 0 ||
+		     prctl(calls[i].get, 0, 0, 0, 0) != (int)calls[i].how))
+			fail(calls[i].name);
 	if (!wanted("TESTBED_MLOCKALL"))
 		return;
 	lock();
