@@ -22,7 +22,9 @@ Address = Annotated[int, Field(ge=0, lt=1 << 64)]
 Addresses = Annotated[tuple[Address, ...], Field(max_length=MAX_ITEMS)]
 Pids = Annotated[tuple[int, ...], Field(max_length=MAX_ITEMS)]
 
-WaitKind = Literal["folio", "mutex", "rwsem", "bio", "tag", "queue", "pool", "socket", "memory", "writeback"]
+WaitKind = Literal[
+    "folio", "mutex", "rwsem", "bio", "tag", "queue", "pool", "socket", "memory", "writeback", "fuse"
+]
 """What a task sleeps for:
 
 - `folio`: a bit of a folio in memory (locked, writeback);
@@ -32,7 +34,8 @@ WaitKind = Literal["folio", "mutex", "rwsem", "bio", "tag", "queue", "pool", "so
 - `pool`: an element of a memory pool: one that comes back, or new memory;
 - `socket`: data or room of a socket;
 - `memory`: free pages (the allocator's slow path, reclaim's throttles);
-- `writeback`: dirty pages to be written.
+- `writeback`: dirty pages to be written;
+- `fuse`: the answer of whoever serves a file system of FUSE.
 """
 
 
@@ -46,7 +49,10 @@ class Wait(Value):
 
 
 class Task(Value):
-    """A task that is not just idle: `state` as ps shows it, `stack` innermost function first."""
+    """A task that is not just idle: `state` as ps shows it, `stack` innermost function first.
+
+    One that `serves_fuse` has /dev/fuse open.
+    """
 
     pid: int
     comm: Name
@@ -56,6 +62,7 @@ class Task(Value):
     stack: Annotated[tuple[Name, ...], Field(max_length=MAX_FRAMES)] = ()
     waits: Wait | None = None
     holds_sockets: Addresses = ()
+    serves_fuse: bool = False
 
 
 class Lock(Value):

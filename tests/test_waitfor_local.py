@@ -72,6 +72,31 @@ def test_a_daemon_that_may_go_on_proves_nothing(daemon: Task) -> None:
     assert examined(daemon=daemon).proves == "open"
 
 
+WORKER = Task(
+    pid=50, comm="kworker/u2:1", state="D", kthread=True, waits=Wait(kind="fuse"),
+    stack=("request_wait_answer", "fuse_perform_write", "lo_write_simple", "loop_process_work"),
+)  # fmt: skip
+FUSE_DAEMON = STUCK_DAEMON.model_copy(update={"comm": "bindfs", "serves_fuse": True})
+
+
+def looped(daemon: Task, *more: Task, worker: Task = WORKER) -> Examination:
+    requests = tuple(one.model_copy(update={"device": "loop0", "socket": 0}) for one in REQUESTS)
+    first = Snapshot(number=1, taken_ns=FIRST_NS, paused_ms=100, tasks=(READER, worker, daemon, *more),
+                     requests=requests, zones=(ZONE,))  # fmt: skip
+    second = first.model_copy(update={"number": 2, "taken_ns": SECOND_NS})
+    return examine(first, second, seen(), LOCAL.model_copy(update={"devices": ("loop0",)}))
+
+
+def test_a_loop_device_waits_for_its_worker_and_that_for_who_serves_by_fuse() -> None:
+    found = looped(FUSE_DAEMON)
+    for word in ("request 2 of loop0", "kworker/u2:1", "an answer of bindfs by FUSE", "closed cycle"):
+        assert word in found.sentence
+    idle = Task(pid=71, comm="bindfs", state="S", serves_fuse=True)
+    assert looped(FUSE_DAEMON, idle).proves == "open"
+    assert looped(FUSE_DAEMON.model_copy(update={"serves_fuse": False})).proves == "open"
+    assert looped(FUSE_DAEMON, worker=WORKER.model_copy(update={"stack": ("elsewhere",)})).proves == "open"
+
+
 def test_any_process_that_has_the_other_end_open_may_answer() -> None:
     free = Task(pid=71, comm="nbd-server", state="R")
     both = ends("unix", (70, 71))

@@ -199,6 +199,8 @@ def _conditions(
         else f" (needed: {LEAST_ANSWERS})."
     )
     passed = outside.retransmission_passed
+    if local and passed is None:
+        passed = True  # no connection carries the requests: there is no timer to wait for
     words = {True: "has passed", False: "has not come yet", None: "is not known"}[passed]
     return (
         Condition(

@@ -45,6 +45,9 @@ def add_request(builder: Builder, request: Request) -> None:
             "never",
         )
         return
+    if request.device.startswith("loop"):
+        _carried_out(builder, source, request)
+        return
     sock = next((s for s in builder.snapshot.sockets if s.address == request.socket), None)
     if sock is None:
         builder.ends(
@@ -60,6 +63,23 @@ def add_request(builder: Builder, request: Request) -> None:
     target = add_socket(builder, sock)
     path = next(path for prefix, path in CARRIED_BY.items() if request.device.startswith(prefix))
     builder.edge(source, target, "waits for its reply on", "observed", f"{path} = {sock.address:#x}")
+
+
+def _carried_out(builder: Builder, source: str, request: Request) -> None:
+    """A loop device's worker reads or writes the file (drivers/block/loop.c); of several, any of theirs."""
+    workers = [task for task in builder.snapshot.tasks if any(is_loop(name) for name in task.stack)]
+    target = builder.node("queue", "workers of loop", "a worker of the loop devices", needs="any")
+    builder.edge(source, target, "is carried out by", "inferred", f"{len(workers)} workers have work")
+    for task in workers:
+        told = " < ".join(task.stack[:6])
+        builder.edge(target, task_node(builder, task), "namely by", "observed", told)
+    if not workers:
+        builder.ends(target, "loop", "a worker that was not found", "waits for", "inferred", "", "sure")
+
+
+def is_loop(function: str) -> bool:
+    """Linux 6.1: the worker's own functions, one or the other of which is inlined."""
+    return function.partition(".")[0] in ("loop_process_work", "loop_workfn", "loop_rootcg_workfn")
 
 
 def add_socket(builder: Builder, sock: Socket) -> str:

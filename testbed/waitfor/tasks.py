@@ -175,6 +175,21 @@ def _waits_memory(builder: Builder, source: str, task: Task) -> None:
     builder.edge(source, memory(builder), verb, "observed", f"{task.waits.frame}")
 
 
+def _waits_fuse(builder: Builder, source: str, task: Task) -> None:
+    """Any task that has /dev/fuse open may answer, as soon as it runs."""
+    serving = [other for other in builder.snapshot.tasks if other.serves_fuse]
+    names = ", ".join(dict.fromkeys(other.comm for other in serving)) or "nobody that was found"
+    target = builder.node("queue", "fuse", f"an answer of {names} by FUSE", needs="any")
+    builder.edge(source, target, "waits for", "observed", " < ".join(task.stack[:5]))
+    if builder.has_edges(target):
+        return
+    for other in serving:
+        evidence = f"/dev/fuse is open in {other.comm} ({other.pid}): {' < '.join(other.stack[:5])}"
+        builder.edge(target, task_node(builder, other), "would come from", "observed", evidence)
+    if not serving:
+        builder.ends(target, "fuse", "a daemon that was not found", "waits for", "inferred", "", "sure")
+
+
 WAITING = {
     "folio": _waits_folio,
     "bio": _waits_bio,
@@ -186,4 +201,5 @@ WAITING = {
     "socket": _waits_socket,
     "memory": _waits_memory,
     "writeback": _waits_tag,
+    "fuse": _waits_fuse,
 }
