@@ -64,6 +64,7 @@ UNWANTED = {
     "media-types": "no mail, no web",
     "passwd": "no password anywhere",
     "readline-common": "no interactive program needs it",
+    "sed": "busybox has it",
     "sensible-utils": "no editor, no browser",
     "sysvinit-utils": "init scripts",
     "tar": "busybox has it",
