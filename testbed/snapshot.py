@@ -182,6 +182,16 @@ class Zone(Value):
     def atomic_floor(self) -> int:
         return atomic_floor(self.minimum)
 
+    @property
+    def process_floor(self) -> int:
+        """What allocations leave that may not take the reserve: 6.1, mmzone.h min_wmark_pages()."""
+        return self.minimum + self.boost
+
+    @property
+    def throttle_floor(self) -> int:
+        """With no more free, who would reclaim is made to wait: 6.1, mm/vmscan.c allow_direct_reclaim()."""
+        return self.process_floor // 2
+
 
 class Limit(Value):
     """Pages that a protocol's sockets hold, against its three limits."""

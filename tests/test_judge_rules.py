@@ -575,10 +575,10 @@ def serving(read: int, written: int, requests: float = 1.0) -> Callable[[float, 
 @pytest.mark.parametrize(
     ("tweak", "met"),
     [
-        (serving(0, 1 << 20), True),
-        (serving(1 << 19, 1 << 19), True),
-        (serving(1 << 19, (1 << 19) - 1), False),
-        (serving(1 << 20, 1 << 20, requests=0.0), False),
+        (serving(0, 4096), True),
+        (serving(2048, 2048), True),
+        (serving(2048, 2047), False),
+        (serving(4096, 4096, requests=0.0), False),
         (lambda t, values: None, False),
     ],
 )

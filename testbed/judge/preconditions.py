@@ -10,8 +10,8 @@ from testbed.snapshot import atomic_floor
 
 LEAST_BYTES = 80
 """IP and TCP headers with timestamps are 52 bytes: smaller packets are acknowledgements and probes."""
-LEAST_SERVED_BYTES = 1 << 20
-"""So much is no matter of partition tables, superblocks and readahead."""
+LEAST_SERVED_BYTES = 4096
+"""A page: nobody else has to do with that disk, and it was set up before the timeline."""
 
 
 def preconditions(case: Case) -> tuple[Precondition, ...]:
@@ -138,7 +138,7 @@ def _served(case: Case) -> Precondition:
         name="served",
         met=requests > 0 and carried >= LEAST_SERVED_BYTES,
         statement=f"{requests} requests of the device were answered before the judging, and the host saw"
-        f" {carried >> 10} KiB go between the server and its disk (needed: {LEAST_SERVED_BYTES >> 10}).",
+        f" {carried >> 10} KiB go between the server and its disk.",
         numbers={"requests": requests, "disk_bytes": carried},
     )
 

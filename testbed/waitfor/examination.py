@@ -14,7 +14,7 @@ from testbed.waitfor.graph import Graph, common, cycle, reachable, stuck
 from testbed.waitfor.requests import LEAST_ANSWERS, tried_in_vain
 from testbed.waitfor.words import chain
 
-ALONE = Outside(answers=LEAST_ANSWERS, retransmission_passed=True, accepted=0, samples=1)
+ALONE = Outside(answers=LEAST_ANSWERS, retransmission_passed=True, accepted=0, free=(0,))
 """For one look: the outside is taken to do its part, so that the picture is that of the inside."""
 
 Proves = Literal["deadlocked", "starved", "open"]
@@ -116,22 +116,19 @@ def seen_between(first: Snapshot, second: Snapshot, history: History, rules: Jud
     """What the host saw from the end of the first look to the begin of the second."""
     from_ns = first.taken_ns + first.paused_ms * 1_000_000
     to_ns = second.taken_ns
-    floors = [zone.atomic_floor for zone in second.zones]
-    floor = sum(floors) if floors else None
-    points = [
+    free = (
         value
         for name in rules.free_pages[:1]
         for value in (history.value_at(name, from_ns), *(v for _, v in history.within(name, from_ns, to_ns)))
         if value is not None
-    ]
+    )
     return Outside(
         answers=history.growth("wire/swap.replies.delivered_packets", from_ns, to_ns),
         retransmission_passed=_retransmission_passed(frozenset(rules.devices), first, to_ns),
         accepted=_grown(first, second, lambda nic: nic.counters.get("received")),
         filled=_grown(first, second, lambda nic: nic.filled),
         refused=_grown(first, second, lambda nic: nic.counters.get("refills_failed")),
-        samples=len(points),
-        samples_above_floor=sum(1 for value in points if floor is not None and value > floor),
+        free=tuple(free),
         mute=_mute(_carriers(frozenset(rules.devices), first), second),
     )
 
