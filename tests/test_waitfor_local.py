@@ -72,6 +72,22 @@ def test_a_daemon_that_may_go_on_proves_nothing(daemon: Task) -> None:
     assert examined(daemon=daemon).proves == "open"
 
 
+@pytest.mark.parametrize(
+    ("boost", "free", "proves"), [(1024, 590, "deadlocked"), (322, 590, "deadlocked"), (321, 590, "starved")]
+)
+def test_a_pool_is_not_filled_from_the_reserve(boost: int, free: int, proves: str) -> None:
+    """As on a real guest: far above the floor of atomic allocations, and below min and its boost."""
+    stack = ("mempool_alloc", "bio_alloc_bioset", "__swap_writepage", "pageout", "shrink_folio_list")
+    daemon = STUCK_DAEMON.model_copy(update={"waits": Wait(kind="pool"), "stack": stack, "pf_memalloc": True})
+    zone = ZONE.model_copy(update={"free": free, "boost": boost})
+    first = Snapshot(number=1, taken_ns=FIRST_NS, paused_ms=100, tasks=(READER, daemon), requests=REQUESTS,
+                     sockets=ends("unix"), zones=(zone,))  # fmt: skip
+    second = first.model_copy(update={"number": 2, "taken_ns": SECOND_NS})
+    found = examine(first, second, seen(free=(free,)), LOCAL)
+    assert found.proves == proves
+    assert zone.process_floor == 268 + boost and zone.throttle_floor == (268 + boost) // 2
+
+
 WORKER = Task(
     pid=50, comm="kworker/u2:1", state="D", kthread=True, waits=Wait(kind="fuse"),
     stack=("request_wait_answer", "fuse_perform_write", "lo_write_simple", "loop_process_work"),
