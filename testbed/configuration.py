@@ -138,8 +138,8 @@ class Variant(Value):
 
     `without` names faults and loads that do not happen, `forever` faults that are not healed: the
     judging point is then where the heal would have been. `loads` and `timeline` are added to the
-    playbook's, `judge` has keys in place of its, and so has `machines` of each machine. With `control` it
-    must come out so on every kernel; with `answer` it is a question of `testbed selftest`.
+    playbook's, `transport` and `judge` have keys in place of its, and so has `machines` of each machine.
+    With `control` it must come out so on every kernel; with `answer` it is a question of `testbed selftest`.
     """
 
     description: str
@@ -150,6 +150,7 @@ class Variant(Value):
     answer: Answer | None = None
     parameters: dict[ParameterName, Scalar] = Field(default_factory=dict)
     machines: dict[MachineName, dict[str, Any]] = Field(default_factory=dict)
+    transport: dict[str, Any] = Field(default_factory=dict)
     loads: dict[Name, dict[str, Any]] = Field(default_factory=dict)
     timeline: tuple[dict[str, Any], ...] = ()
     judge: dict[str, Any] = Field(default_factory=dict)

@@ -26,7 +26,7 @@ Outcome = Literal[
 ]
 """What a verdict can come to: see docs/verdicts.md."""
 
-PreconditionName = Literal["in-flight", "still", "exhausted", "tcp-limit"]
+PreconditionName = Literal["in-flight", "still", "exhausted", "tcp-limit", "served"]
 """What a playbook may require of a cell, without which it says nothing: testbed/judge/preconditions.py."""
 
 SEEN_INSIDE: frozenset[PreconditionName] = frozenset({"tcp-limit"})
@@ -171,9 +171,10 @@ class Judging(Value):
     whose revert is the judging point; without any it is the end of the timeline. `faults` are
     all that the timeline applies: one that is not in the history as in force voids the cell.
     `devices` are where the requests that are asked about go, as snapshots name it (`nbd0`, `nfs`).
-    `second_client` are counters of what the server did for another machine.
-    `server` is the machine whose contention would also fake slowness. The judging point lies at
-    `begin_at_s` on the timeline: where nothing is healed, where the heal would have been. A proof of a
+    `second_client` are counters of what the server did for another machine. `backing` is the source where
+    the host counts what the server does with the disk that it serves. `server` is the machine whose
+    contention would also fake slowness; it is the subject where that serves itself. The judging point lies
+    at `begin_at_s` on the timeline: where nothing is healed, where the heal would have been. A proof of a
     deadlock ends the judging `watch_s` later, before the bound. `through` are loads of others that go on
     through the heal and are stopped after it: how it went under them is judged apart.
     """
@@ -185,6 +186,7 @@ class Judging(Value):
     in_flight: str | None
     devices: tuple[str, ...] = ()
     second_client: tuple[str, ...] = ()
+    backing: str | None = None
     free_pages: tuple[str, ...] = ()
     heals: tuple[str, ...]
     through: tuple[str, ...] = ()

@@ -22,7 +22,9 @@ Address = Annotated[int, Field(ge=0, lt=1 << 64)]
 Addresses = Annotated[tuple[Address, ...], Field(max_length=MAX_ITEMS)]
 Pids = Annotated[tuple[int, ...], Field(max_length=MAX_ITEMS)]
 
-WaitKind = Literal["folio", "mutex", "rwsem", "bio", "tag", "queue", "pool", "socket", "memory", "writeback"]
+WaitKind = Literal[
+    "folio", "mutex", "rwsem", "bio", "tag", "queue", "pool", "socket", "memory", "writeback", "fuse"
+]
 """What a task sleeps for:
 
 - `folio`: a bit of a folio in memory (locked, writeback);
@@ -32,7 +34,8 @@ WaitKind = Literal["folio", "mutex", "rwsem", "bio", "tag", "queue", "pool", "so
 - `pool`: an element of a memory pool: one that comes back, or new memory;
 - `socket`: data or room of a socket;
 - `memory`: free pages (the allocator's slow path, reclaim's throttles);
-- `writeback`: dirty pages to be written.
+- `writeback`: dirty pages to be written;
+- `fuse`: the answer of whoever serves a file system of FUSE.
 """
 
 
@@ -46,7 +49,10 @@ class Wait(Value):
 
 
 class Task(Value):
-    """A task that is not just idle: `state` as ps shows it, `stack` innermost function first."""
+    """A task that is not just idle: `state` as ps shows it, `stack` innermost function first.
+
+    One that `serves_fuse` has /dev/fuse open.
+    """
 
     pid: int
     comm: Name
@@ -56,6 +62,7 @@ class Task(Value):
     stack: Annotated[tuple[Name, ...], Field(max_length=MAX_FRAMES)] = ()
     waits: Wait | None = None
     holds_sockets: Addresses = ()
+    serves_fuse: bool = False
 
 
 class Lock(Value):
@@ -103,7 +110,8 @@ class Socket(Value):
     `resent_segments`: what was sent again since the connection began. `head_bytes`, `head_segments`: the
     first packet that is not acknowledged, the one to be sent again; `head_at_driver`: its last copy still
     lies with the NIC's driver. None: not read. `dropped`: packets for it that were dropped since it began
-    (sk_drops). `readers` sleep on it, `holders` have it open.
+    (sk_drops). `peer` is the socket at the other end, where that is one of this guest's own: a connection
+    over the loopback, or a unix socket. `readers` sleep on it, `holders` have it open.
     """
 
     address: Address
@@ -129,6 +137,7 @@ class Socket(Value):
     head_bytes: int | None = None
     head_segments: int | None = None
     head_at_driver: bool | None = None
+    peer: Address = 0
     readers: Pids = ()
     holders: Pids = ()
 
@@ -178,6 +187,16 @@ class Zone(Value):
     @property
     def atomic_floor(self) -> int:
         return atomic_floor(self.minimum)
+
+    @property
+    def process_floor(self) -> int:
+        """What allocations leave that may not take the reserve: 6.1, mmzone.h min_wmark_pages()."""
+        return self.minimum + self.boost
+
+    @property
+    def throttle_floor(self) -> int:
+        """With no more free, who would reclaim is made to wait: 6.1, mm/vmscan.c allow_direct_reclaim()."""
+        return self.process_floor // 2
 
 
 class Limit(Value):

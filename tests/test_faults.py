@@ -9,17 +9,26 @@ import pytest
 
 from testbed.errors import TestbedFault, UsageError
 from testbed.faults import Fault, FaultTarget, fault_class, fault_of
+from testbed.faults.slow_disk import SlowDisk
 from testbed.faults.starve import Starve
 from testbed.faults.sysrq import Sysrq
 from testbed.model import PlannedFault
 
 
 class Guest:
-    """A guest with two CPUs that answers to SysRq, or not."""
+    """A guest with two CPUs that answers to SysRq, or not, and whose disks are limited, or not."""
 
-    def __init__(self, answers: bool = True) -> None:
-        self.answers = answers
+    def __init__(self, answers: bool = True, limits: bool = True) -> None:
+        self.answers, self.limits = answers, limits
         self.pressed: list[str] = []
+        self.limit: dict[str, int] = {}
+
+    def limit_disk(self, disk: str, bytes_per_s: int) -> None:
+        if self.limits:
+            self.limit[disk] = bytes_per_s
+
+    def disk_limit(self, disk: str) -> int:
+        return self.limit.get(disk, 0)
 
     def sysrq(self, key: str) -> bool:
         self.pressed.append(key)
@@ -79,6 +88,21 @@ def test_a_starved_machine_shares_its_core_until_it_is_reverted() -> None:
     assert not fault.in_force(where)
     fault.revert(where)
     assert broker.crowded == {} and not fault.in_force(where)
+
+
+def test_a_slow_disk_is_what_its_hypervisor_says_of_it() -> None:
+    guest = Guest()
+    fault = SlowDisk.model_validate({"machine": "A", "disk": "swap", "rate": "8Mbit/s"})
+    assert not fault.in_force(target(A=guest))
+    fault.apply(target(A=guest))
+    assert guest.limit == {"swap": 1_000_000} and fault.in_force(target(A=guest))
+    fault.revert(target(A=guest))
+    assert guest.limit == {"swap": 0} and not fault.in_force(target(A=guest))
+    deaf = target(A=Guest(limits=False))
+    fault.apply(deaf)
+    assert not fault.in_force(deaf)
+    with pytest.raises(ValueError, match="greater than or equal to 8"):
+        SlowDisk.model_validate({"machine": "A", "disk": "swap", "rate": "7bit/s"})
 
 
 def test_a_wrong_machine_is_named() -> None:

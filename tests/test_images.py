@@ -163,10 +163,16 @@ def test_the_whole_image(monkeypatch: pytest.MonkeyPatch) -> None:
     manifest = json.loads((built.folder / builder.MANIFEST).read_text())
     names = {package["name"] for package in manifest["packages"]}
     assert {"nbd-server", "dropbear-bin", "e2fsprogs"} <= names
-    ours = ("usr/lib/testbed/agent", "usr/lib/testbed/no-dh.so", "usr/lib/testbed/kernel-conf")
+    ours = (
+        "usr/lib/testbed/agent",
+        "usr/lib/testbed/no-dh.so",
+        "usr/lib/testbed/daemon.so",
+        "usr/lib/testbed/kernel-conf",
+    )
     servers = ("usr/bin/qemu-nbd", "usr/bin/nbdkit", f"{tree.LIBRARIES}/nbdkit/plugins/nbdkit-file-plugin.so")
     clients = ("usr/sbin/nbd-client", "usr/sbin/iscsid", "usr/sbin/iscsiadm")
-    for name in ("usr/sbin/dropbear", "usr/sbin/mke2fs", *clients, *servers, *ours):
+    local = ("usr/bin/bindfs", "usr/sbin/dmsetup", "usr/sbin/losetup")
+    for name in (*local, "usr/sbin/dropbear", "usr/sbin/mke2fs", *clients, *servers, *ours):
         assert "Type: regular" in debugfs(built.root, f"stat /{name}")
     assert 'Fast link dest: "busybox"' in debugfs(built.root, "stat /usr/bin/awk")
     assert built.root.stat().st_size < 56 << 20

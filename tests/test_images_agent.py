@@ -17,7 +17,34 @@ from typing import IO
 import pytest
 from agents import LIMIT_S, PAGE_BYTES, Guest, programs_on
 
+from testbed.images import programs
 from testbed.witnesses.page import Control, State
+
+
+@pytest.mark.agent
+def test_a_daemon_is_locked_before_it_begins_and_in_each_child(tmp_path: Path) -> None:
+    """As nbd-server's: a process that is forked for a client has no locks of its parent's."""
+    programs.compile_preloads(tmp_path)
+    tell = 'while read -r word rest; do [ "$word" = VmLck: ] && echo "$rest"; done </proc/self/status'
+    for settings, locked in (({}, False), ({"TESTBED_MLOCKALL": "1"}, True)):
+        env = {"LD_PRELOAD": str(tmp_path / "daemon.so"), "PATH": os.environ["PATH"], **settings}
+        done = subprocess.run(["dash", "-c", f"{tell}; ( {tell} )"], env=env, capture_output=True, text=True)
+        amounts = [int(line.split()[0]) for line in done.stdout.splitlines()]
+        assert (len(amounts), done.stderr) == (2, "")
+        assert all((amount > 0) == locked for amount in amounts)
+
+
+@pytest.mark.agent
+def test_a_daemon_whose_setting_fails_does_not_begin(tmp_path: Path) -> None:
+    """No kernel of this project's hosts knows the patch set's prctl, nor is there such a group."""
+    programs.compile_preloads(tmp_path)
+    for name, value, says in (
+        ("TESTBED_MEMALLOC", "1", "testbed: TESTBED_MEMALLOC: "),
+        ("TESTBED_CGROUP", str(tmp_path), f"testbed: {tmp_path}/cgroup.procs: No such file"),
+    ):
+        env = {"LD_PRELOAD": str(tmp_path / "daemon.so"), name: value}
+        done = subprocess.run(["/bin/echo", "began"], env=env, capture_output=True, text=True)
+        assert (done.returncode, done.stdout) == (71, "") and done.stderr.startswith(says)
 
 
 @pytest.fixture

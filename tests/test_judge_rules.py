@@ -555,3 +555,45 @@ def test_a_folder_without_a_verdict_says_what_to_do(tmp_path: Path) -> None:
 
 def test_the_plan_in_the_tests_is_a_plan() -> None:
     assert plan_of(judging(), kernel="x").labels.kernel == "x"
+
+
+# --- a server that is the subject itself
+
+
+def serving(read: int, written: int, requests: float = 1.0) -> Callable[[float, Values], None]:
+    """The disk behind the daemon: so many bytes by the judging point, none of it before the timeline."""
+
+    def tweak(t: float, values: Values) -> None:
+        share = min(max(t, 0.0), 18.0) / 18.0
+        values["A/disk.swap"] = {"read_bytes": int(read * share), "write_bytes": int(written * share)}
+        for name in ("reads_completed_0", "writes_completed_0"):
+            values["A/blocksampler"][name] = int(values["A/blocksampler"][name] * requests)
+
+    return tweak
+
+
+@pytest.mark.parametrize(
+    ("tweak", "met"),
+    [
+        (serving(0, 4096), True),
+        (serving(2048, 2048), True),
+        (serving(2048, 2047), False),
+        (serving(4096, 4096, requests=0.0), False),
+        (lambda t, values: None, False),
+    ],
+)
+def test_who_serves_must_have_been_seen_at_the_disk(
+    tweak: Callable[[float, Values], None], met: bool
+) -> None:
+    rules = judging(server="A", backing="A/disk.swap", requires=("served",))
+    found = verdict(Story(rules=rules, tweak=tweak))
+    assert [one.name for one in found.preconditions] == ["served"]
+    assert found.preconditions[0].met is met
+    assert found.outcome == ("recovered" if met else "inconclusive")
+
+
+def test_without_a_wire_a_standstill_is_not_the_networks() -> None:
+    rules = judging(server="A", backing="A/disk.swap", requires=("served",))
+    story = Story(rules=rules, recover_s=None, tweak=serving(0, 1 << 20))
+    found = verdict(story.but(without=("wire/swap.requests", "wire/swap.replies", "C/vcpu")))
+    assert (found.outcome, found.censored) == ("stalled", True)

@@ -264,6 +264,13 @@ class FakeDomain:
     def __init__(self) -> None:
         self.paused = False
         self.up = True
+        self.limit_bytes_per_s = 0
+
+    def limit_disk(self, disk: str, bytes_per_s: int) -> None:
+        self.limit_bytes_per_s = bytes_per_s
+
+    def disk_limit(self, disk: str) -> int:
+        return self.limit_bytes_per_s
 
     def state(self) -> str:
         return "paused" if self.paused else "running"
@@ -334,6 +341,7 @@ class TestFaults:
         ("readdress", {"machine": "C", "address": "10.2.0.99"}),
         ("rate", {"machine": "A", "rate": "10Mbit/s"}),
         ("delay", {"machine": "A", "delay": "50ms"}),
+        ("slow-disk", {"machine": "A", "disk": "swap", "rate": "8Mbit/s"}),
     )
 
     @pytest.mark.parametrize(

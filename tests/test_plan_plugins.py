@@ -77,12 +77,14 @@ def test_every_plugin_keeps_its_protocol() -> None:
         "nfs4",
         "nvme-tcp",
         "iscsi",
+        "local-nbd",
+        "local-fuse",
     }
     loads = {"anonymous", "service", "flood", "job", "mke2fs", "kill", "write", "clock", "reader"}
     loads |= {"storm", "blocks", "client", "shatter"}
     assert loads <= set(plugins.collect("testbed.loads", Load))
     faults = plugins.collect("testbed.faults", Fault)
-    assert {"sysrq", "bitflip", "starve"} <= set(faults)
+    assert {"sysrq", "bitflip", "starve", "slow-disk"} <= set(faults)
     assert [kind for kind, fault in faults.items() if not fault.lasting] == ["sysrq"]
 
 

@@ -67,6 +67,10 @@ class FaultDomain(Protocol):
 
     def sysrq(self, key: str) -> bool: ...
 
+    def limit_disk(self, disk: str, bytes_per_s: int) -> None: ...
+
+    def disk_limit(self, disk: str) -> int: ...
+
 
 class FaultServer(Protocol):
     """The machine that serves the swap, as far as faults need it (run/serving.py).

@@ -20,8 +20,10 @@ DOWNLOAD_TIMEOUT_S = 900
 APT_LISTS = Path("/var/lib/apt/lists")
 
 WANTED = (
+    "bindfs",
     "busybox-static",
     "dash",  # the login shell: busybox' own would run its applets in place of Debian's programs
+    "dmsetup",
     "dropbear-bin",
     "e2fsprogs",
     "ethtool",
@@ -44,7 +46,6 @@ UNWANTED = {
     "*python3*": "as above (nfsiostat, mountstats)",
     "adduser": "maintainers' scripts; /etc/passwd is ours",
     "debconf": "maintainers' scripts",
-    "dmsetup": "the library is enough",
     "dpkg": "nothing is installed inside a guest",
     "gcc-*-base": "documentation only",
     "init-system-helpers": "no systemd, no sysvinit",
@@ -63,6 +64,7 @@ UNWANTED = {
     "media-types": "no mail, no web",
     "passwd": "no password anywhere",
     "readline-common": "no interactive program needs it",
+    "sed": "busybox has it",
     "sensible-utils": "no editor, no browser",
     "sysvinit-utils": "init scripts",
     "tar": "busybox has it",

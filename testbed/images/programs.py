@@ -11,12 +11,12 @@ from testbed.errors import BuildError, MissingCapability, TestbedFault
 
 SOURCES = Path(__file__).parent.parent / "guest"
 SCRIPTS = ("init", "kernel-conf", "nfs-serve")
-PRELOAD = "preload/no-dh.c"
-"""A library that is loaded before nbd-server's own."""
 COMPILE_TIMEOUT_S = 120
 FLAGS = ("-std=gnu11", "-O2", "-s", "-Wall", "-Wextra", "-Werror", "-Wl,--build-id=none")
 AGENT_FLAGS = (*FLAGS, "-static")
-PRELOAD_FLAGS = (*FLAGS, "-shared", "-fPIC", "-nostdlib")
+LIBRARY_FLAGS = (*FLAGS, "-shared", "-fPIC")
+PRELOADS = {"no-dh": (*LIBRARY_FLAGS, "-nostdlib"), "daemon": LIBRARY_FLAGS}
+"""Libraries that are loaded before a daemon's own, by their names in preload/, each with its flags."""
 PROGRAMS = (
     *("heartbeat", "blocksampler", "vmsampler", "anonymous", "service", "flood", "job"),
     *("deed-kill", "deed-write", "deed-clock", "deed-shatter", "reader", "storm", "blocks"),
@@ -27,9 +27,10 @@ PROGRAMS = (
 def digest() -> str:
     """A hash of the sources and of the toolchain: the same digest is the same programs."""
     state = hashlib.sha256()
-    for source in sorted((*SOURCES.glob("*.[ch]"), *(SOURCES / name for name in (*SCRIPTS, PRELOAD)))):
+    scripts = (SOURCES / name for name in SCRIPTS)
+    for source in sorted((*SOURCES.glob("*.[ch]"), *scripts, *map(_preload, PRELOADS))):
         state.update(f"{source.name}\n".encode() + source.read_bytes())
-    state.update(repr((AGENT_FLAGS, PRELOAD_FLAGS, PROGRAMS, _toolchain())).encode())
+    state.update(repr((AGENT_FLAGS, PRELOADS, PROGRAMS, _toolchain())).encode())
     return state.hexdigest()
 
 
@@ -38,9 +39,14 @@ def compile_agent(output: Path) -> None:
     _compile(AGENT_FLAGS, output, sorted(SOURCES.glob("*.c")))
 
 
-def compile_preload(output: Path) -> None:
-    """Writes the library. Raises as compile_agent() does."""
-    _compile(PRELOAD_FLAGS, output, [SOURCES / PRELOAD])
+def compile_preloads(folder: Path) -> None:
+    """Writes the libraries there. Raises as compile_agent() does."""
+    for name, flags in PRELOADS.items():
+        _compile(flags, folder / f"{name}.so", [_preload(name)])
+
+
+def _preload(name: str) -> Path:
+    return SOURCES / "preload" / f"{name}.c"
 
 
 def _compile(flags: Sequence[str], output: Path, sources: Sequence[Path]) -> None:

@@ -104,7 +104,7 @@ def add_ours(tree: Path) -> None:
     ours = tree / OURS
     ours.mkdir(parents=True, exist_ok=True)
     programs.compile_agent(ours / "agent")
-    programs.compile_preload(ours / "no-dh.so")
+    programs.compile_preloads(ours)
     for name in programs.PROGRAMS:
         _link(ours / name, "agent")
     for name in programs.SCRIPTS:

@@ -21,6 +21,7 @@ GFP_MEMALLOC_BIT = 17
 """Linux 6.1, include/linux/gfp_types.h: ___GFP_MEMALLOC is 0x20000."""
 SKB_FCLONE_ORIG = 1
 """include/linux/skbuff.h: a packet that was allocated together with room for one copy of it."""
+AF_UNIX = 1
 MAX_PACKETS = 256
 MAX_TIMER_MS = 1 << 32
 IDLE = ("LISTEN", "TIME_WAIT", "NEW_SYN_RECV", "CLOSE")
@@ -38,16 +39,65 @@ def read_sockets(reading: Reading, tasks: tuple[Task, ...], wanted: frozenset[in
         if task.waits is not None and task.waits.kind == "socket":
             readers.setdefault(task.waits.address, []).append(task.pid)
     accepting = _accepting(reading, holders)
+    seen = [
+        reading.get(f"a socket of {protocol}", None, _socket, reading, protocol, sock, jiffies, hz)
+        for protocol, sock in _all(reading)
+    ]
+    seen += [end for address in sorted(wanted) for end in _unix(reading, address)]
     found = []
-    for protocol, sock in _all(reading):
-        one = reading.get(f"a socket of {protocol}", None, _socket, reading, protocol, sock, jiffies, hz)
-        if one is not None and (
-            one.receive_packets or one.memalloc or one.unacknowledged_bytes or one.address in wanted
+    for one in _paired(tuple(one for one in seen if one is not None)):
+        if (
+            one.receive_packets
+            or one.memalloc
+            or one.unacknowledged_bytes
+            or not wanted.isdisjoint((one.address, one.peer))
         ):
             own = holders.get(one.address) or accepting.get(one.local.rpartition(":")[2], [])
             update = {"readers": tuple(readers.get(one.address, ())), "holders": tuple(own)}
             found.append(one.model_copy(update=update))
     return tuple(found)
+
+
+def _paired(sockets: tuple[Socket, ...]) -> Iterator[Socket]:
+    """Those of TCP know their peer by its ends, if it is one of this guest's own; those of unix have one."""
+    ends = {(one.local, one.remote): one.address for one in sockets if one.protocol == "tcp"}
+    for one in sockets:
+        peer = ends.get((one.remote, one.local), 0) if one.protocol == "tcp" else one.peer
+        yield one.model_copy(update={"peer": peer})
+
+
+def _unix(reading: Reading, address: int) -> tuple[Socket, ...]:
+    """A unix socket and its peer (net/unix/af_unix.c); nothing if the address is none of that family."""
+
+    def both() -> tuple[Socket, ...]:
+        sock = drgn.Object(reading.prog, "struct sock *", value=address)
+        if number(sock.__sk_common.skc_family) != AF_UNIX:
+            return ()
+        peer = drgn.cast("struct unix_sock *", sock).peer
+        return (_unix_end(sock, peer), _unix_end(peer, sock)) if peer else ()
+
+    return reading.get("a unix socket", (), both)
+
+
+def _unix_end(sock: Any, peer: Any) -> Socket:
+    return Socket(
+        address=number(sock),
+        protocol="unix",
+        local=_path(sock),
+        remote=_path(peer),
+        memalloc=bool(number(sock.__sk_common.skc_flags) >> number(sock.prog_["SOCK_MEMALLOC"]) & 1),
+        receive_packets=number(sock.sk_receive_queue.qlen),
+        receive_limit_bytes=number(sock.sk_rcvbuf),
+        send_bytes=number(sock.sk_wmem_alloc.refs.counter) - 1,  # one reference is the socket's own
+        send_limit_bytes=number(sock.sk_sndbuf),
+        peer=number(peer),
+    )
+
+
+def _path(sock: Any) -> str:
+    """What it is bound to; one that was accepted has its listener's name."""
+    name = drgn.cast("struct unix_sock *", sock).addr
+    return name.name[0].sun_path.string_().decode(errors="replace")[:100] if name else "unnamed"
 
 
 def _accepting(reading: Reading, holders: dict[int, list[int]]) -> dict[str, list[int]]:

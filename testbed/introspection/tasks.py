@@ -37,6 +37,8 @@ WAITS: dict[str, tuple[WaitKind, tuple[str, ...]]] = {
     "rq_qos_wait": ("queue", ()),  # block/blk-rq-qos.c: writeback throttling
     "sk_stream_wait_memory": ("socket", ("sk",)),  # net/core/stream.c
     "sk_wait_data": ("socket", ("sk",)),  # net/core/sock.c
+    "unix_stream_data_wait": ("socket", ("sk",)),  # net/unix/af_unix.c
+    "sock_wait_for_wmem": ("socket", ("sk",)),  # net/core/sock.c: room of the peer's queue
     "__skb_wait_for_more_packets": ("socket", ("sk",)),  # net/core/datagram.c
     "inet_csk_wait_for_connect": ("socket", ("sk",)),  # net/ipv4/inet_connection_sock.c
     "throttle_direct_reclaim": ("memory", ()),  # mm/vmscan.c
@@ -44,6 +46,7 @@ WAITS: dict[str, tuple[WaitKind, tuple[str, ...]]] = {
     "congestion_wait": ("memory", ()),  # mm/backing-dev.c, until 5.15
     "__alloc_pages_slowpath": ("memory", ()),  # mm/page_alloc.c, between two tries
     "balance_dirty_pages": ("writeback", ()),  # mm/page-writeback.c
+    "request_wait_answer": ("fuse", ()),  # fs/fuse/dev.c
 }
 Frames = tuple[tuple[str, Any], ...]
 
@@ -69,11 +72,15 @@ def read_tasks(reading: Reading) -> Seen:
     for task in reading.each("tasks", for_each_task, reading.prog):
         pids[number(task)] = reading.get("a pid", 0, lambda task: number(task.pid), task)
         one = reading.get("a task", None, _task, reading, task, locks)
-        if one is None or (one.state in ("S", "I") and one.waits is None and not one.holds_sockets):
+        if one is None or (one.state in ("S", "I") and one.waits is None and not _serves(one)):
             idle += 1
         else:
             found.append(one)
     return Seen(tuple(found), tuple(locks.values()), idle, pids)
+
+
+def _serves(task: Task) -> bool:
+    return bool(task.holds_sockets) or task.serves_fuse
 
 
 def _task(reading: Reading, task: Any, locks: dict[int, Lock]) -> Task:
@@ -94,6 +101,7 @@ def _task(reading: Reading, task: Any, locks: dict[int, Lock]) -> Task:
         stack=tuple((name or "?")[:120] for name, _ in frames),
         waits=waits,
         holds_sockets=() if flags & PF_KTHREAD else tuple(_sockets(reading, task)),
+        serves_fuse=not flags & PF_KTHREAD and any(_files(reading, task, "fuse_dev_operations")),
     )
 
 
@@ -189,15 +197,21 @@ def _symbol(prog: drgn.Program, address: int) -> str:
 
 def _sockets(reading: Reading, task: Any) -> Iterator[int]:
     """Addresses of the `struct sock` that the task has open."""
-    try:
-        operations = number(reading.prog["socket_file_ops"].address_of_())
-    except UNREADABLE as error:
-        reading.note("socket_file_ops", error)
-        return
-    for _, file in reading.each("open files", for_each_file, task, most=MAX_FILES):
+    for file in _files(reading, task, "socket_file_ops"):
         try:
-            if number(file.f_op) == operations:
-                socket = drgn.Object(reading.prog, "struct socket *", value=number(file.private_data))
-                yield number(socket.sk)
+            socket = drgn.Object(reading.prog, "struct socket *", value=number(file.private_data))
+            yield number(socket.sk)
         except UNREADABLE as error:
             reading.note("a socket's file", error)
+
+
+def _files(reading: Reading, task: Any, operations: str) -> Iterator[Any]:
+    """The task's open files that have these operations; none if this kernel has no such files."""
+    try:
+        wanted = number(reading.prog[operations].address_of_())
+    except UNREADABLE as error:
+        reading.note(operations, error)
+        return
+    for _, file in reading.each("open files", for_each_file, task, most=MAX_FILES):
+        if reading.get("a file's operations", 0, lambda file: number(file.f_op), file) == wanted:
+            yield file

@@ -28,12 +28,16 @@ MODULES = {
     "e1000": ("e1000",),
     "virtio-net": ("virtio_net",),
     "nbd": ("nbd",),
+    "local-nbd": ("nbd",),
+    "local-fuse": ("fuse", "loop"),
     "nfs3": ("nfs", "nfsv3", "nfsd"),
     "nfs4": ("nfs", "nfsv4", "nfsd"),
     "iscsi": ("iscsi_tcp", "sd_mod", "iscsi_target_mod", "target_core_iblock", "target_core_file"),
     "nvme-tcp": ("nvme_tcp", "nvmet_tcp"),
     "mke2fs": ("raid1",),
     "loop": ("loop",),
+    "raid1": ("raid1",),
+    "dm": ("dm_mod",),
 }  # fmt: skip
 """What a machine needs by what it has to do with: kinds of NICs, transports and loads. A machine that names
 no kinds (one to play with) is given all: a module that nobody needs costs time to boot, and memory."""

@@ -229,6 +229,20 @@ class Domain:
             numbers = self._domain.blockStats(self._target(serial_or_target))
         return dict(zip(("read_ops", "read_bytes", "write_ops", "write_bytes"), numbers, strict=False))
 
+    def limit_disk(self, serial_or_target: str, bytes_per_s: int) -> None:
+        """Bounds what a disk reads and writes together; 0 lifts the bound."""
+        with _ours(f"limit the disk '{serial_or_target}'"):
+            limits = {libvirt.VIR_DOMAIN_BLOCK_IOTUNE_TOTAL_BYTES_SEC: bytes_per_s}
+            self._domain.setBlockIoTune(
+                self._target(serial_or_target), limits, libvirt.VIR_DOMAIN_AFFECT_LIVE
+            )
+
+    def disk_limit(self, serial_or_target: str) -> int:
+        """The bound in bytes a second, as QEMU has it; 0 is none."""
+        with _ours(f"ask for the limit of the disk '{serial_or_target}'"):
+            limits = self._domain.blockIoTune(self._target(serial_or_target), libvirt.VIR_DOMAIN_AFFECT_LIVE)
+        return int(limits[libvirt.VIR_DOMAIN_BLOCK_IOTUNE_TOTAL_BYTES_SEC])
+
     def dump(self, path: Path) -> None:
         """A dump of its memory, ELF. The guest stands still meanwhile.
 

@@ -16,7 +16,7 @@ from testbed.plan.playbook import PlaybookFile
 from testbed.plan.timeline import Course, course
 from testbed.plan.transport import check_ports, check_room, check_server, check_timers, planned_transport
 from testbed.plan.wiring import check_addresses, check_checksums, check_flows
-from testbed.transports import transport_of
+from testbed.transports import Transport, transport_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ def plan(topology: Topology, file: PlaybookFile, kernels: Kernels, image: str, c
     transport = transport_of(planned)
     subject = next(machine for machine in machines if machine.name == planned.client)
     way = course(playbook, machines, variant, choices.variant)
-    parts = _parts(playbook, machines, variant, way, prebuilt, transport.block_devices)
+    parts = _parts(playbook, machines, variant, way, prebuilt, transport)
     loads = tuple(load for group in parts.values() for load in group)
     watched = watched_devices(transport.block_devices, subject, loads)
     events = way.events({name: tuple(load.name for load in group) for name, group in parts.items()})
@@ -128,13 +128,13 @@ def _parts(
     variant: Variant | None,
     way: Course,
     prebuilt: bool,
-    devices: tuple[str, ...],
+    transport: Transport,
 ) -> Parts:
     return planned_loads(
         playbook,
         machines,
         prebuilt=prebuilt,
-        devices=devices,
+        transport=transport,
         without=variant.without if variant else (),
         started=frozenset(load.name for load in way.loads),
     )

@@ -41,6 +41,7 @@ def judging(
             for load in loads
             if load.kind == "client" and load.machine != name
         ),
+        backing=f"{playbook.transport.server}/disk.{transport.server_disk}",
         free_pages=(f"{name}/memory.free_pages", f"{name}/blocksampler.free_pages"),
         heals=course.heals,
         through=tuple(load.name for key in course.through for load in parts[key] if load.machine != name),

@@ -12,6 +12,7 @@ from testbed.errors import UsageError, nearest
 from testbed.load import validate
 from testbed.loads import Load, load_class, load_of
 from testbed.model import PlannedLoad, PlannedMachine
+from testbed.transports import Lender, Transport
 
 FIRST_SLOT = 3
 RESERVED = ("machine", "blocksampler", "vmsampler", "memory", "vcpu", "domain", "console")
@@ -25,7 +26,7 @@ def planned_loads(
     machines: tuple[PlannedMachine, ...],
     *,
     prebuilt: bool,
-    devices: tuple[str, ...],
+    transport: Transport,
     without: tuple[str, ...],
     started: frozenset[str],
 ) -> Parts:
@@ -38,12 +39,9 @@ def planned_loads(
         if name in without:
             continue
         for needed_key, what, needed in load.needs():
-            if what == "device" and not devices:
-                raise UsageError(
-                    "the transport brings no block device to work on",
-                    hint="use a transport that brings one: nbd, nvme-tcp or iscsi",
-                    where=playbook.where("loads", name, needed_key),
-                )
+            if what in ("device", "lender"):
+                _check_transport(playbook, (name, needed_key), what, transport)
+                continue
             _check_need(playbook, (name, needed_key), what, needed, by_name, without)
         parts = load.parts(prebuilt=prebuilt)
         entries = []
@@ -108,6 +106,22 @@ def _load(playbook: Playbook, name: str, machines: Mapping[str, PlannedMachine])
     return load
 
 
+def _check_transport(playbook: Playbook, key: tuple[str, str], what: str, transport: Transport) -> None:
+    where = playbook.where("loads", *key)
+    if what == "device" and not transport.block_devices:
+        raise UsageError(
+            "the transport brings no block device to work on",
+            hint="use a transport that brings one: nbd, nvme-tcp or iscsi",
+            where=where,
+        )
+    if what == "lender" and not isinstance(transport, Lender):
+        raise UsageError(
+            f"{transport.kind} serves the machine that it runs on, and no other",
+            hint="leave the second client out",
+            where=where,
+        )
+
+
 def _check_need(
     playbook: Playbook,
     key: tuple[str, str],
@@ -118,7 +132,6 @@ def _check_need(
 ) -> None:
     load = playbook.loads[key[0]]
     right = {
-        "device": (needed,),
         "machine": tuple(machines),
         "load": tuple(name for name in playbook.loads if name not in without),
         "disk": tuple(disk.name for disk in machines[load.on].disks),

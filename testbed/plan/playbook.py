@@ -99,7 +99,7 @@ class PlaybookFile:
         own, moved = variants[variant], dict(self.source.moved)
         tree["variants"] = {variant: own}
         _change_machines(tree, own.get("machines", {}), ("variants", variant, "machines"), moved)
-        for key, empty in (("loads", dict), ("judge", dict), ("timeline", list)):
+        for key, empty in (("transport", dict), ("loads", dict), ("judge", dict), ("timeline", list)):
             base = tree.get(key, empty())
             if key not in own or not isinstance(base, empty):
                 continue  # nothing to add, or a mistake that is told when the whole is validated

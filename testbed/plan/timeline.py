@@ -244,6 +244,13 @@ def _check_place(playbook: Playbook, machines: tuple[PlannedMachine, ...], numbe
                 hint=nearest(link, links),
                 where=playbook.where("timeline", number, "link"),
             )
+        disk, disks = getattr(fault, "disk", None), [disk.name for disk in by_name[name].disks]
+        if disk is not None and disk not in disks:
+            raise UsageError(
+                f"machine '{name}' has no disk '{disk}'",
+                hint=nearest(disk, disks),
+                where=playbook.where("timeline", number, "disk"),
+            )
     server = playbook.transport.server
     if getattr(fault, "of_server", False) and fault.machine != server:
         raise UsageError(

@@ -12,7 +12,7 @@ from testbed.load import validate
 from testbed.loads import load_of
 from testbed.model import Judging, PlannedLoad, PlannedMachine, PlannedTransport
 from testbed.plan.timeline import Course, PlayedFault
-from testbed.transports import Revivable, Transport, revivable, transport_class
+from testbed.transports import Revivable, Stacked, Transport, revivable, transport_class
 from testbed.units import show_bytes
 
 TAKEN_PORTS = {22: "SSH, by which it is set up"}
@@ -42,9 +42,42 @@ def planned_transport(
     fields = {key: value for key, value in written.items() if kind == table.kind or _stays(key, plugin)}
     own = ("kind", "client", "server", "allow_beyond_timers")
     value: Transport = validate(playbook.source_file, plugin, fields, below=("transport",), also=own)
+    _check_ends(playbook, value)
     _check_disk(playbook, by_name[table.server], value)
+    _check_mirror(playbook, by_name[table.client], value)
     options = value.model_dump(mode="json")  # type: ignore[attr-defined]
     return PlannedTransport(kind=kind, client=table.client, server=table.server, options=options)
+
+
+def _check_ends(playbook: Playbook, transport: Transport) -> None:
+    """Only a transport that crosses no wire has client and server on one machine, and it must have."""
+    table = playbook.transport
+    local, one = transport.swap_flow is None, table.client == table.server
+    if local and not one:
+        raise UsageError(
+            f"{transport.kind} serves the machine that it runs on",
+            hint=f'server = "{table.client}", which needs the disk then, as in local-daemon.toml',
+            where=playbook.where("transport", "server"),
+        )
+    if one and not local:
+        raise UsageError(
+            f"'{table.client}' is client and server of {transport.kind}, which is for two machines",
+            hint="a daemon on the machine itself is local-nbd or local-fuse",
+            where=playbook.where("transport", "server"),
+        )
+
+
+def _check_mirror(playbook: Playbook, client: PlannedMachine, transport: Transport) -> None:
+    if not isinstance(transport, Stacked) or transport.mirror is None:
+        return
+    own = [disk.name for disk in client.disks]
+    free = [name for name in own if transport.swap_flow is not None or name != transport.server_disk]
+    if transport.mirror not in free:
+        raise UsageError(
+            f"machine '{client.name}' has no disk '{transport.mirror}' to mirror on",
+            hint=nearest(transport.mirror, free),
+            where=playbook.where("transport", "mirror"),
+        )
 
 
 def _stays(key: str, plugin: type[Any]) -> bool:
@@ -126,6 +159,12 @@ def check_server(playbook: Playbook, transport: Transport, way: Course) -> None:
     """Refuses a fault of the server that this transport's server can not have. Raises UsageError."""
     for fault in way.faults:
         kind = fault_class(fault.planned.kind)
+        if getattr(kind, "of_server", False) and transport.swap_flow is None:
+            raise UsageError(
+                f"'{fault.planned.name}' asks the server, and the machine under test is asked nothing",
+                hint='a load of kind "kill" ends a daemon on it, or stops it for a while',
+                where=playbook.where("timeline", fault.entry, "fault"),
+            )
         if getattr(kind, "serves_again", False) and not isinstance(transport, Revivable):
             raise UsageError(
                 f"'{fault.planned.name}' ends what serves, and {transport.kind} can not be served again",

@@ -27,8 +27,8 @@ def addresses(plan: Plan) -> dict[tuple[str, str], str]:
 def flows(plan: Plan) -> dict[str, Flow]:
     """What is counted before and after any drop.
 
-    `swap.requests` and `swap.replies` are the transport's own conversation; `B-A` is all that B
-    sends to A on a data link.
+    `swap.requests` and `swap.replies` are the transport's own conversation, if it crosses a wire; `B-A` is
+    all that B sends to A on a data link.
     """
     by_name: dict[str, Flow] = {}
     known = taps(plan)
@@ -39,8 +39,8 @@ def flows(plan: Plan) -> dict[str, Flow]:
                 by_name[f"{source}-{destination}"] = Flow(
                     known[source, link.name], known[destination, link.name]
                 )
-    if plan.transport is not None:
-        swap = transport_of(plan.transport).swap_flow
+    swap = transport_of(plan.transport).swap_flow if plan.transport is not None else None
+    if plan.transport is not None and swap is not None:
         requests = by_name[f"{plan.transport.client}-{plan.transport.server}"]
         requests = Flow(requests.source, requests.destination, swap.protocol, 0, swap.port)
         by_name |= {"swap.requests": requests, "swap.replies": requests.back}

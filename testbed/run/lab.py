@@ -28,7 +28,7 @@ from testbed.machines.wire import USUAL_MTU
 from testbed.model import Plan, PlannedMachine
 from testbed.plan.wiring import addresses, flows, taps
 from testbed.run.serving import Serving
-from testbed.transports import Ends, transport_of
+from testbed.transports import Capping, Ends, Stacked, transport_of
 from testbed.witnesses import Witness
 from testbed.witnesses.host import ConsoleSize, DiskTraffic, DomainState, VcpuTime, Wire
 from testbed.witnesses.memory import FREE_PAGES_SYMBOL, FreePages, GuestMemory, symbol_address
@@ -46,19 +46,32 @@ TCG_SCALE = 10.0
 
 CMDLINE = (
     "console=ttyS0,115200 loglevel=8 root=/dev/vda ro rootfstype=ext4 rootwait init=/usr/lib/testbed/init "
-    "nokaslr net.ifnames=0 panic=0 cgroup_disable=memory transparent_hugepage=never sysrq_always_enabled"
+    "nokaslr net.ifnames=0 panic=0 transparent_hugepage=never sysrq_always_enabled"
 )
+NO_MEMCG = "cgroup_disable=memory"
+"""A machine has memory groups only where a daemon on it is bounded by one: they make reclaim another."""
 
 
 def _cmdline(plan: Plan, machine: PlannedMachine, kernel: BuiltKernel) -> str:
     """The kernel's command line, with the kinds of things that the machine has to do with in this plan."""
-    words = [CMDLINE, kernel.cmdline, f"testbed.machine={machine.name}", machine.cmdline]
+    groups = "" if _has_groups(plan, machine) else NO_MEMCG
+    words = [CMDLINE, groups, kernel.cmdline, f"testbed.machine={machine.name}", machine.cmdline]
     line = " ".join(filter(None, words))
     if plan.transport is None:
         return line
     kinds = [nic.model for nic in machine.nics] + [plan.transport.kind]
     kinds += [load.kind for load in plan.loads if load.machine == machine.name]
+    transport = transport_of(plan.transport)
+    if isinstance(transport, Stacked) and machine.name == plan.transport.client:
+        kinds += transport.stack
     return f"{line} testbed.kinds={','.join(dict.fromkeys(kinds))}"
+
+
+def _has_groups(plan: Plan, machine: PlannedMachine) -> bool:
+    if plan.transport is None or machine.name != plan.transport.client:
+        return False
+    transport = transport_of(plan.transport)
+    return isinstance(transport, Capping) and transport.memory_cap is not None
 
 
 class Lab:
@@ -126,9 +139,16 @@ class Lab:
     def _servers(self) -> dict[str, Serving]:
         if self.plan.transport is None:
             return {}
-        name, ends = self.plan.transport.server, Ends.of(self.plan, self.cpu_scale)
-        transport = transport_of(self.plan.transport)
-        return {name: Serving(name, self.guests[name], self.domains[name], self.pages[name], transport, ends)}
+        ends, transport = Ends.of(self.plan, self.cpu_scale), transport_of(self.plan.transport)
+        return {
+            name: Serving(name, self.guests[name], self.domains[name], self.pages[name], transport, ends)
+            for name in self._served_by_others()
+        }
+
+    def _served_by_others(self) -> tuple[str, ...]:
+        """The machines that serve another, and may be asked things and boot again."""
+        transport = self.plan.transport
+        return () if transport is None or transport.server == transport.client else (transport.server,)
 
     @property
     def faults(self) -> dict[str, Fault]:
@@ -228,7 +248,7 @@ class Lab:
             disks=self._disks(machine),
             nics=tuple(Nic(nic.tap, nic.mac, nic.model, nic.queues or 1) for nic in machine.nics),
             witness=f"witness-{machine.name}",
-            may_restart=self.plan.transport is not None and machine.name == self.plan.transport.server,
+            may_restart=machine.name in self._served_by_others(),
         )
 
     def _fill_shared(self, name: str, data: bytes) -> None:

@@ -39,7 +39,7 @@ def attach(plan: Plan, lab: Lab, history: Writer) -> None:
 
 def _check_ports(name: str, transport: Transport, server: Guest, ends: Ends) -> None:
     """Refuses a port that somebody has already: what listens there would be taken for the server."""
-    protocol = transport.swap_flow.protocol
+    protocol = transport.swap_flow.protocol if transport.swap_flow is not None else "tcp"
     for port in transport.ports:
         if listens(server, port, ends, protocol):
             raise UsageError(

@@ -12,7 +12,7 @@ from typing import Protocol
 from testbed import transports
 from testbed.clock import Deadline, poll
 from testbed.errors import TestbedFault
-from testbed.transports import Ends, Revivable, Transport
+from testbed.transports import Ends, Revivable, SwapFlow, Transport
 from testbed.witnesses.page import State, WitnessPage
 
 ASK_S = 5.0
@@ -55,7 +55,7 @@ class Serving:
         if not self._is_up():
             return False
         try:
-            flow = self.transport.swap_flow
+            flow = self._flow
             return transports.listens(self.guest, flow.port, self._ends, flow.protocol)
         except TestbedFault:
             return False
@@ -93,6 +93,12 @@ class Serving:
 
     def _run(self, *argv: str, check: bool = True) -> str:
         return self.guest.run(argv, timeout_s=self._ends.command_s, check=check).stdout
+
+    @property
+    def _flow(self) -> SwapFlow:
+        if self.transport.swap_flow is None:
+            raise TestbedFault(f"what '{self.name}' serves is for itself alone")
+        return self.transport.swap_flow
 
     @property
     def _revivable(self) -> Revivable:

@@ -5,8 +5,7 @@ A transport is one file: a frozen pydantic model with a `kind`; its fields are i
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
@@ -14,8 +13,7 @@ from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 from testbed import plugins
 from testbed.clock import Deadline, poll
 from testbed.errors import TestbedFault, UsageError
-from testbed.load import Count, Flag
-from testbed.model import Plan, PlannedMachine, PlannedTransport, Value
+from testbed.model import Plan, PlannedMachine, PlannedTransport
 from testbed.proc import Completed
 
 LENT_BYTES = 1 << 20
@@ -23,6 +21,8 @@ LENT_PATH = "/run/testbed/lent"
 """What a server lends besides the swap, for a second client: its size, and where that client finds it."""
 LENT_FILE = "/run/lent"
 """Where a server of block devices keeps it: in memory."""
+
+LOOPBACK, LOOPBACK_NET = "127.0.0.1", "127.0.0.0/8"
 
 COMMAND_S = 20.0
 """For one command in a guest that is idle; `Ends.cpu_scale` stretches it."""
@@ -57,7 +57,10 @@ class SwapFlow:
 
 @dataclass(frozen=True, slots=True)
 class Ends:
-    """Where client and server are, on the data link; `clients` are all that may be there (a subnet)."""
+    """Where client and server are, on the data link; `clients` are all that may be there (a subnet).
+
+    Where both are one machine that is its loopback.
+    """
 
     client: str
     server: str
@@ -75,8 +78,10 @@ class Ends:
         if plan.transport is None:
             raise UsageError("this plan has no transport")
         client, server = plan.machine(plan.transport.client), plan.machine(plan.transport.server)
-        link = data_link(plan, client, server)
         disks = {disk.name: disk.size_bytes for disk in server.disks}
+        if client == server:
+            return cls(LOOPBACK, LOOPBACK, LOOPBACK_NET, disks, cpu_scale)
+        link = data_link(plan, client, server)
         subnet = next(each.subnet for each in plan.links if each.name == link)
         return cls(_address(client, link), _address(server, link), subnet, disks, cpu_scale)
 
@@ -84,16 +89,17 @@ class Ends:
 class Transport(Protocol):
     """`serve` on the server, then `attach` on the client; both idle, so both may use SSH.
 
-    `block_devices` are the client's devices to watch, by their names in /sys/block: the first ones
-    that the blocksampler numbers. `request_devices` are the names under which snapshots list its
-    requests (testbed/introspection). `in_flight_series` and `progress_series` are `SOURCE.FIELD` of the
-    client. `kernel_timers_s` says after what silence the kernel itself does what: an outage beyond
-    the shortest tests that instead. `server_disk` is the disk it serves, of `least_disk_bytes` or more.
-    `borrow` makes another machine a client too: of LENT_BYTES that are not the swap, at LENT_PATH.
-    `store` is a folder of the server whose file system must have room for what the client writes; None if
-    all room was taken before. `client_options` and `server_options` are those of the two kernels'
-    configurations that it needs, by name ("CONFIG_BLK_DEV_NBD"); one that must be off has a "!" before it.
-    `ports` are those that it listens on, which nobody else may have. Of its disk `spare_bytes` are no swap.
+    `swap_flow` is what the wire counts of it; None is a transport whose server is the client itself, so that
+    nothing crosses a wire, and no other machine is asked or can be cut off. `block_devices` are the client's
+    devices to watch, by their names in /sys/block: the first ones that the blocksampler numbers.
+    `request_devices` are the names under which snapshots list its requests (testbed/introspection).
+    `in_flight_series` and `progress_series` are `SOURCE.FIELD` of the client. `kernel_timers_s` says after
+    what silence the kernel itself does what: an outage beyond the shortest tests that instead.
+    `server_disk` is the disk it serves, of `least_disk_bytes` or more. `store` is a folder of the server
+    whose file system must have room for what the client writes; None if all room was taken before.
+    `client_options` and `server_options` are those of the two kernels' configurations that it needs, by name
+    ("CONFIG_BLK_DEV_NBD"); one that must be off has a "!" before it. `ports` are those that it listens on,
+    which nobody else may have. Of its disk `spare_bytes` are no swap.
     """
 
     kind: ClassVar[str]
@@ -106,7 +112,7 @@ class Transport(Protocol):
     def server_options(self) -> tuple[str, ...]: ...
 
     @property
-    def swap_flow(self) -> SwapFlow: ...
+    def swap_flow(self) -> SwapFlow | None: ...
 
     @property
     def ports(self) -> tuple[int, ...]: ...
@@ -139,7 +145,30 @@ class Transport(Protocol):
 
     def attach(self, client: Guest, ends: Ends) -> None: ...
 
+
+@runtime_checkable
+class Lender(Protocol):
+    """What a transport is besides whose server serves other machines too; one need not be.
+
+    `borrow` makes another machine a client: of LENT_BYTES that are not the swap, at LENT_PATH.
+    """
+
     def borrow(self, client: Guest, ends: Ends) -> None: ...
+
+
+@runtime_checkable
+class Capping(Protocol):
+    """What a transport is besides that can bound its daemon's memory, by a memory group of the client's."""
+
+    memory_cap: int | None
+
+
+@runtime_checkable
+class Stacked(Protocol):
+    """What a transport is besides whose device may lie below others; `mirror` is a disk of the client's."""
+
+    stack: tuple[str, ...]
+    mirror: str | None
 
 
 @runtime_checkable
@@ -153,102 +182,6 @@ class Revivable(Protocol):
     def kill(self, server: Guest, ends: Ends) -> None: ...
 
     def revive(self, server: Guest, ends: Ends) -> None: ...
-
-
-class OneDevice(Value):
-    """What transports have in common that bring the client one block device; a transport need not be one.
-
-    With `swap = false` it is left bare, for a load to use.
-    """
-
-    device: ClassVar[str]
-    least_disk_bytes: ClassVar[int] = 1 << 20
-    client_options: ClassVar[tuple[str, ...]] = ()
-    server_options: ClassVar[tuple[str, ...]] = ()
-
-    disk: str = "swap"
-    port: Count
-    swap: Flag = True
-
-    @property
-    def swap_flow(self) -> SwapFlow:
-        return SwapFlow("tcp", self.port)
-
-    @property
-    def ports(self) -> tuple[int, ...]:
-        return (self.port,)
-
-    @property
-    def spare_bytes(self) -> int:
-        return 0
-
-    @property
-    def block_devices(self) -> tuple[str, ...]:
-        return (self.device,)
-
-    @property
-    def request_devices(self) -> tuple[str, ...]:
-        return (self.device,)
-
-    @property
-    def in_flight_series(self) -> str:
-        return "blocksampler.in_flight_0"
-
-    @property
-    def progress_series(self) -> tuple[str, ...]:
-        return ("blocksampler.writes_completed_0", "blocksampler.reads_completed_0")
-
-    @property
-    def server_disk(self) -> str:
-        return self.disk
-
-    @property
-    def store(self) -> str | None:
-        return None
-
-    def take(self, client: Guest, ends: Ends) -> None:
-        """Waits for the device, whose driver may look for it in its own time, and swaps to it."""
-        await_device(client, self.device, ends)
-        if self.swap:
-            swap_to(client, f"/dev/{self.device}", ends)
-
-
-class KernelTarget(OneDevice):
-    """What transports have in common whose server is a target in the kernel, set up by configfs.
-
-    It is ended by closing its port, which takes the connections with it; what is behind the port outlasts
-    that, but no boot.
-    """
-
-    place: ClassVar[str]
-    """The folder of configfs that is there as long as the target is."""
-
-    def serve(self, server: Guest, ends: Ends) -> None:
-        server.put(LENT_FILE, bytes(LENT_BYTES))
-        obeyed(server, (*self.target(ends), *self.opened(ends)), ends)
-        await_listener(server, self.port, ends)
-
-    def kill(self, server: Guest, ends: Ends) -> None:
-        obeyed(server, tuple(self.closed(ends)), ends)
-
-    def revive(self, server: Guest, ends: Ends) -> None:
-        if server.run(["test", "-d", self.place], timeout_s=ends.command_s, check=False).status != 0:
-            self.serve(server, ends)
-            return
-        obeyed(server, tuple(self.opened(ends)), ends)
-        await_listener(server, self.port, ends)
-
-    @abstractmethod
-    def target(self, ends: Ends) -> Iterator[str]:
-        """The lines for guest/kernel-conf that make it: the swap's disk, and LENT_FILE for a second one."""
-
-    @abstractmethod
-    def opened(self, ends: Ends) -> Iterator[str]:
-        """The lines that let clients in."""
-
-    @abstractmethod
-    def closed(self, ends: Ends) -> Iterator[str]:
-        """The lines that throw them out, and keep them out."""
 
 
 def transport_class(kind: str, *, where: str = "") -> type[Any]:
@@ -312,6 +245,18 @@ def mount(server: Guest, disk: str, folder: str, ends: Ends) -> None:
         return
     for argv in (["mkdir", "-p", folder], ["mount", "-t", "ext4", f"/dev/testbed/{disk}", folder]):
         server.run(argv, timeout_s=ends.command_s)
+
+
+def await_socket(guest: Guest, path: str, ends: Ends) -> None:
+    """Waits until `guest` listens on the unix socket `path`. Raises TestbedFault if it never does."""
+
+    def there() -> bool:
+        table = guest.run(["cat", "/proc/net/unix"], timeout_s=ends.command_s, check=False).stdout
+        # Fields: number, references, protocol, flags, ...; 00010000 is __SO_ACCEPTCON (net/unix/af_unix.c).
+        rows = (line.split() for line in table.splitlines())
+        return any(len(row) > 7 and row[3] == "00010000" and row[7] == path for row in rows)
+
+    poll(there, Deadline.after(ends.command_s, f"a listener on {path}"), every_s=0.1)
 
 
 def await_device(guest: Guest, device: str, ends: Ends) -> None:

@@ -15,11 +15,11 @@ from testbed.transports import (
     TCP_GIVES_UP_S,
     Ends,
     Guest,
-    KernelTarget,
     await_device,
     lend_at,
     obeyed,
 )
+from testbed.transports.devices import KernelTarget
 
 TARGET = "/sys/kernel/config/target"
 NAME = "iqn.2026-11.testbed:swap"

@@ -14,14 +14,13 @@ from testbed.transports import (
     TCP_GIVES_UP_S,
     Ends,
     Guest,
-    OneDevice,
     await_listener,
     lend_at,
     make_file_system,
     mount,
     size_of,
-    swap_to,
 )
+from testbed.transports.devices import OneDevice
 
 EXPORT = "swap"
 LENT_EXPORT = "lent"
@@ -108,8 +107,7 @@ class Nbd(OneDevice):
         options = ["-C", str(self.connections)] if self.connections > 1 else []
         options += ["-swap"] if self.swap else []
         client.run(self._connect(ends, self.port, EXPORT, *options), timeout_s=ends.command_s)
-        if self.swap:
-            swap_to(client, f"/dev/{self.device}", ends)
+        self.use(client, ends)
 
     def borrow(self, client: Guest, ends: Ends) -> None:
         client.run(self._connect(ends, self._lent_port, LENT_EXPORT), timeout_s=ends.command_s)

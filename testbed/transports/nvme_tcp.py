@@ -13,11 +13,11 @@ from testbed.transports import (
     TCP_GIVES_UP_S,
     Ends,
     Guest,
-    KernelTarget,
     await_device,
     lend_at,
     obeyed,
 )
+from testbed.transports.devices import KernelTarget
 
 TARGET = "/sys/kernel/config/nvmet"
 PORT = f"{TARGET}/ports/1"

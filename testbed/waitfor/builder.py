@@ -15,7 +15,7 @@ class Outside:
 
     `answers`: frames of the swap connection from the server that the NIC was offered. `accepted`:
     frames that the driver took in; `filled`: descriptors that got a buffer, less those used; `refused`:
-    refills of the ring that failed. `samples` of free memory, and how many were above the floor.
+    refills of the ring that failed. `free`: samples of free pages.
     `mute`: connections that could send nothing again, and how often their timer fired (requests.py).
     `dropped`: connections whose replies were dropped behind the NIC, and how many (limits.py).
     """
@@ -25,8 +25,7 @@ class Outside:
     accepted: int | None = None
     filled: int | None = None
     refused: int | None = None
-    samples: int = 0
-    samples_above_floor: int = 0
+    free: tuple[int, ...] = ()
     mute: Mapping[int, int] = field(default_factory=dict)
     dropped: Mapping[int, int] = field(default_factory=dict)
 

@@ -46,6 +46,9 @@ def add_request(builder: Builder, request: Request) -> None:
             "never",
         )
         return
+    if request.device.startswith("loop"):
+        _carried_out(builder, source, request)
+        return
     sock = next((s for s in builder.snapshot.sockets if s.address == request.socket), None)
     if sock is None:
         builder.ends(
@@ -63,6 +66,23 @@ def add_request(builder: Builder, request: Request) -> None:
     builder.edge(source, target, "waits for its reply on", "observed", f"{path} = {sock.address:#x}")
 
 
+def _carried_out(builder: Builder, source: str, request: Request) -> None:
+    """A loop device's worker reads or writes the file (drivers/block/loop.c); of several, any of theirs."""
+    workers = [task for task in builder.snapshot.tasks if any(is_loop(name) for name in task.stack)]
+    target = builder.node("queue", "workers of loop", "a worker of the loop devices", needs="any")
+    builder.edge(source, target, "is carried out by", "inferred", f"{len(workers)} workers have work")
+    for task in workers:
+        told = " < ".join(task.stack[:6])
+        builder.edge(target, task_node(builder, task), "namely by", "observed", told)
+    if not workers:
+        builder.ends(target, "loop", "a worker that was not found", "waits for", "inferred", "", "sure")
+
+
+def is_loop(function: str) -> bool:
+    """Linux 6.1: the worker's own functions, one or the other of which is inlined."""
+    return function.partition(".")[0] in ("loop_process_work", "loop_workfn", "loop_rootcg_workfn")
+
+
 def add_socket(builder: Builder, sock: Socket) -> str:
     """The connection: its replies need to be sent (the outside's part) and a buffer to arrive in."""
     words = f"the {sock.protocol.upper()} connection {sock.local} to {sock.remote}"
@@ -71,6 +91,8 @@ def add_socket(builder: Builder, sock: Socket) -> str:
         return source
     if sock.receive_bytes:
         _queue_read(builder, source, sock)
+    if sock.peer:
+        _answered_here(builder, source, sock)
     outside = builder.outside
     if outside.retransmission_passed is False:
         builder.ends(
@@ -84,6 +106,8 @@ def add_socket(builder: Builder, sock: Socket) -> str:
             else "rpc_task.tk_timeout of a request that it carries is still to come",
             "sure",
         )
+    if sock.peer:
+        return source  # neither a NIC nor another machine has a part in it
     if outside.answers is None or outside.answers < LEAST_ANSWERS:
         builder.ends(
             source,
@@ -126,6 +150,23 @@ def add_socket(builder: Builder, sock: Socket) -> str:
                 f"{outside.answers} frames of this connection were offered to the NIC",
             )
     return source
+
+
+def _answered_here(builder: Builder, source: str, sock: Socket) -> None:
+    """The other end is open in processes of this guest: any of them may answer, as soon as it runs."""
+    peer = next((s for s in builder.snapshot.sockets if s.address == sock.peer), None)
+    tasks = [t for t in builder.snapshot.tasks if peer is not None and t.pid in peer.holders]
+    words = f"an answer of {', '.join(dict.fromkeys(task.comm for task in tasks)) or 'nobody that was found'}"
+    target = builder.node("queue", f"answers on {sock.local}-{sock.remote}", words, needs="any")
+    builder.edge(source, target, "waits for", "observed", f"its peer is {sock.peer:#x}, of this machine")
+    for task in tasks:
+        evidence = f"{sock.peer:#x} is open in {task.comm} ({task.pid}): {' < '.join(task.stack[:5])}"
+        builder.edge(target, task_node(builder, task), "would come from", "observed", evidence)
+    if not tasks:
+        evidence = f"no task was found that has {sock.peer:#x} open"
+        builder.ends(
+            target, "peer", "a process that was not found", "waits for", "inferred", evidence, "sure"
+        )
 
 
 def _queue_read(builder: Builder, source: str, sock: Socket) -> None:

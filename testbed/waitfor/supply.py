@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Literal
 
-from testbed.snapshot import Socket, Task
+from testbed.snapshot import Socket, Task, Zone
 from testbed.waitfor.builder import Builder, task_node
 
 RECLAIMING = (
@@ -17,6 +18,13 @@ RECLAIMING = (
 )
 """mm/vmscan.c: who has one of these on the stack is freeing memory."""
 KSWAPD = "kswapd"
+Whose = Literal["atomic", "process", "throttle"]
+FLOORS: dict[Whose, tuple[str, Callable[[Zone], int]]] = {
+    "atomic": ("atomic allocations", lambda zone: zone.atomic_floor),
+    "process": ("allocations that may not take the reserve", lambda zone: zone.process_floor),
+    "throttle": ("who waits for a turn in reclaim", lambda zone: zone.throttle_floor),
+}
+"""Whose allocations, and which pages are left when they fail: the first are made with GFP_ATOMIC."""
 FEW_CLEAN_PAGES = 64
 """Of files in memory: under so many they are those just in use."""
 
@@ -68,25 +76,26 @@ def buffers(builder: Builder, name: str) -> str:
     return source
 
 
-def memory(builder: Builder) -> str:
-    told = " and ".join(f"{z.free} free, floor {z.atomic_floor}" for z in builder.snapshot.zones)
-    words = f"memory above the floor of atomic allocations ({told})"
-    source = builder.node("memory", "atomic", words, needs="any")
+def memory(builder: Builder, of: Whose = "atomic") -> str:
+    """Memory for those allocations: free above their floor, or to be had from who holds it."""
+    whose, floor = FLOORS[of]
+    told = " and ".join(f"{z.free} free, floor {floor(z)}" for z in builder.snapshot.zones)
+    source = builder.node("memory", of, f"memory above the floor of {whose} ({told})", needs="any")
     if builder.has_edges(source):
         return source
-    _free_now(builder, source)
+    _free_now(builder, source, floor)
     _fragments(builder, source)
     held_by_sockets(builder, source, builder.snapshot.sockets)
     _reclaim(builder, source)
     return source
 
 
-def _free_now(builder: Builder, source: str) -> None:
-    outside = builder.outside
-    zones = ", ".join(f"{z.name}: {z.free} free, floor {z.atomic_floor}" for z in builder.snapshot.zones)
-    above = any(zone.free > zone.atomic_floor for zone in builder.snapshot.zones)
-    if above or not builder.snapshot.zones or outside.samples_above_floor or not outside.samples:
-        evidence = f"{zones}; {outside.samples_above_floor} of {outside.samples} samples were above the floor"
+def _free_now(builder: Builder, source: str, floor: Callable[[Zone], int]) -> None:
+    zones, samples = builder.snapshot.zones, builder.outside.free
+    told = ", ".join(f"{z.name}: {z.free} free, floor {floor(z)}" for z in zones)
+    above = sum(1 for free in samples if zones and free > sum(map(floor, zones)))
+    if any(zone.free > floor(zone) for zone in zones) or above or not zones or not samples:
+        evidence = f"{told}; {above} of {len(samples)} samples were above the floor"
         builder.ends(source, "free", "free pages", "is there now and then:", "observed", evidence, "chance")
 
 

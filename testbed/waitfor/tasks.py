@@ -5,7 +5,7 @@ from __future__ import annotations
 from testbed.snapshot import Task
 from testbed.waitfor.builder import Builder, request_node, task_node
 from testbed.waitfor.requests import add_socket
-from testbed.waitfor.supply import KSWAPD, is_reclaiming, memory
+from testbed.waitfor.supply import KSWAPD, Whose, is_reclaiming, memory
 
 SUBMITTING = ("swap_writepage", "swap_readpage", "swap_read_folio", "submit_bio", "submit_bio_noacct")
 """mm/page_io.c, block/blk-core.c: who has one of these on the stack is on its way to a request."""
@@ -164,7 +164,10 @@ def _waits_writeback(builder: Builder, source: str, task: Task) -> None:
 
 
 def _waits_pool(builder: Builder, source: str, task: Task) -> None:
-    """mm/mempool.c: an element comes back when a request that used one is done, or is made anew."""
+    """mm/mempool.c: an element comes back when a request that used one is done, or is made anew.
+
+    mempool_alloc() never takes the reserve for it (__GFP_NOMEMALLOC), whoever asks.
+    """
     target = builder.node("queue", "pool", "an element of a memory pool", needs="any")
     evidence = " < ".join(task.stack[:5])
     builder.edge(source, target, "waits for", "observed", evidence)
@@ -178,7 +181,9 @@ def _waits_pool(builder: Builder, source: str, task: Task) -> None:
             "inferred",
             f"requests in flight hold the pool's elements: {len(builder.snapshot.requests)}",
         )
-    builder.edge(target, memory(builder), "is made anew from", "inferred", "mempool_alloc tries every 5 s")
+    builder.edge(
+        target, memory(builder, "process"), "is made anew from", "inferred", "mempool_alloc tries every 5 s"
+    )
 
 
 def _waits_socket(builder: Builder, source: str, task: Task) -> None:
@@ -194,7 +199,23 @@ def _waits_memory(builder: Builder, source: str, task: Task) -> None:
     assert task.waits is not None
     throttled = task.waits.frame.startswith("throttle_direct_reclaim")
     verb = "is throttled until there is" if throttled else "tries again for"
-    builder.edge(source, memory(builder), verb, "observed", f"{task.waits.frame}")
+    of: Whose = "throttle" if throttled else "atomic"
+    builder.edge(source, memory(builder, of), verb, "observed", f"{task.waits.frame}")
+
+
+def _waits_fuse(builder: Builder, source: str, task: Task) -> None:
+    """Any task that has /dev/fuse open may answer, as soon as it runs."""
+    serving = [other for other in builder.snapshot.tasks if other.serves_fuse]
+    names = ", ".join(dict.fromkeys(other.comm for other in serving)) or "nobody that was found"
+    target = builder.node("queue", "fuse", f"an answer of {names} by FUSE", needs="any")
+    builder.edge(source, target, "waits for", "observed", " < ".join(task.stack[:5]))
+    if builder.has_edges(target):
+        return
+    for other in serving:
+        evidence = f"/dev/fuse is open in {other.comm} ({other.pid}): {' < '.join(other.stack[:5])}"
+        builder.edge(target, task_node(builder, other), "would come from", "observed", evidence)
+    if not serving:
+        builder.ends(target, "fuse", "a daemon that was not found", "waits for", "inferred", "", "sure")
 
 
 WAITING = {
@@ -208,4 +229,5 @@ WAITING = {
     "socket": _waits_socket,
     "memory": _waits_memory,
     "writeback": _waits_writeback,
+    "fuse": _waits_fuse,
 }

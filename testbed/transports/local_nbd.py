@@ -1,0 +1,82 @@
+"""Owns NBD from A to A: a server in userspace on a disk of A's own, the kernel's client beside it."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from testbed.load import Count
+from testbed.transports import Ends, Guest, await_listener, await_socket, make_file_system, size_of
+from testbed.transports.local import Daemon
+from testbed.transports.nbd import CONFIG, EXPORT, NO_DH, SPARE_BYTES, STORE
+
+SOCKET = "/run/local-nbd.sock"
+
+
+class LocalNbd(Daemon):
+    """A swaps (or, with `swap = false`, has a bare device) through nbd-server or nbdkit on itself.
+
+    Over a `"unix"` socket, or over TCP on the loopback. The server writes through its page cache to the disk,
+    or with `backing = "file"` to a file of an ext4 on it. nbd-server forks for its client; nbdkit has
+    `threads`. Of nbdkit's own `--swap` only the purpose is used: it would fill all its threads' stacks at
+    once, 8 MiB each.
+    """
+
+    kind: ClassVar[str] = "local-nbd"
+    device: ClassVar[str] = "nbd0"
+    least_disk_bytes: ClassVar[int] = 2 * SPARE_BYTES
+    client_options: ClassVar[tuple[str, ...]] = ("CONFIG_BLK_DEV_NBD",)
+
+    program: Literal["nbd-server", "nbdkit"] = "nbd-server"
+    socket: Literal["unix", "tcp"] = "unix"
+    backing: Literal["disk", "file"] = "disk"
+    threads: Count = Field(default=4, ge=1, le=16)
+
+    @property
+    def ports(self) -> tuple[int, ...]:
+        return (self.port,) if self.socket == "tcp" else ()
+
+    @property
+    def spare_bytes(self) -> int:
+        return SPARE_BYTES if self.backing == "file" else 0
+
+    def serve(self, server: Guest, ends: Ends) -> None:
+        if self.backing == "file":
+            make_file_system(server, self.disk, STORE, ends)
+            size = str(size_of(self.disk, ends) - SPARE_BYTES)
+            server.run(["fallocate", "-l", size, self._path], timeout_s=ends.command_s)
+        if self.program == "nbd-server":
+            server.put(CONFIG, self._config(ends).encode())
+            argv = ["nbd-server", "-C", CONFIG, "-p", "/run/nbd-server.pid"]
+            self.start(server, argv, ends, preload=NO_DH)
+        else:
+            self.start(server, self._nbdkit(ends), ends)
+        if self.socket == "tcp":
+            await_listener(server, self.port, ends)
+        else:
+            await_socket(server, SOCKET, ends)
+
+    def attach(self, client: Guest, ends: Ends) -> None:
+        where = ["-unix", SOCKET] if self.socket == "unix" else [ends.server, str(self.port)]
+        words = ["-N", EXPORT, "-b", "4096", *(["-swap"] if self.swap else [])]
+        client.run(["nbd-client", *where, f"/dev/{self.device}", *words], timeout_s=ends.command_s)
+        self.read_back(client, self.program, ends)
+        self.use(client, ends)
+
+    @property
+    def _path(self) -> str:
+        return f"{STORE}/swap" if self.backing == "file" else f"/dev/testbed/{self.disk}"
+
+    def _nbdkit(self, ends: Ends) -> list[str]:
+        where = (
+            [f"--unix={SOCKET}"]
+            if self.socket == "unix"
+            else [f"--ipaddr={ends.server}", f"--port={self.port}"]
+        )
+        own = ["nbdkit", "--pidfile=/run/nbdkit.pid", f"--threads={self.threads}"]
+        return [*own, *where, "file", self._path]
+
+    def _config(self, ends: Ends) -> str:
+        where = f"unixsock = {SOCKET}\n" if self.socket == "unix" else f"listenaddr = {ends.server}\n"
+        return f"[generic]\nport = {self.port}\n{where}[{EXPORT}]\nexportname = {self._path}\n"

@@ -1,0 +1,245 @@
+"""A daemon of A's own: a plan without a wire, what the guest is told, and what is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_plan_errors import plan_of, refused
+from test_plan_plugins import Notebook, planned
+
+from testbed.errors import TestbedFault
+from testbed.kernels import BuiltKernel
+from testbed.load import PLAYBOOKS
+from testbed.model import Plan
+from testbed.plan.wiring import flows
+from testbed.proc import Completed
+from testbed.run.lab import _cmdline
+from testbed.transports import Ends, Lender, Revivable, transport_class, transport_of
+
+LOCAL = (PLAYBOOKS / "local-daemon.toml").read_text()
+FLOOD = (PLAYBOOKS / "flood.toml").read_text()
+LIBRARY = "/usr/lib/testbed/daemon.so"
+
+
+class Machine(Notebook):
+    """A that runs its daemon as process 70, with the library and so many locked KiB, or without."""
+
+    def __init__(self, *, library: bool = True, locked_kib: int = 2580) -> None:
+        super().__init__(10809)
+        self.library, self.locked_kib = library, locked_kib
+
+    def run(self, argv: Sequence[str], *, timeout_s: float, check: bool = True) -> Completed:
+        done = super().run(argv, timeout_s=timeout_s, check=check)
+        said = {
+            "pidof": "70\n",
+            "grep": f"VmLck:\t{self.locked_kib} kB\n",
+            "blockdev": "1000\n",
+            "stat": "100000\n",
+        }
+        if tuple(argv) == ("cat", "/proc/net/unix"):
+            return Completed(done.argv, 0, "0: 2 0 00010000 0001 01 7 /run/local-nbd.sock\n", "")
+        status = 1 if "maps" in argv[-1] and not self.library else 0
+        return Completed(done.argv, status, said.get(argv[0], done.stdout), "")
+
+
+def set_up(plan: Plan, machine: Machine | None = None, **options: Any) -> list[str]:
+    """What A is told, in order."""
+    assert plan.transport is not None
+    known = plan.transport.options | options
+    transport = transport_of(plan.transport.model_copy(update={"options": known}))
+    told = machine or Machine()
+    transport.serve(told, Ends.of(plan))
+    transport.attach(told, Ends.of(plan))
+    return told.lines
+
+
+def local(**choices: Any) -> Plan:
+    return planned("local-daemon", **choices)
+
+
+def test_no_wire_carries_what_a_machine_sends_itself() -> None:
+    plan = local()
+    assert plan.transport is not None
+    assert (plan.transport.client, plan.transport.server) == ("A", "A")
+    assert not [name for name in flows(plan) if name.startswith("swap")]
+    assert (Ends.of(plan).server, Ends.of(plan).client) == ("127.0.0.1", "127.0.0.1")
+    rules = plan.judging
+    assert (rules.subject, rules.server, rules.second_client) == ("A", "A", ())
+    assert (rules.backing, rules.requires) == ("A/disk.swap", ("served",))
+    assert rules.progress[-2:] == ("A/blocksampler.writes_completed_0", "A/blocksampler.reads_completed_0")
+
+
+@pytest.mark.parametrize("kind", ["local-nbd", "local-fuse"])
+def test_who_serves_itself_lends_nothing_and_is_not_revived(kind: str) -> None:
+    transport = transport_class(kind)()
+    assert transport.swap_flow is None and transport.kernel_timers_s == {}
+    assert not isinstance(transport, Lender) and not isinstance(transport, Revivable)
+    assert isinstance(transport_class("nbd")(), Lender)
+
+
+def test_nbd_server_is_reached_over_a_unix_socket() -> None:
+    machine = Machine()
+    lines = set_up(local(), machine)
+    assert lines == [
+        f"env LD_PRELOAD=/usr/lib/testbed/no-dh.so:{LIBRARY}"
+        " nbd-server -C /run/nbd-server.conf -p /run/nbd-server.pid",
+        "nbd-client -unix /run/local-nbd.sock /dev/nbd0 -N swap -b 4096 -swap",
+        "pidof nbd-server",
+        f"grep -c {LIBRARY} /proc/70/maps",
+        "grep VmLck /proc/70/status",
+        "mkswap /dev/nbd0",
+        "swapon /dev/nbd0",
+    ]
+    assert machine.files["/run/nbd-server.conf"] == (
+        "[generic]\nport = 10809\nunixsock = /run/local-nbd.sock\n[swap]\nexportname = /dev/testbed/swap\n"
+    )
+
+
+def test_nbdkit_is_reached_over_the_loopback() -> None:
+    lines = set_up(local(), program="nbdkit", socket="tcp", backing="file", threads=2)
+    assert lines[2] == f"fallocate -l {(512 - 16) << 20} /srv/store/swap"
+    assert lines[3] == (
+        f"env LD_PRELOAD={LIBRARY} nbdkit --pidfile=/run/nbdkit.pid --threads=2"
+        " --ipaddr=127.0.0.1 --port=10809 file /srv/store/swap"
+    )
+    assert lines[4] == "nbd-client 127.0.0.1 10809 /dev/nbd0 -N swap -b 4096 -swap"
+
+
+def test_fuse_has_a_loop_device_on_its_file() -> None:
+    plan = local(transport="local-fuse")
+    lines = set_up(plan)
+    assert lines[2:6] == [
+        f"fallocate -l {(512 - 16) << 20} /srv/store/swap",
+        "mkdir -p /run/fuse",
+        f"env LD_PRELOAD={LIBRARY} bindfs /srv/store /run/fuse",
+        "losetup --direct-io=off /dev/loop0 /run/fuse/swap",
+    ]
+    assert lines[-1] == "swapon /dev/loop0" and plan.watched_devices == ("loop0",)
+
+
+@pytest.mark.parametrize(
+    ("variant", "settings"),
+    [
+        ("", ""),
+        ("locked", " TESTBED_MLOCKALL=1"),
+        ("io-flusher", " TESTBED_IO_FLUSHER=1"),
+        ("both", " TESTBED_MLOCKALL=1 TESTBED_IO_FLUSHER=1"),
+    ],
+)
+def test_a_variant_has_other_settings_of_the_daemon_and_nothing_else(variant: str, settings: str) -> None:
+    plan, main = local(variant=variant), local()
+    assert f"{LIBRARY}{settings} nbd-server" in set_up(plan)[0]
+    assert plan.judging == main.judging and plan.events == main.events
+
+
+def test_a_daemon_without_its_settings_is_a_fault_of_the_testbed() -> None:
+    with pytest.raises(TestbedFault, match=r"nbd-server \(70\) runs without its settings"):
+        set_up(local(), Machine(library=False))
+    set_up(local(), Machine(locked_kib=0))
+    with pytest.raises(TestbedFault, match=r"nbd-server \(70\) is not locked in memory"):
+        set_up(local(variant="locked"), Machine(locked_kib=0))
+
+
+def test_a_cap_is_a_memory_group_and_only_then_there_are_groups(tmp_path: Path) -> None:
+    kernel = BuiltKernel("d", tmp_path, "6.1", (), None, None)
+    capped = plan_of(tmp_path, LOCAL.replace('server = "A"\n', 'server = "A"\nmemory_cap = "8MiB"\n', 1))
+    machine = Machine()
+    lines = set_up(capped, machine)
+    assert lines[0] == "mount -t cgroup2 cgroup2 /sys/fs/cgroup"
+    assert machine.files["/run/kernel.conf"].splitlines() == [
+        "word /sys/fs/cgroup/cgroup.subtree_control +memory",
+        "folder /sys/fs/cgroup/daemon",
+        f"word /sys/fs/cgroup/daemon/memory.max {8 << 20}",
+    ]
+    assert "TESTBED_CGROUP=/sys/fs/cgroup/daemon nbd-server" in lines[2]
+    assert "cgroup_disable=memory" not in _cmdline(capped, capped.machines[0], kernel)
+    for plan in (local(), planned("flood")):
+        for one in plan.machines:
+            assert "cgroup_disable=memory" in _cmdline(plan, one, kernel)
+
+
+@pytest.mark.parametrize(
+    ("text", "old", "new", "at", "says"),
+    [
+        (LOCAL, 'kind = "local-nbd"', 'kind = "nbd"', "transport.server", "is for two machines"),
+        (FLOOD, 'kind = "nbd"', 'kind = "local-nbd"', "transport.server", "the machine that it runs on"),
+        (LOCAL, 'disk = "swap"\nrate', 'disk = "swop"\nrate', "timeline[1].disk", "'A' has no disk 'swop'"),
+        (
+            LOCAL, '[variants.fast]', '[[timeline]]\nat = "3s"\nfor = "1s"\nfault = "server-kill"\n'
+            'machine = "A"\n[variants.fast]', "timeline[2].fault", "is asked nothing",
+        ),
+        (
+            LOCAL, '[[timeline]]', '[loads.client]\nkind = "client"\non = "A"\n[[timeline]]', "loads.client",
+            "and no other",
+        ),
+        (
+            LOCAL, 'server = "A"', 'server = "A"\nstack = ["raid1"]\nmirror = "swap"', "transport.mirror",
+            "no disk 'swap' to mirror on",
+        ),
+        (
+            FLOOD, 'server = "C"', 'server = "C"\nstack = ["raid1"]\nmirror = "local"', "transport.mirror",
+            "no disk 'local' to mirror on",
+        ),
+    ],
+)  # fmt: skip
+def test_what_can_not_be_is_refused(
+    tmp_path: Path, text: str, old: str, new: str, at: str, says: str
+) -> None:
+    assert old in text
+    error = refused(tmp_path, text.replace(old, new, 1))
+    assert says in error.message and at in error.where
+
+
+@pytest.mark.parametrize(
+    ("keys", "says"),
+    [
+        ({"stack": ["dm", "dm"]}, "twice"),
+        ({"stack": ["ext4", "dm"]}, "must be the last"),
+        ({"stack": ["raid1"]}, "one needs the other"),
+        ({"mirror": "local"}, "one needs the other"),
+        ({"stack": ["dm"], "swap": False}, "a bare device is a load's"),
+        ({"stack": ["lvm"]}, "'dm', 'loop', 'raid1' or 'ext4'"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["nbd", "iscsi", "local-fuse"])
+def test_a_stack_has_an_order(kind: str, keys: dict[str, Any], says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        transport_class(kind).model_validate(keys)
+
+
+def test_layers_lie_on_each_other_and_the_swap_on_top() -> None:
+    plan = local()
+    lines = set_up(plan, stack=["dm", "loop", "raid1", "ext4"], mirror="local")
+    assert lines[5:] == [
+        "blockdev --getsz /dev/nbd0",
+        "dmsetup create stacked --noudevsync --noudevrules --table 0 1000 linear /dev/nbd0 0",
+        "losetup /dev/loop7 /dev/dm-0",
+        "mdadm --create /dev/md0 --run --assume-clean --level=1 --metadata=1.2 --bitmap=none"
+        " --raid-devices=2 /dev/loop7 /dev/testbed/local",
+        "mke2fs -q -F -t ext4 -b 4096 -N 64 -m 0 -E nodiscard /dev/md0",
+        "mkdir -p /run/stacked",
+        "mount -t ext4 /dev/md0 /run/stacked",
+        "stat -f -c %a /run/stacked",
+        f"fallocate -l {100000 * 4096 - (1 << 20)} /run/stacked/swap",
+        "chmod 600 /run/stacked/swap",
+        "mkswap /run/stacked/swap",
+        "swapon /run/stacked/swap",
+    ]
+
+
+def test_a_prebuilt_kernel_loads_what_the_stack_needs(tmp_path: Path) -> None:
+    keys = 'server = "A"\nstack = ["dm", "raid1"]\nmirror = "local"\n'
+    plan = plan_of(tmp_path, LOCAL.replace('server = "A"\n', keys, 1))
+    line = _cmdline(plan, plan.machines[0], BuiltKernel("d", tmp_path, "6.1", (), None, None))
+    assert line.endswith("testbed.kinds=rtl8139,e1000e,local-nbd,anonymous,dm,raid1")
+
+
+def test_a_file_system_on_the_daemons_device_is_written_instead() -> None:
+    plan = local(variant="file-system")
+    lines = set_up(plan)
+    assert lines[-1] == "mount -t ext4 /dev/nbd0 /run/stacked" and "-swap" not in lines[1]
+    assert [load.name for load in plan.loads] == ["write"]
+    assert (plan.judging.finish, plan.judging.finish_loads) == ("exit", ("write",))
