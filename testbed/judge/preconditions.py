@@ -123,7 +123,7 @@ def _tcp_limit(case: Case) -> Precondition:
 
 
 def _served(case: Case) -> Precondition:
-    """By the client's device. What the host saw at the disk is told beside it: a server's cache may hold it."""
+    """By the client's device. What the host saw at the disk is told besides: a server's cache may hold it."""
     span = (case.origin_ns, case.before_ns)
     series = [name for name in case.rules.progress if "blocksampler." in name]
     done = [grown for name in series if (grown := case.growth(name, *span)) is not None]
