@@ -26,12 +26,13 @@ def test_a_daemon_is_locked_before_it_begins_and_in_each_child(tmp_path: Path) -
     """As nbd-server's: a process that is forked for a client has no locks of its parent's."""
     programs.compile_preloads(tmp_path)
     tell = 'while read -r word rest; do [ "$word" = VmLck: ] && echo "$rest"; done </proc/self/status'
-    for settings, locked in (({}, False), ({"TESTBED_MLOCKALL": "1"}, True)):
+    for mode in ("", "on-fault", "filled"):
+        settings = {"TESTBED_MLOCKALL": mode} if mode else {}
         env = {"LD_PRELOAD": str(tmp_path / "daemon.so"), "PATH": os.environ["PATH"], **settings}
         done = subprocess.run(["dash", "-c", f"{tell}; ( {tell} )"], env=env, capture_output=True, text=True)
         amounts = [int(line.split()[0]) for line in done.stdout.splitlines()]
         assert (len(amounts), done.stderr) == (2, "")
-        assert all((amount > 0) == locked for amount in amounts)
+        assert all((amount > 0) == bool(mode) for amount in amounts)
 
 
 @pytest.mark.agent

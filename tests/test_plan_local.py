@@ -124,9 +124,10 @@ def test_fuse_has_a_loop_device_on_its_file() -> None:
     ("variant", "settings"),
     [
         ("", ""),
-        ("locked", " TESTBED_MLOCKALL=1"),
+        ("locked", " TESTBED_MLOCKALL=on-fault"),
+        ("filled", " TESTBED_MLOCKALL=filled"),
         ("io-flusher", " TESTBED_IO_FLUSHER=1"),
-        ("both", " TESTBED_MLOCKALL=1 TESTBED_IO_FLUSHER=1"),
+        ("both", " TESTBED_MLOCKALL=on-fault TESTBED_IO_FLUSHER=1"),
     ],
 )
 def test_a_variant_has_other_settings_of_the_daemon_and_nothing_else(variant: str, settings: str) -> None:

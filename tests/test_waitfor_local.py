@@ -88,6 +88,25 @@ def test_a_pool_is_not_filled_from_the_reserve(boost: int, free: int, proves: st
     assert zone.process_floor == 268 + boost and zone.throttle_floor == (268 + boost) // 2
 
 
+def test_who_is_throttled_in_reclaim_waits_for_kswapd_however_much_is_free() -> None:
+    """As on a real guest, where 1041 pages were free and half of min with its boost is 646."""
+    wait = Wait(kind="memory", frame="throttle_direct_reclaim")
+    daemon = STUCK_DAEMON.model_copy(update={"waits": wait, "stack": ("throttle_direct_reclaim",)})
+    zone = ZONE.model_copy(update={"free": 1041, "boost": 1024})
+    stack = ("mempool_alloc", "shrink_folio_list", "balance_pgdat")
+    kswapd = Task(pid=28, comm="kswapd0", state="D", waits=Wait(kind="pool"), stack=stack)
+
+    def proves(*tasks: Task) -> str:
+        first = Snapshot(number=1, taken_ns=FIRST_NS, paused_ms=100, tasks=(READER, *tasks),
+                         requests=REQUESTS, sockets=ends("unix"), zones=(zone,))  # fmt: skip
+        second = first.model_copy(update={"number": 2, "taken_ns": SECOND_NS})
+        return examine(first, second, seen(free=(1041,)), LOCAL).proves
+
+    assert proves(daemon, kswapd) == "deadlocked"
+    assert proves(daemon, kswapd.model_copy(update={"state": "R", "waits": None})) == "open"
+    assert proves(daemon.model_copy(update={"state": "S"}), kswapd) == "starved"
+
+
 WORKER = Task(
     pid=50, comm="kworker/u2:1", state="D", kthread=True, waits=Wait(kind="fuse"),
     stack=("request_wait_answer", "fuse_perform_write", "lo_write_simple", "loop_process_work"),

@@ -10,8 +10,6 @@ from testbed.snapshot import atomic_floor
 
 LEAST_BYTES = 80
 """IP and TCP headers with timestamps are 52 bytes: smaller packets are acknowledgements and probes."""
-LEAST_SERVED_BYTES = 4096
-"""A page: nobody else has to do with that disk, and it was set up before the timeline."""
 
 
 def preconditions(case: Case) -> tuple[Precondition, ...]:
@@ -125,20 +123,20 @@ def _tcp_limit(case: Case) -> Precondition:
 
 
 def _served(case: Case) -> Precondition:
-    """By the client's device and by the host: who serves did so, and had it from the disk that it serves."""
+    """By the client's device. What the host saw at the disk is told besides: a server's cache may hold it."""
     span = (case.origin_ns, case.before_ns)
     series = [name for name in case.rules.progress if "blocksampler." in name]
     done = [grown for name in series if (grown := case.growth(name, *span)) is not None]
     moved = [case.growth(f"{case.rules.backing}.{what}_bytes", *span) for what in ("read", "write")]
-    if not done or case.rules.backing is None or None in moved:
-        statement = "What the server did with its disk, or the client's device, was not recorded."
-        return Precondition(name="served", met=False, statement=statement)
+    if not done:
+        told = "What the transport's device did was not recorded."
+        return Precondition(name="served", met=False, statement=told)
     requests, carried = sum(done), sum(amount or 0 for amount in moved)
     return Precondition(
         name="served",
-        met=requests > 0 and carried >= LEAST_SERVED_BYTES,
-        statement=f"{requests} requests of the device were answered before the judging, and the host saw"
-        f" {carried >> 10} KiB go between the server and its disk.",
+        met=requests > 0,
+        statement=f"{requests or 'No'} requests of the transport's device were answered before the judging;"
+        f" the host saw {carried >> 10} KiB go between the server and its disk.",
         numbers={"requests": requests, "disk_bytes": carried},
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 from pydantic import Field
 
@@ -20,17 +21,18 @@ GROUP = f"{GROUPS}/daemon"
 class Daemon(OneDevice):
     """What transports have in common whose server is a process of the client; nothing crosses a wire.
 
-    `mlockall` locks the daemon in memory, page by page as it first touches them, in each process that it
-    forks. `io_flusher` is prctl(PR_SET_IO_FLUSHER), since 5.6: what it allocates does no I/O to get memory
-    (PF_MEMALLOC_NOIO), and it is throttled by the dirty pages of its own device alone (PF_LOCAL_THROTTLE;
-    6.1, kernel/sys.c, mm/page-writeback.c). `less_throttle` is the second of the two alone, `memalloc` all
-    memory down to the last page: prctls of the patch sets less-throttle and memalloc-daemon, without
-    which the daemon is not started. `memory_cap` bounds by a control group what it may have, page
-    cache included; the machine boots with the memory controller then, which is off else.
+    `mlockall` locks the daemon in memory, in each process that it forks: page by page as it first touches
+    them (`"on-fault"`), or with all of them `"filled"` at once. `io_flusher` is prctl(PR_SET_IO_FLUSHER),
+    since 5.6: what it allocates does no I/O to get memory (PF_MEMALLOC_NOIO), and it is throttled by the
+    dirty pages of its own device alone (PF_LOCAL_THROTTLE; 6.1, kernel/sys.c, mm/page-writeback.c).
+    `less_throttle` is the second of the two alone, `memalloc` all memory down to the last page: prctls of the
+    patch sets less-throttle and memalloc-daemon, without which the daemon is not started. `memory_cap`
+    bounds by a control group what it may have, page cache included; the machine boots with the memory
+    controller then, which is off else.
     """
 
     port: Count = Field(default=10809, ge=1, le=65534)
-    mlockall: Flag = False
+    mlockall: Literal["off", "on-fault", "filled"] = "off"
     io_flusher: Flag = False
     less_throttle: Flag = False
     memalloc: Flag = False
@@ -66,8 +68,13 @@ class Daemon(OneDevice):
 
     def _settings(self) -> list[str]:
         group = [f"TESTBED_CGROUP={GROUP}"] if self.memory_cap is not None else []
-        settings = ("mlockall", "io_flusher", "less_throttle", "memalloc")
-        return [*group, *(f"TESTBED_{name.upper()}=1" for name in settings if getattr(self, name))]
+        locked = [f"TESTBED_MLOCKALL={self.mlockall}"] if self.mlockall != "off" else []
+        calls = ("io_flusher", "less_throttle", "memalloc")
+        return [
+            *group,
+            *locked,
+            *(f"TESTBED_{name.upper()}=1" for name in calls if getattr(self, name)),
+        ]
 
     def read_back(self, machine: Guest, name: str, ends: Ends) -> None:
         """Raises TestbedFault unless each process of that name has its settings."""
@@ -78,5 +85,5 @@ class Daemon(OneDevice):
             locked = machine.run(["grep", "VmLck", f"/proc/{pid}/status"], timeout_s=ends.command_s).stdout
             if maps.status != 0:
                 raise TestbedFault(f"the daemon {name} ({pid}) runs without its settings")
-            if self.mlockall and not any(word.isdigit() and int(word) for word in locked.split()):
+            if self.mlockall != "off" and not any(word.isdigit() and int(word) for word in locked.split()):
                 raise TestbedFault(f"the daemon {name} ({pid}) is not locked in memory")

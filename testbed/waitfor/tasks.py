@@ -195,9 +195,27 @@ def _waits_socket(builder: Builder, source: str, task: Task) -> None:
     builder.edge(source, add_socket(builder, sock), "waits for", "observed", f"{task.waits.frame}: sk")
 
 
+def _waits_turn(builder: Builder, source: str, kswapd: list[Task]) -> None:
+    """A killable sleep, which kswapd alone ends, however much is free (6.1, mm/vmscan.c, pfmemalloc_wait).
+
+    Who may not enter the file system sleeps interruptibly, and for a second at most.
+    """
+    target = builder.node("queue", "a turn in reclaim", "a turn in reclaim", needs="any")
+    builder.edge(source, target, "waits for", "observed", "throttle_direct_reclaim, state D")
+    if builder.has_edges(target):
+        return
+    for other in kswapd:
+        evidence = f"only kswapd wakes pfmemalloc_wait; it is at {' < '.join(other.stack[:5])}"
+        builder.edge(target, task_node(builder, other), "is given by", "inferred", evidence)
+
+
 def _waits_memory(builder: Builder, source: str, task: Task) -> None:
     assert task.waits is not None
     throttled = task.waits.frame.startswith("throttle_direct_reclaim")
+    kswapd = [other for other in builder.snapshot.tasks if other.comm.startswith(KSWAPD)]
+    if throttled and task.state == "D" and kswapd:
+        _waits_turn(builder, source, kswapd)
+        return
     verb = "is throttled until there is" if throttled else "tries again for"
     of: Whose = "throttle" if throttled else "atomic"
     builder.edge(source, memory(builder, of), verb, "observed", f"{task.waits.frame}")

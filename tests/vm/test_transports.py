@@ -31,6 +31,7 @@ DIRECT = 'program = "qemu-nbd"\ndirect = true\nconnections = 2'
         ("iscsi", ""),
         ("nbd", DIRECT),
         ("nbd", 'program = "nbdkit"'),
+        ("nbd", 'stack = ["dm", "ext4"]'),
     ],
 )
 def test_swap_is_in_flight_at_the_cut_and_whole_at_the_end(kind: str, keys: str, tmp_path: Path) -> None:
@@ -57,3 +58,38 @@ def test_swap_is_in_flight_at_the_cut_and_whole_at_the_end(kind: str, keys: str,
     assert recorded.first("progress.resumed") is not None
     # Some 1000 requests and more: it was this transport that the load's pages went over.
     assert (recorded.value_at(carried, end.t_ns) or 0) > 1000
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize(
+    ("kind", "keys", "daemon"),
+    [
+        ("local-nbd", 'mlockall = "on-fault"\nio_flusher = true', "nbd-server"),
+        ("local-nbd", 'program = "nbdkit"\nsocket = "tcp"\nbacking = "file"\nmemory_cap = "32MiB"', "nbdkit"),
+        ("local-fuse", 'mlockall = "on-fault"', "bindfs"),
+    ],
+)
+def test_a_daemon_of_its_own_is_what_a_machine_swaps_to(
+    kind: str, keys: str, daemon: str, tmp_path: Path
+) -> None:
+    """What the kernel makes of it is the playbook's question, not this test's: here it must only be so."""
+    local = (PLAYBOOKS / "local-daemon.toml").read_text()
+    assert 'kind = "local-nbd"\n' in local
+    playbook = tmp_path / "local-daemon.toml"
+    playbook.write_text(local.replace('kind = "local-nbd"\n', f'kind = "{kind}"\n{keys}\n', 1))
+    into = tmp_path / "results"
+    argv = ["run", str(playbook), "--kernel", "stock", "--variant", "fast", "--into", str(into), "--quiet"]
+    done = testbed(*argv)
+    assert done.exit_code in (Exit.MET, Exit.INCONCLUSIVE), done.output
+    folder = next(path.parent for path in into.glob(f"*/{store.VERDICT}"))
+    verdict = json.loads((folder / store.VERDICT).read_text())
+    assert verdict["testbed_fault"] is None and verdict["outcome"] not in ("corrupt", "crashed")
+    assert verdict["preconditions"][0]["met"], verdict["preconditions"]
+    recorded = history.read(folder / store.HISTORY)
+    assert not [name for name in recorded.values if name.startswith("wire/swap")]
+    looks = [json.loads(path.read_text()) for path in folder.glob("snapshot-*.json")]
+    for look in looks:  # none where it went on at once
+        serving = {task["pid"] for task in look["tasks"] if task["comm"].startswith(daemon[:15])}
+        held = {pid for sock in look["sockets"] if sock["peer"] for pid in sock["holders"]}
+        fuse = {task["pid"] for task in look["tasks"] if task["serves_fuse"]}
+        assert serving & (fuse if kind == "local-fuse" else held)

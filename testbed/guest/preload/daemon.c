@@ -7,11 +7,13 @@
  *   TESTBED_IO_FLUSHER=1   prctl(PR_SET_IO_FLUSHER): GFP_NOIO, and a dirty limit of its own
  *   TESTBED_LESS_THROTTLE=1, TESTBED_MEMALLOC=1
  *                          what the patch sets less-throttle and memalloc-daemon add, for children as well
- *   TESTBED_MLOCKALL=1     mlockall(2), after each fork again: a child inherits no locks (6.1, kernel/fork.c,
- *                          dup_mmap clears VM_LOCKED), and nbd-server forks for each client
+ *   TESTBED_MLOCKALL=on-fault, =filled
+ *                          mlockall(2), after each fork again: a child inherits no locks (6.1, kernel/fork.c,
+ *                          dup_mmap clears VM_LOCKED), and nbd-server forks for each client. With
+ *                          MCL_ONFAULT each page is locked as it is first touched, for which memory is needed
+ *                          then; filled, all of them are there at once, of each thread's stack 8 MiB
  *
- * MCL_ONFAULT: else every thread's whole stack would be filled at once, 8 MiB each. A daemon whose setting
- * fails ends: without it the cell would be about something else.
+ * A daemon whose setting fails ends: without it the cell would be about something else.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -43,16 +45,18 @@ static void fail(const char *what)
 	_exit(FAILED);
 }
 
-static int wanted(const char *name)
+static int is(const char *name, const char *value)
 {
 	const char *text = getenv(name);
 
-	return text && strcmp(text, "1") == 0;
+	return text && strcmp(text, value) == 0;
 }
 
 static void lock(void)
 {
-	if (mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) != 0)
+	int when = is("TESTBED_MLOCKALL", "on-fault") ? MCL_ONFAULT : 0;
+
+	if (mlockall(MCL_CURRENT | MCL_FUTURE | when) != 0)
 		fail("mlockall");
 }
 
@@ -75,11 +79,11 @@ __attribute__((constructor)) static void settle(void)
 	if (group)
 		join(group);
 	for (unsigned int i = 0; i < sizeof(calls) / sizeof(calls[0]); i++)
-		if (wanted(calls[i].name) &&
+		if (is(calls[i].name, "1") &&
 		    (prctl(calls[i].set, calls[i].how, 0, 0, 0) != 0 ||
 		     prctl(calls[i].get, 0, 0, 0, 0) != (int)calls[i].how))
 			fail(calls[i].name);
-	if (!wanted("TESTBED_MLOCKALL"))
+	if (!getenv("TESTBED_MLOCKALL"))
 		return;
 	lock();
 	errno = pthread_atfork(NULL, NULL, lock);
