@@ -291,7 +291,10 @@ Prose = Annotated[str, AfterValidator(lambda text: " ".join(text.split()))]
 
 
 class ArmTable(Value):
-    """Where a claim is asked: what `testbed run` is given. What is not said is the playbook's."""
+    """Where a claim is asked: what `testbed run` is given. What is not said is the playbook's.
+
+    With `under` it is the first of two judgements that is asked: how it went under what others kept up.
+    """
 
     kernel: str
     playbook: str
@@ -300,6 +303,7 @@ class ArmTable(Value):
     transport: str | None = None
     nic: str | None = None
     settings: dict[ParameterName, str] = Field(default_factory=dict)
+    under: Flag = False
 
 
 class ClaimTable(Value):

@@ -169,6 +169,29 @@ def test_fails_calls_more_counts_cells_in_which_a_call_failed_however_they_came_
     assert alone(tmp_path, text, found("stock", *WENT), found("vanilla-2007", *WENT)).state == "not settled"
 
 
+ON = C3.replace("wedges-mostly", "recovers-mostly").replace(
+    'playbook = "flood" }', 'playbook = "flood", variant = "flood-on", under = true }'
+)
+
+
+def under(outcomes: Sequence[Outcome], *told: str | None) -> list[Found]:
+    cells = found("vanilla-2007", *outcomes, variant="flood-on")
+    return [
+        replace(cell, observation=replace(cell.observation, under=one))
+        for cell, one in zip(cells, told, strict=True)
+    ]
+
+
+def test_what_is_asked_under_the_flood_is_not_the_verdict(tmp_path: Path) -> None:
+    one = alone(tmp_path, ON, under(WENT, *["stood still"] * 5))
+    assert one.state == "refuted" and "went on under the flood 0 of 5" in one.words
+    assert alone(tmp_path, ON, under(WENT, *["went on"] * 3, *["slow"] * 2)).state == "holds"
+    wedges = ON.replace("recovers-mostly", "wedges-mostly")
+    assert alone(tmp_path, wedges, under(WENT, *["stood still"] * 5)).state == "holds"
+    assert alone(tmp_path, ON, under(WENT, "went on", "went on", "went on", "went on", None)).missing == 1
+    assert alone(tmp_path, ON, under(("inconclusive",) * 5, *["went on"] * 5)).missing == 5
+
+
 def test_comparisons_are_adjusted_for_those_of_all_claims(tmp_path: Path) -> None:
     """5 of 5 against 0 of 5 is p = 0.008: times 7 that is more than 5 %."""
     groups = [found("stock", *WENT), found("vanilla-2007", *WEDGED)]
@@ -363,6 +386,7 @@ BAD = (
     (" }]", ", settings = { rate = 5 } }]", 9, "C3.arms[0].settings.rate", "valid string", ""),
     (" }]", ', kind = "x" }]', 9, "C3.arms[0].kind", "unknown key", "kernel"),
     (" }]", SAME, 9, "C3.arms[1]", "twice", ""),
+    (" }]", ", under = true }]", 9, "C3.arms[0].under", "nothing is kept up", "a variant in which"),
     ('"wedges-mostly"', '"alike"', 9, "C3.arms", "each arm with the one after it", "belong together"),
 )  # fmt: skip
 

@@ -91,7 +91,7 @@ def test_a_flip_is_one_bit_to_and_fro(memory: int) -> None:
 
 
 def test_the_pattern_is_the_one_of_the_load() -> None:
-    source = (SOURCES / "anonymous.c").read_text()
+    source = (SOURCES / "proof.c").read_text()
     assert f"#define PATTERN_STEP {pattern.PATTERN_STEP:#x}ull" in source
     assert f"#define FIRST_PATTERN_WORD {pattern.FIRST_PATTERN_WORD}\n" in source
 

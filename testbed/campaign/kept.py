@@ -15,7 +15,7 @@ from testbed.campaign.expectation import Cell
 from testbed.campaign.observation import Observation, digest, of_cell
 from testbed.campaign.until_clear import Note, read_notes
 from testbed.errors import UsageError
-from testbed.judge.values import read_verdict
+from testbed.judge.values import UnderOutcome, read_verdict
 from testbed.model import Labels, Outcome
 
 MOST_SUMMARY_BYTES = 1 << 20
@@ -47,6 +47,14 @@ class Collected:
     notes: tuple[Note, ...] = ()
 
 
+class _Under(BaseModel):
+    """What is read of the first of two judgements."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    outcome: UnderOutcome
+
+
 class _Told(BaseModel):
     """What is read of a summary's verdict."""
 
@@ -57,6 +65,7 @@ class _Told(BaseModel):
     observed_s: float | None = Field(default=None, ge=0, allow_inf_nan=False)
     bound_s: float = Field(ge=0, allow_inf_nan=False)
     measures: dict[str, float] = {}
+    under: _Under | None = None
 
 
 class _Summary(BaseModel):
@@ -194,6 +203,7 @@ def _of_summary(told: _Summary) -> Observation:
         inputs={**told.inputs, "rules": digest(told.rules)},
         confounders=_confounders(told.surroundings),
         measures=told.verdict.measures,
+        under=told.verdict.under.outcome if told.verdict.under else None,
     )
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from testbed.campaign.expectation import Cell
+from testbed.judge.values import UnderOutcome
 from testbed.model import Labels, Outcome
 
 KERNEL, OTHERS = "kernel under test", "kernel of the others"
@@ -19,7 +20,7 @@ KERNEL, OTHERS = "kernel under test", "kernel of the others"
 class Observation:
     """A judged cell. `inputs` are digests by name of all that it hangs on: kernel, playbook, rules, ...
 
-    `measures` are the verdict's.
+    `measures` and `under` are the verdict's.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Observation:
     inputs: Mapping[str, str]
     confounders: tuple[str, ...] = ()
     measures: Mapping[str, float] = field(default_factory=dict)
+    under: UnderOutcome | None = None
 
 
 def of_cell(cell: Cell) -> Observation:
@@ -45,6 +47,7 @@ def of_cell(cell: Cell) -> Observation:
         inputs={**cell.plan.inputs, "rules": digest(cell.plan.judging.model_dump(mode="json"))},
         confounders=cell.confounders,
         measures=verdict.measures,
+        under=verdict.under.outcome if verdict.under else None,
     )
 
 

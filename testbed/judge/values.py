@@ -81,6 +81,9 @@ class Precondition(Value):
     numbers: dict[str, float] = Field(default_factory=dict)
 
 
+UnderOutcome = Literal["went on", "slow", "stood still"]
+
+
 class Under(Value):
     """How it went from the heal on under `loads`, which were stopped only `observed_s` later.
 
@@ -88,7 +91,7 @@ class Under(Value):
     """
 
     loads: tuple[str, ...]
-    outcome: Literal["went on", "slow", "stood still"]
+    outcome: UnderOutcome
     observed_s: float
     time_to_recover_s: float | None
     rate: float | None

@@ -72,7 +72,7 @@ class Anonymous(Value):
         if guest.run(["grep", "-q", f" {folder} ", "/proc/mounts"], timeout_s=timeout_s, check=False).status:
             device = f"/dev/testbed/{self.disk}"
             # No journal, whose thread would need memory too; few inodes, which are written at once.
-            make = ["mke2fs", "-q", "-F", "-t", "ext4", "-O", "^has_journal", "-N", "64"]
+            make = ["mke2fs", "-q", "-F", "-t", "ext4", "-O", "^has_journal", "-b", "4096", "-N", "64"]
             guest.run([*make, "-E", "nodiscard,lazy_itable_init=0", device], timeout_s=timeout_s)
             guest.run(["mkdir", "-p", folder], timeout_s=timeout_s)
             guest.run(["mount", "-t", "ext4", "-o", "noatime", device, folder], timeout_s=timeout_s)

@@ -17,19 +17,16 @@ from testbed.errors import TestbedFault
 from testbed.faults import Fault, FaultTarget
 from testbed.history import Writer
 from testbed.model import Plan, PlannedEvent, PlannedLoad
+from testbed.run.emptying import end_loads
 from testbed.run.endings import Ending
 from testbed.run.looking import Looker
 from testbed.run.observe import Observer
-from testbed.witnesses.page import Control, State, WitnessPage
+from testbed.witnesses.page import Control, WitnessPage
 
 log = logging.getLogger(__name__)
 
 FILL_BOUND_S = 60.0
 SWAPPING_BOUND_S = 10.0
-END_BOUND_S = 6.0
-SETTLE_S = 5.0
-"""For memory to come back after its owners have said that they are done."""
-HOLD_MEMORY = ("anonymous", "service")
 AT_ONCE_S = 0.1
 """A deed on the host's side takes some milliseconds."""
 RESUMED_MOVES_S = 2.0
@@ -202,7 +199,8 @@ class Timeline:
         self.observer.until(now_ns() + round(judging.rate_window_s * NS), self.ending.came)
         self._finish()
         if judging.blocks is not None:
-            self._end_loads()
+            self.observer.enter("ending the loads")
+            end_loads(self.plan, self.pages, self.observer, self.history, self.cpu_scale)
         self.history.event("judging.end", why="finished")
 
     def _await_resumption(self, end_ns: int) -> str:
@@ -271,23 +269,6 @@ class Timeline:
         end_ns = now_ns() + round(judging.finish_s * self.cpu_scale * NS)
         self.observer.until(end_ns, lambda: done() or self.ending.came() or still())
         self.history.event("sweep.done" if done() else "sweep.late")
-
-    def _end_loads(self) -> None:
-        """Ends what holds memory on the subject, so that it is free again, and samples a little of that."""
-        subject = self.plan.judging.subject
-        holding = [
-            load for load in self.plan.loads if load.machine == subject and load.page_kind in HOLD_MEMORY
-        ]
-        self.observer.enter("ending the loads")
-        for load in holding:
-            self._control(load, Control.QUIT)
-
-        def ended() -> bool:
-            return all(self._field(load, "state") == State.DONE for load in holding)
-
-        if self.observer.until(now_ns() + round(END_BOUND_S * self.cpu_scale * NS), ended):
-            self.history.event("loads.ended")
-            self.observer.until(now_ns() + round(SETTLE_S * NS))
 
     # --- the witness page
 

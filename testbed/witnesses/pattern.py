@@ -15,7 +15,7 @@ from testbed.errors import TestbedFault
 from testbed.units import PAGE_BYTES
 
 PATTERN_STEP = 0x9E3779B97F4A7C15
-"""What one word of a page's pattern is beyond the last (testbed/guest/anonymous.c)."""
+"""What one word of a page's pattern is beyond the last (testbed/guest/proof.c)."""
 FIRST_PATTERN_WORD = 2
 LAST_WORD = PAGE_BYTES // 8 - 1
 MOST_GENERATION = 0xFFFF

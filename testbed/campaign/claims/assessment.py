@@ -41,7 +41,11 @@ class Tried:
 
     @property
     def counted(self) -> tuple[Found, ...]:
-        return tuple(cell for cell in self.cells if counts(cell.observation.outcome))
+        """Those that say something of the kernel, and have the first judgement where that is asked."""
+        found = tuple(cell for cell in self.cells if counts(cell.observation.outcome))
+        if not self.arm.table.under:
+            return found
+        return tuple(cell for cell in found if cell.observation.under is not None)
 
     @property
     def missing(self) -> int:
@@ -62,19 +66,20 @@ class Tried:
 
     def share(self, sign: Sign) -> Proportion:
         """How many of the cells that count show it."""
-        shown = [shows(cell.observation, sign) for cell in self.counted]
+        under = self.arm.table.under
+        shown = [shows(cell.observation, sign, under=under) for cell in self.counted]
         tally = Tally(sum(shown), len(shown))
         interval = anytime.interval(tally) if self.always else proportions.wilson(tally)
         return Proportion(tally, interval, self.always)
 
     def words(self, sign: Sign) -> str:
         """`wedged 6 of 6; 61-100 % at 95 %`."""
-        share = self.share(sign)
+        share, under = self.share(sign), " under the flood" if self.arm.table.under else ""
         if not self.cells:
             return "no cell"
         if not share.tally.of:
             return f"none of {len(self.cells)} counts"
-        return f"{sign} {share.count}; {share.span} {AT}{' at every look' if self.always else ''}"
+        return f"{sign}{under} {share.count}; {share.span} {AT}{' at every look' if self.always else ''}"
 
     def by_outcome(self) -> tuple[tuple[Outcome, tuple[Found, ...]], ...]:
         """Its cells by what came out, in the order of the judge's rules."""
@@ -84,7 +89,7 @@ class Tried:
     def by_round(self, sign: Sign) -> dict[int, bool]:
         """By repeat whether it shows it; of several of one number the last."""
         told = (cell.observation for cell in self.counted)
-        return {one.labels.repeat: shows(one, sign) for one in told}
+        return {one.labels.repeat: shows(one, sign, under=self.arm.table.under) for one in told}
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,10 +143,12 @@ class Assessed:
         return "; ".join(told)
 
 
-def shows(one: Observation, sign: Sign) -> bool:
-    """Whether a cell shows what a rule looks for."""
+def shows(one: Observation, sign: Sign, *, under: bool = False) -> bool:
+    """Whether a cell shows what a rule looks for, in the first of its two judgements or in its verdict."""
     if sign == "had calls fail":
         return one.measures.get("calls_failed", 0) > 0
+    if under:
+        return {"went on": one.under != "stood still", "wedged": one.under == "stood still"}.get(sign, False)
     return SORTS[one.outcome] == sign
 
 

@@ -134,6 +134,12 @@ def _arm(file: Claims, here: tuple[str | int, ...], table: ArmTable) -> Arm:
         "nic" if table.nic is not None else "playbook",
         lambda: planning.plan(topology, book, _kernels(spec), _NOTHING, choices),
     )
+    if table.under and not made.judging.through:
+        raise UsageError(
+            "nothing is kept up through the heal there",
+            hint="leave 'under' out, or ask a variant in which the flood goes on",
+            where=file.where(*here, "under"),
+        )
     return Arm(table, made)
 
 
