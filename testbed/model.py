@@ -19,6 +19,7 @@ Outcome = Literal[
     "io-error",
     "crashed",
     "corrupt",
+    "fragmented",
     "server-down",
     "network-down",
     "inconclusive",
@@ -62,7 +63,7 @@ class PlannedDisk(Value):
 
 
 class PlannedMachine(Value):
-    """One guest. `kernel` is a key of `Plan.kernels`."""
+    """One guest. `kernel` is a key of `Plan.kernels`; `cmdline` are words beside the lab's own."""
 
     name: str
     memory_bytes: int
@@ -71,6 +72,7 @@ class PlannedMachine(Value):
     nics: tuple[PlannedNic, ...]
     disks: tuple[PlannedDisk, ...]
     sysctl: dict[str, str] = {}
+    cmdline: str = ""
 
 
 class PlannedLink(Value):
@@ -152,6 +154,16 @@ class PlannedFault(Value):
     options: dict[str, Any]
 
 
+class BlockRule(Value):
+    """How much of free memory must still lie in blocks of 2 to the power of `order` pages, once all is over.
+
+    `least` is the share of what it was before: what is left of it, with the loads ended, is measured.
+    """
+
+    order: int
+    least: float
+
+
 class Judging(Value):
     """All that the judge is told of the playbook; never a kernel's name nor an expectation.
 
@@ -162,7 +174,8 @@ class Judging(Value):
     `second_client` are counters of what the server did for another machine.
     `server` is the machine whose contention would also fake slowness. The judging point lies at
     `begin_at_s` on the timeline: where nothing is healed, where the heal would have been. A proof of a
-    deadlock ends the judging `watch_s` later, before the bound.
+    deadlock ends the judging `watch_s` later, before the bound. `through` are loads of others that go on
+    through the heal and are stopped after it: how it went under them is judged apart.
     """
 
     subject: str
@@ -174,6 +187,8 @@ class Judging(Value):
     second_client: tuple[str, ...] = ()
     free_pages: tuple[str, ...] = ()
     heals: tuple[str, ...]
+    through: tuple[str, ...] = ()
+    blocks: BlockRule | None = None
     requires: tuple[PreconditionName, ...]
     finish: Literal["sweep", "exit"]
     finish_loads: tuple[str, ...]

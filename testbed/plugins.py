@@ -5,8 +5,9 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
+from collections.abc import Mapping
 from functools import cache
-from types import ModuleType
+from types import MappingProxyType, ModuleType
 from typing import Any, TypeVar
 
 from testbed.errors import TestbedFault, UsageError, nearest
@@ -14,14 +15,14 @@ from testbed.errors import TestbedFault, UsageError, nearest
 P = TypeVar("P")
 
 
-def collect(package: ModuleType | str, protocol: type[P]) -> dict[str, type[P]]:
+def collect(package: ModuleType | str, protocol: type[P]) -> Mapping[str, type[P]]:
     """The plugin classes of a package by kind: every class with a `kind` string of its own.
 
     `protocol` names what they promise. A plugin that lacks one of its methods, and two plugins of
     one kind, are faults of the testbed.
     """
-    name = package if isinstance(package, str) else package.__name__
-    return _collect(name, protocol)
+    module = importlib.import_module(package) if isinstance(package, str) else package
+    return _collect(module.__name__, tuple(module.__path__), _promised(protocol))
 
 
 def find(package: ModuleType | str, protocol: type[P], kind: str, *, where: str = "") -> type[P]:
@@ -34,28 +35,21 @@ def find(package: ModuleType | str, protocol: type[P], kind: str, *, where: str 
     return plugins[kind]
 
 
-def _collect(name: str, protocol: type[P]) -> dict[str, type[P]]:
-    package = importlib.import_module(name)
-    promised = _promised(protocol)
-    found: dict[str, type[P]] = {}
-    for module in _modules(name, tuple(package.__path__)):
+# Kept, since a plan asks for its faults and loads many times.
+@cache
+def _collect(name: str, places: tuple[str, ...], promised: tuple[str, ...]) -> Mapping[str, type[Any]]:
+    found: dict[str, type[Any]] = {}
+    for entry in pkgutil.iter_modules(places):
+        module = importlib.import_module(f"{name}.{entry.name}")
         for plugin in _defined_in(module):
             kind: str = plugin.__dict__["kind"]
             _check(plugin, promised, module.__name__)
             if kind in found:
                 raise TestbedFault(f"two plugins of kind '{kind}'", where=module.__name__)
             found[kind] = plugin
-    return found
+    return MappingProxyType(found)
 
 
-# Both are kept: a plan asks for its faults and loads many times.
-@cache
-def _modules(name: str, places: tuple[str, ...]) -> tuple[ModuleType, ...]:
-    entries = pkgutil.iter_modules(places)
-    return tuple(importlib.import_module(f"{name}.{entry.name}") for entry in entries)
-
-
-@cache
 def _defined_in(module: ModuleType) -> tuple[type[Any], ...]:
     classes = (member for _, member in inspect.getmembers(module, inspect.isclass))
     return tuple(

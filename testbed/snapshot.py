@@ -69,7 +69,8 @@ class Lock(Value):
 
 
 class Request(Value):
-    """A request in flight. `socket` carries it; `folios` are the memory it reads into or writes from.
+    """A request in flight. `socket` carries it; `folios` are the memory it reads into or writes from, and
+    `swap_slots` the slots of those that are in the swap cache.
 
     `waiters` are tasks that a bio names as its own (bi_private). An `orphaned` one was sent on a connection
     that its driver has given up since, and the driver has no other. `again_in_ms`: when it is sent again,
@@ -86,6 +87,7 @@ class Request(Value):
     state: Name = ""
     socket: Address = 0
     folios: Addresses = ()
+    swap_slots: Annotated[tuple[int, ...], Field(max_length=MAX_ITEMS)] = ()
     waiters: Pids = ()
     orphaned: bool = False
     again_in_ms: int | None = None
@@ -100,7 +102,8 @@ class Socket(Value):
     such timer. `retransmits`: how often that timer has fired since the last acknowledgment;
     `resent_segments`: what was sent again since the connection began. `head_bytes`, `head_segments`: the
     first packet that is not acknowledged, the one to be sent again; `head_at_driver`: its last copy still
-    lies with the NIC's driver. None: not read. `readers` sleep on it, `holders` have it open.
+    lies with the NIC's driver. None: not read. `dropped`: packets for it that were dropped since it began
+    (sk_drops). `readers` sleep on it, `holders` have it open.
     """
 
     address: Address
@@ -115,6 +118,7 @@ class Socket(Value):
     receive_limit_bytes: int = 0
     backlog_bytes: int = 0
     pfmemalloc_packets: int = 0
+    dropped: int = 0
     send_bytes: int = 0
     send_limit_bytes: int = 0
     unacknowledged_bytes: int = 0
@@ -138,6 +142,7 @@ class Nic(Value):
 
     name: Name
     driver: Name = ""
+    addresses: Annotated[tuple[Name, ...], Field(max_length=64)] = ()
     carrier: bool | None = None
     ring: int | None = None
     filled: int | None = None

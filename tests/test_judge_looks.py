@@ -80,10 +80,20 @@ def test_a_recovery_after_a_proof_is_a_recovery_and_says_that_the_proof_was_none
     assert any("it was no proof" in one.statement for one in found.findings)
 
 
+def test_one_request_that_ends_after_the_second_look_refutes_the_proof() -> None:
+    def once(t: float, values: Values) -> None:
+        served(t, values)
+        values["A/blocksampler"]["reads_completed_0"] += t > 45.0
+
+    found = verdict(story(tweak=once), looks(21, 31))
+    assert found.outcome == "stalled"
+    assert any("something moved at 45 s" in one.statement for one in found.findings)
+
+
 def test_a_knot_while_the_server_served_nobody_is_no_proof() -> None:
     found = verdict(story(tweak=unserved), looks(21, 31))
     assert found.outcome == "server-down"
-    assert any("the server served nobody" in one.statement for one in found.findings)
+    assert any("did nothing for the second client" in one.statement for one in found.findings)
 
 
 def test_a_busy_host_voids_silence_but_no_knot() -> None:

@@ -31,6 +31,7 @@ from testbed.load import (
     read_toml,
 )
 from testbed.load.positions import positions
+from testbed.load.quantities import parse_flag
 from testbed.load.toml import MAX_TOML_BYTES
 from testbed.model import Value
 
@@ -124,7 +125,13 @@ def test_lines_are_found_past_comments_strings_and_inline_tables() -> None:
     assert found[("m", 1, "q", 0, "r")] == 26
 
 
-@given(st.dictionaries(st.from_regex(r"[a-z]{1,4}", fullmatch=True), st.text(max_size=20), max_size=5))
+CHARACTERS = st.characters(exclude_categories=("Cs",))
+
+
+NAMES = st.text("abcxyz", min_size=1, max_size=4)
+
+
+@given(st.dictionaries(NAMES, st.text(CHARACTERS, max_size=20), max_size=5))
 def test_strings_never_hide_the_keys_that_follow(values: dict[str, str]) -> None:
     def quoted(value: str) -> str:
         return "".join(c if c.isalnum() and c.isascii() else f"\\U{ord(c):08x}" for c in value)
@@ -224,6 +231,17 @@ def test_names_do_not_lead_out_of_their_folder(tmp_path: Path) -> None:
 
 
 # --- quantities
+
+
+@pytest.mark.parametrize(("given", "flag"), [(True, True), (False, False), ("yes", True), ("no", False)])
+def test_a_flag_may_be_told_by_a_parameter(given: object, flag: bool) -> None:
+    assert parse_flag(given) is flag
+
+
+@pytest.mark.parametrize("given", ["true", "", 1, None, "Yes"])
+def test_what_is_no_flag_says_so(given: object) -> None:
+    with pytest.raises(ValueError, match='neither true nor false, nor "yes" or "no"'):
+        parse_flag(given)
 
 
 def test_quantities_are_written_as_they_are_read() -> None:

@@ -79,6 +79,7 @@ def test_every_plugin_keeps_its_protocol() -> None:
         "iscsi",
     }
     loads = {"anonymous", "service", "flood", "job", "mke2fs", "kill", "write", "clock", "reader"}
+    loads |= {"storm", "blocks", "client", "shatter"}
     assert loads <= set(plugins.collect("testbed.loads", Load))
     faults = plugins.collect("testbed.faults", Fault)
     assert {"sysrq", "bitflip", "starve"} <= set(faults)
@@ -357,6 +358,49 @@ def test_the_anonymous_load_is_a_share_of_ram_or_of_what_is_available() -> None:
         argv(prebuilt, "anonymous-1")
 
 
+def test_those_that_exchange_stand_in_a_ring() -> None:
+    plan = planned(variant="mpi")
+    told = {name: argv(plan, name).split(" --order exchange ")[1] for name in ("anonymous-1", "anonymous-2")}
+    seeds = {name: argv(plan, name).split("--seed ")[1].split()[0] for name in told}
+    assert told["anonymous-1"] == f"--port 7803 --next-port 7804 --last-seed {seeds['anonymous-2']}"
+    assert told["anonymous-2"] == f"--port 7804 --next-port 7803 --last-seed {seeds['anonymous-1']}"
+
+
+def test_a_share_of_the_load_is_of_files_on_a_disk_that_is_made_ready_once() -> None:
+    plan = planned(variant="cache-rich")
+    whole = int((96 << 20) * 0.675) // 4096 * 4096
+    mapped = int(whole * 0.6) // 4096 * 4096
+    assert f"--bytes {whole} " in argv(plan, "anonymous-1")
+    assert argv(plan, "anonymous-1").endswith(f"--mapped {mapped} --file /mnt/cache/anonymous-1")
+
+    class Fresh(Notebook):
+        def run(self, argv: Sequence[str], *, timeout_s: float, check: bool = True) -> Completed:
+            mounted = any(line.startswith("mount ") for line in self.lines)
+            done = super().run(argv, timeout_s=timeout_s, check=check)
+            return done if mounted or argv[0] != "grep" else Completed(done.argv, 1, "", "")
+
+    guest = Fresh()
+    for load in plan.loads[:2]:
+        load_of(load).prepare(guest, LoadContext(plan, load))
+    assert [line.split()[0] for line in guest.lines] == ["grep", "mke2fs", "mkdir", "mount", "grep"]
+    assert guest.lines[1].endswith(" /dev/testbed/cache")
+    bare = Notebook()
+    load_of(planned().loads[0]).prepare(bare, LoadContext(plan, plan.loads[0]))
+    assert bare.lines == []
+
+
+def test_a_share_of_files_needs_a_disk() -> None:
+    with pytest.raises(ValidationError, match="'mapped' needs a disk"):
+        load_class("anonymous").model_validate({"memory": "1x", "mapped": 0.3})
+
+
+def test_the_storm_and_the_asking_for_blocks_are_the_agents() -> None:
+    storm = argv(planned(variant="storm"), "storm")
+    assert storm == "/usr/lib/testbed/agent storm --slot 6 --detach --pause-ms 20"
+    blocks = argv(planned("fragmentation", settings={"order": "4"}), "blocks")
+    assert blocks == "/usr/lib/testbed/agent blocks --slot 6 --detach --order 4 --every-ms 100"
+
+
 def test_loads_of_one_plan_differ_in_seed() -> None:
     plan = planned()
     assert argv(plan, "anonymous-1").split("--seed ")[1] != argv(plan, "anonymous-2").split("--seed ")[1]
@@ -374,6 +418,7 @@ def test_loads_of_one_plan_differ_in_seed() -> None:
         ("agent-killed", "kill", "deed-kill --slot 5 --detach --signal 9 --victim 0"),
         ("console-silent", "mute", "deed-write --slot 5 --detach --file /proc/sys/kernel/printk --text 1"),
         ("clock-jumping", "clock", "deed-clock --slot 5 --detach --step-s 3600 --every-ms 1000"),
+        ("memory-in-pieces", "shatter", "deed-shatter --slot 5 --detach --bytes 50331648 --keep 4"),
         (
             "lock-cycle",
             "reader",

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from testbed.clock import NS
 from testbed.history import History
 from testbed.model import Judging
-from testbed.snapshot import Lock, Nic, Request, Snapshot, Socket, Task, Wait, Zone
+from testbed.snapshot import Limit, Lock, Nic, Request, Snapshot, Socket, Task, Wait, Zone
 from testbed.waitfor import examine, next_retransmission_ns, single_cycle, wait_for_graph
 from testbed.waitfor.graph import Edge, Graph, Node, common, cycle, stuck
 
@@ -73,7 +73,16 @@ def look(number: int, taken_ns: int, **changes: Any) -> Snapshot:
         "nics": (RING,),
         "zones": (ZONE,),
     }
-    return Snapshot(number=number, taken_ns=taken_ns, paused_ms=100, **(whole | changes))
+    whole |= changes
+    whole["nics"] = tuple(_later(nic, number) for nic in whole["nics"])
+    return Snapshot(number=number, taken_ns=taken_ns, paused_ms=100, **whole)
+
+
+def _later(nic: Nic, number: int) -> Nic:
+    """Every look finds ten more refills of the ring that were refused."""
+    refused = nic.counters.get("refills_failed")
+    counters = nic.counters if refused is None else {**nic.counters, "refills_failed": refused + 10 * number}
+    return nic.model_copy(update={"counters": counters})
 
 
 def seen(*, answers: int = 2, free: tuple[int, ...] = (101,), work: tuple[int, ...] = (5,)) -> History:
@@ -130,11 +139,6 @@ def test_over_udp_it_is_the_request_that_is_sent_again(
     assert found.proves == proves
     (when,) = [condition for condition in found.conditions if condition.name == "retransmission"]
     assert says in when.statement and when.met == (proves == "deadlocked")
-
-
-def test_a_connection_without_a_timer_has_nothing_to_send_again() -> None:
-    silent = SWAP_SOCKET.model_copy(update={"retransmit_in_ms": None})
-    assert pair(sockets=(silent, FLOODED)).proves == "deadlocked"
 
 
 def test_the_floor_is_that_of_the_kernel() -> None:
@@ -222,6 +226,71 @@ def test_a_retransmission_that_finds_memory_now_and_then_hangs_on_a_chance() -> 
     assert "free pages" in found.sentence
 
 
+UNREAD = Socket(
+    address=0x70,
+    protocol="tcp",
+    local="10.0.0.1:6900",
+    remote="10.0.0.2:50000",
+    receive_bytes=1 << 20,
+    receive_packets=60,
+    holders=(131,),
+)
+
+
+def at_tcp_limit(
+    *, pages: tuple[int, int] = (137, 137), dropped: int = 3, unread: Socket = UNREAD, **changes: Any
+) -> Any:
+    """Two looks with memory plentiful, a receive ring in order, and TCP at its limit of 128 pages."""
+    before = SWAP_SOCKET.model_copy(update={"dropped": 5} | changes)
+    after = before.model_copy(update={"dropped": 5 + dropped})
+    plentiful = ZONE.model_copy(update={"free": 1473})
+    inside: dict[str, Any] = {"tasks": (READER, task(140)), "nics": (FULL_RING,), "zones": (plentiful,)}
+
+    def one(number: int, at_ns: int, sock: Socket, held: int) -> Snapshot:
+        limit = Limit(protocol="tcp", pages=held, limits=(64, 96, 128))
+        return look(number, at_ns, sockets=(sock, unread), limits=(limit,), **inside)
+
+    first, second = one(1, FIRST_NS, before, pages[0]), one(2, SECOND_NS, after, pages[1])
+    return examine(first, second, seen(free=(1473,)), RULES)
+
+
+def test_tcp_at_its_limit_is_a_deadlock_where_the_readers_wait_for_swap() -> None:
+    found = at_tcp_limit()
+    assert found.proves == "deadlocked"
+    for words in (
+        "can take no reply in without room within TCP's limit (137 pages are charged, the limit is 128)",
+        "1024 KiB of segments that wait in 1 sockets of task131",
+        "a closed cycle",
+    ):
+        assert words in found.sentence
+
+
+def test_tcp_at_its_limit_waits_for_a_reader_who_can_read() -> None:
+    found = at_tcp_limit(unread=UNREAD.model_copy(update={"holders": (140,)}))
+    assert found.proves == "open"
+    assert "task140 (pid 140) sleeps for something else" in found.sentence
+
+
+def test_an_acknowledgment_that_frees_what_was_sent_is_a_chance() -> None:
+    found = at_tcp_limit(unread=UNREAD.model_copy(update={"send_bytes": 4096}))
+    assert found.proves == "starved"
+    assert "acknowledgment of 10.0.0.2:50000" in found.sentence
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"pages": (127, 137)},
+        {"pages": (137, 127)},
+        {"dropped": 1},
+        {"dropped": 0},
+        {"receive_packets": 1},
+    ],
+)
+def test_replies_that_may_have_been_dropped_for_something_else_prove_nothing(changes: dict[str, Any]) -> None:
+    assert at_tcp_limit(**changes).proves == "open"
+
+
 def test_progress_between_the_looks_is_no_deadlock() -> None:
     assert pair(seen(work=(5, 6, 7))).proves == "open"
 
@@ -282,6 +351,61 @@ def test_a_ring_that_is_filled_bit_by_bit_is_a_chance() -> None:
     found = examine(look(1, FIRST_NS), look(2, SECOND_NS, nics=(fuller,)), seen(), RULES)
     assert found.proves == "starved"
     assert "+4" in found.sentence
+
+
+@pytest.mark.parametrize(
+    ("counters", "told"), [({"received": 10}, "not counted"), ({"received": 10, "refills_failed": 0}, "none")]
+)
+def test_a_refill_that_was_not_seen_to_fail_is_a_chance(counters: dict[str, int], told: str) -> None:
+    ring = RING.model_copy(update={"counters": counters})
+    first, second = look(1, FIRST_NS, nics=(ring,)), look(2, SECOND_NS, nics=(ring,))
+    second = second.model_copy(update={"nics": first.nics})
+    found = examine(first, second, seen(), RULES)
+    assert found.proves == "starved"
+    assert f"refills that failed between the looks: {told}" in found.sentence
+
+
+def test_another_nic_that_is_starved_has_no_part_in_it() -> None:
+    own = RING.model_copy(update={"filled": 62, "usable": 60, "addresses": ("10.0.0.1",)})
+    other = RING.model_copy(update={"name": "other", "addresses": ("10.9.0.1",)})
+    found = pair(nics=(own, other))
+    assert found.proves == "open"
+    assert "data, whose receive ring has 60 of 64 usable" in found.sentence
+
+
+@pytest.mark.parametrize("moving", [0, 1])
+def test_a_way_out_through_a_request_that_moves_is_one_in_whichever_look_it_was(moving: int) -> None:
+    root = REQUEST.model_copy(update={"device": "vda", "socket": 0, "tag": 3, "sector": 77, "folios": ()})
+    requests = [(REQUEST,), (REQUEST,)]
+    requests[moving] = (REQUEST, root)
+    first, second = look(1, FIRST_NS, requests=requests[0]), look(2, SECOND_NS, requests=requests[1])
+    assert examine(first, second, seen(), RULES).proves == "open"
+
+
+def test_without_a_timer_what_is_unacknowledged_may_still_be_sent() -> None:
+    timerless = SWAP_SOCKET.model_copy(update={"retransmit_in_ms": None})
+    found = pair(sockets=(timerless, FLOODED))
+    assert found.proves == "open"
+    assert "is not known" in found.sentence
+    acknowledged = timerless.model_copy(update={"unacknowledged_bytes": 0})
+    assert pair(sockets=(acknowledged, FLOODED)).proves == "deadlocked"
+
+
+def test_a_server_that_serves_nobody_else_between_the_looks_gives_no_proof() -> None:
+    rules = RULES.model_copy(update={"second_client": ("B/client.reads",)})
+    found = examine(look(1, FIRST_NS), look(2, SECOND_NS), seen(), rules)
+    assert found.proves == "open"
+    assert "nothing for the second client" in found.sentence
+
+
+def test_who_waits_for_fewer_dirty_pages_may_wait_for_a_flusher_that_is_not_seen() -> None:
+    writer = task(131, "writeback", frame="balance_dirty_pages")
+    write = REQUEST.model_copy(update={"operation": "write"})
+    flusher = task(60, "tag", detail="nbd0").model_copy(update={"stack": ("blk_mq_get_tag", "wb_workfn")})
+    assert pair(tasks=(KSWAPD, flusher, writer), requests=(write,)).proves == "deadlocked"
+    found = pair(tasks=(KSWAPD, writer), requests=(write,))
+    assert found.proves == "starved"
+    assert "the flusher" in found.sentence
 
 
 def test_one_reader_that_can_read_breaks_the_knot() -> None:

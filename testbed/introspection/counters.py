@@ -33,7 +33,8 @@ def read_counters(reading: Reading) -> dict[str, int]:
     types = {}
     for name, kind in TYPES.items():
         address = reading.get(name, 0, lambda name: number(reading.prog[name].address_of_()), name)
-        types[address] = kind
+        if address:
+            types[address] = kind
     found: dict[str, int] = {}
     for path, file in _files(reading):
         try:

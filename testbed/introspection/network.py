@@ -12,9 +12,10 @@ from typing import Any
 import drgn
 from drgn.helpers.linux.net import for_each_netdev, netdev_name, netdev_priv
 
-from testbed.introspection.reading import Reading, number, text
+from testbed.introspection.reading import Reading, ipv4, number, text
 from testbed.snapshot import Nic
 
+MAX_ADDRESSES = 64
 E1000E_STEP = 16
 """E1000_RX_BUFFER_WRITE: e1000_alloc_rx_buffers tells the hardware of every sixteenth descriptor only."""
 
@@ -52,12 +53,23 @@ def _nic(reading: Reading, device: Any) -> Nic:
     return Nic(
         name=name,
         driver=driver,
+        addresses=reading.get(f"addresses of {name}", (), _addresses, device),
         carrier=not number(device.state) & 1 << number(reading.prog["__LINK_STATE_NOCARRIER"]),
         ring=ring.size if ring else None,
         filled=ring.filled if ring else None,
         usable=ring.usable if ring else None,
         counters=ring.counters if ring else {},
     )
+
+
+def _addresses(device: Any) -> tuple[str, ...]:
+    """Its IPv4 addresses: include/linux/inetdevice.h."""
+    found: list[str] = []
+    entry = device.ip_ptr.ifa_list if device.ip_ptr else None
+    while entry and len(found) < MAX_ADDRESSES:
+        found.append(ipv4(entry.ifa_local))
+        entry = entry.ifa_next
+    return tuple(found)
 
 
 def _driver(device: Any) -> str:

@@ -45,9 +45,15 @@ class Reading:
     def each(
         self, what: str, items: Callable[..., Iterable[Any]], *arguments: Any, most: int = MOST
     ) -> Iterator[Any]:
-        """The items of a list in the guest, up to `most`; a broken list ends where it breaks."""
+        """The items of a list in the guest, up to `most`; a broken list ends where it breaks.
+
+        What is left out is noted.
+        """
         try:
-            yield from islice(items(*arguments), most)
+            rest = iter(items(*arguments))
+            yield from islice(rest, most)
+            if next(rest, None) is not None:
+                self.note(what, ValueError(f"more than {most}, the rest is left out"))
         except UNREADABLE as error:
             self.note(what, error)
 
@@ -58,6 +64,12 @@ class Reading:
 def number(value: Any) -> int:
     """A drgn object, or what a helper of drgn made of one, as a plain number."""
     return value if isinstance(value, int) else int(value.value_())
+
+
+def ipv4(address: Any) -> str:
+    """An address as the guest, which is little-endian, keeps it: its first byte is the lowest."""
+    raw = number(address)
+    return ".".join(str(raw >> shift & 0xFF) for shift in (0, 8, 16, 24))
 
 
 def text(value: Any) -> str:

@@ -11,6 +11,7 @@ from drgn.helpers.linux.mm import compound_head
 from drgn.helpers.linux.timekeeping import ktime_get_coarse_ns, ktime_to_ns
 
 from testbed.introspection.reading import Reading, number, text
+from testbed.introspection.slots import slots_of
 from testbed.introspection.sockets import ticks_a_second
 from testbed.snapshot import Request
 
@@ -64,6 +65,7 @@ def _call(reading: Reading, task: Any, now_ns: int) -> Request:
         age_ms=max(0, now_ns - started_ns) // 1_000_000 if started_ns and now_ns else None,
         socket=reading.get("an RPC's socket", 0, _socket, task),
         folios=pages,
+        swap_slots=slots_of(reading, pages),
     )
 
 

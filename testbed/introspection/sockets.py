@@ -11,7 +11,7 @@ from drgn.helpers.linux.net import sk_nulls_for_each
 from drgn.helpers.linux.rbtree import rb_first
 from drgn.helpers.linux.tcp import sk_tcpstate
 
-from testbed.introspection.reading import Reading, number
+from testbed.introspection.reading import Reading, ipv4, number
 from testbed.snapshot import Limit, Socket, Task
 
 ICSK_TIME_RETRANS = 1
@@ -137,6 +137,7 @@ def _socket(reading: Reading, protocol: str, sock: Any, jiffies: int, hz: int) -
         receive_limit_bytes=number(sock.sk_rcvbuf),
         backlog_bytes=number(sock.sk_backlog.len),
         pfmemalloc_packets=reading.get("pfmemalloc packets", 0, _pfmemalloc, sock),
+        dropped=reading.get("packets dropped", 0, lambda: number(sock.sk_drops.counter)),
         send_bytes=number(sock.sk_wmem_queued),
         send_limit_bytes=number(sock.sk_sndbuf),
         **tcp,
@@ -227,8 +228,7 @@ def _pfmemalloc(sock: Any) -> int:
 
 
 def _end(address: Any, port: int) -> str:
-    raw = number(address)
-    return ".".join(str(raw >> shift & 0xFF) for shift in (0, 8, 16, 24)) + f":{port}"
+    return f"{ipv4(address)}:{port}"
 
 
 def _swapped(port: int) -> int:

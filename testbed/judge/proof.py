@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from testbed.judge.case import Case
-from testbed.judge.resumption import resumption
+from testbed.judge.resumption import counters
 
 
 def proved_deadlocked(case: Case) -> bool:
@@ -12,9 +12,19 @@ def proved_deadlocked(case: Case) -> bool:
     return (
         found is not None
         and found.proves == "deadlocked"
-        and resumption(case).resumed_ns is None
+        and moved_ns(case) is None
         and served(case) is not False
     )
+
+
+def moved_ns(case: Case) -> int | None:
+    """The first progress after the second look, be it a single request: it was no deadlock then."""
+    found = case.examination
+    if found is None:
+        return None
+    looks = {each.number: each.taken_ns for each in case.evidence.snapshots}
+    times = case.rises(counters(case), looks[found.second], case.end_ns)
+    return times[0] if times else None
 
 
 def served(case: Case) -> bool | None:

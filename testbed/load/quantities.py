@@ -43,6 +43,15 @@ def parse_memory(text: object) -> int | Share:
         raise ValueError(f'{error}, or a multiple of the machine\'s memory, as in "1.3x"') from None
 
 
+def parse_flag(given: object) -> bool:
+    """True or false, as `yes` or `no` where a parameter, which is text, decides it."""
+    if isinstance(given, bool):
+        return given
+    if given in ("yes", "no"):
+        return given == "yes"
+    raise ValueError(f'{given!r} is neither true nor false, nor "yes" or "no"')
+
+
 def write_bytes(count: int) -> str:
     """The size in the largest unit that leaves no fraction: 8388608 -> `8MiB`."""
     for unit, size in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
@@ -99,7 +108,11 @@ Memory = Annotated[
     _schema(f"{_SIZES}|x", "60MiB", "1.3x"),
 ]
 Count = Annotated[int, Strict()]
-Flag = Annotated[bool, Strict()]
+Flag = Annotated[
+    bool,
+    BeforeValidator(parse_flag),
+    WithJsonSchema({"anyOf": [{"type": "boolean"}, {"enum": ["yes", "no"]}]}),
+]
 
 _DIMENSIONS: tuple[tuple[str, Callable[[object], Any]], ...] = (
     ("a size", parse_bytes),

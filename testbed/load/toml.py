@@ -10,6 +10,7 @@ import tomllib
 import types
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar, Union, get_args, get_origin
 
@@ -134,7 +135,7 @@ def read_toml(path: Path) -> Source:
         raise UsageError(f"is larger than {MAX_TOML_BYTES} bytes", where=str(shown(path)))
     try:
         text = content.decode()
-        return Source(path, tomllib.loads(text), positions(text))
+        return Source(path, *_parsed(text))
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
         raise UsageError("is not UTF-8", where=at(shown(path), line)) from error
@@ -145,6 +146,12 @@ def read_toml(path: Path) -> Source:
         line = int(found[1]) if found else content.count(b"\n") + 1
         said = str(error).replace(found[0], "") if found else str(error)
         raise UsageError(f"is not TOML: {said}", where=at(shown(path), line)) from error
+
+
+# Kept, since a table of claims asks for the same playbook many times. Nobody writes into a file's tree.
+@lru_cache(maxsize=32)
+def _parsed(text: str) -> tuple[dict[str, Any], dict[KeyPath, int]]:
+    return tomllib.loads(text), positions(text)
 
 
 def validate(

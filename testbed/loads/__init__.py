@@ -50,7 +50,11 @@ class LoadContext:
 
     def own_seed(self) -> int:
         """A seed of this load alone, from the plan's."""
-        return self.plan.seed << 16 | self.load.slot
+        return self.seed_of(self.load)
+
+    def seed_of(self, load: PlannedLoad) -> int:
+        """That of another load of its machine."""
+        return self.plan.seed << 16 | load.slot
 
 
 class Load(Protocol):

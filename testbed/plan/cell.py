@@ -7,6 +7,7 @@ from typing import Literal
 
 from testbed.configuration import Playbook, Topology, Variant
 from testbed.model import Judging, KernelSpec, Plan, PlannedKernel, PlannedMachine
+from testbed.plan.changes import changed
 from testbed.plan.judging import judging
 from testbed.plan.labels import Choices, cell_name, idle_labels, labels_of
 from testbed.plan.loads import Parts, planned_loads, watched_devices
@@ -37,6 +38,7 @@ def plan(topology: Topology, file: PlaybookFile, kernels: Kernels, image: str, c
     playbook = file.playbook(choices.form, choices.variant, choices.settings)
     links = planned_links(topology)
     prebuilt = kernels.under_test.spec.prebuilt
+    topology = changed(topology, playbook)
     machines = planned_machines(topology, links, prebuilt=prebuilt, nic=choices.nic)
     planned = planned_transport(playbook, machines, choices.transport, subject_of(topology))
     transport = transport_of(planned)

@@ -72,7 +72,8 @@ def planned_machines(
                 kernel=table.kernel,
                 nics=_nics(topology, links, name, number, nic if name == subject else None),
                 disks=tuple(PlannedDisk(name=disk.name, size_bytes=disk.size) for disk in table.disks),
-                sysctl={key: str(value) for key, value in table.sysctl.items()},
+                sysctl={key: str(value) for key, value in table.sysctl.items() if value != ""},
+                cmdline=table.cmdline,
             )
         )
     _check_taps(topology, machines)

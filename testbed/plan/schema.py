@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import BaseModel
@@ -47,7 +48,7 @@ def _add_plugins(found: dict[str, Any]) -> None:
     definitions["Deed"] = {"oneOf": [*faults, plain]}
 
 
-def _models(package: str) -> dict[str, type[BaseModel]]:
+def _models(package: str) -> Mapping[str, type[BaseModel]]:
     return plugins.collect(package, object)  # type: ignore[arg-type]
 
 

@@ -52,7 +52,8 @@ CMDLINE = (
 
 def _cmdline(plan: Plan, machine: PlannedMachine, kernel: BuiltKernel) -> str:
     """The kernel's command line, with the kinds of things that the machine has to do with in this plan."""
-    line = " ".join(filter(None, [CMDLINE, kernel.cmdline, f"testbed.machine={machine.name}"]))
+    words = [CMDLINE, kernel.cmdline, f"testbed.machine={machine.name}", machine.cmdline]
+    line = " ".join(filter(None, words))
     if plan.transport is None:
         return line
     kinds = [nic.model for nic in machine.nics] + [plan.transport.kind]

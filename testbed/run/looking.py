@@ -27,8 +27,11 @@ FIRST_S = 3.0
 MARGIN_S = 1.0
 """After the retransmission's time: for the answer to come, and for the clocks to differ a little."""
 AGAIN_S = 5.0
-"""Between the first looks, where no retransmission is to come; then twice, three times as long, and so on."""
-MOST_LOOKS = 8
+"""Between the first looks, where no retransmission is to come."""
+SPREAD = 0.5
+"""Of the time that was waited so far: what is waited at least for the next look, so that they spread."""
+MOST_LOOKS = 16
+"""By that, the last one of them lies an hour after the heal or more."""
 COMPRESS_S = 120.0
 
 
@@ -53,6 +56,7 @@ class Looker:
     events: Writer
     snapshots: list[Snapshot] = field(default_factory=list)
     last: Examination | None = None
+    _begun_ns: int = 0
     _next_ns: int = 0
     _taken: int = 0
     _reading: Future[Snapshot] | None = None
@@ -61,7 +65,8 @@ class Looker:
 
     def begin(self) -> None:
         """The waiting begins now."""
-        self._next_ns = now_ns() + round(FIRST_S * NS)
+        self._begun_ns = now_ns()
+        self._next_ns = self._begun_ns + round(FIRST_S * NS)
 
     @property
     def proved(self) -> bool:
@@ -138,14 +143,11 @@ class Looker:
         )
 
     def _next_look_ns(self, snapshot: Snapshot) -> int:
-        """After the next retransmission, so that a pair of looks tells back-off from a deadlock.
-
-        The timer doubles each time, and so do the spans between looks.
-        """
+        """After the next retransmission, so that a pair of looks tells back-off from a deadlock."""
         due_ns = next_retransmission_ns(snapshot, frozenset(self.rules.devices))
-        if due_ns is None:
-            return now_ns() + round(AGAIN_S * len(self.snapshots) * NS)
-        return max(now_ns(), due_ns) + round(MARGIN_S * NS)
+        soon_ns = now_ns() + round(AGAIN_S * NS) if due_ns is None else due_ns + round(MARGIN_S * NS)
+        waited_ns = now_ns() - self._begun_ns
+        return max(soon_ns, now_ns() + round(SPREAD * waited_ns))
 
     def _give_up(self, error: TestbedError) -> None:
         log.warning("no look into the guest: %s", error)

@@ -258,7 +258,7 @@ def transport_class(kind: str, *, where: str = "") -> type[Any]:
 
 def revivable() -> tuple[str, ...]:
     """The kinds whose server can be ended and serve again."""
-    found: dict[str, type[Any]] = plugins.collect(__name__, Transport)
+    found = plugins.collect(__name__, object)
     return tuple(sorted(kind for kind, plugin in found.items() if issubclass(plugin, Revivable)))
 
 

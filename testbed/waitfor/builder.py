@@ -17,6 +17,7 @@ class Outside:
     frames that the driver took in; `filled`: descriptors that got a buffer, less those used; `refused`:
     refills of the ring that failed. `samples` of free memory, and how many were above the floor.
     `mute`: connections that could send nothing again, and how often their timer fired (requests.py).
+    `dropped`: connections whose replies were dropped behind the NIC, and how many (limits.py).
     """
 
     answers: int | None = None
@@ -27,6 +28,7 @@ class Outside:
     samples: int = 0
     samples_above_floor: int = 0
     mute: Mapping[int, int] = field(default_factory=dict)
+    dropped: Mapping[int, int] = field(default_factory=dict)
 
 
 @dataclass

@@ -11,10 +11,11 @@ from testbed.snapshot import Nic, Request, Snapshot, Socket
 from testbed.waitfor.builder import Outside, request_id
 from testbed.waitfor.building import build
 from testbed.waitfor.graph import Graph, common, cycle, reachable, stuck
+from testbed.waitfor.limits import dropped_at_the_limit
 from testbed.waitfor.requests import LEAST_ANSWERS, tried_in_vain
 from testbed.waitfor.words import chain
 
-ALONE = Outside(answers=LEAST_ANSWERS, retransmission_passed=True, accepted=0, samples=1)
+ALONE = Outside(answers=LEAST_ANSWERS, retransmission_passed=True, accepted=0, refused=1, samples=1)
 """For one look: the outside is taken to do its part, so that the picture is that of the inside."""
 
 Proves = Literal["deadlocked", "starved", "open"]
@@ -61,6 +62,7 @@ def examine(first: Snapshot, second: Snapshot, history: History, rules: Judging)
         targets,
         history.rises(rules.progress, first.taken_ns, second.taken_ns),
         mute=_all_mute(outside, _carriers(devices, second)),
+        served=_served(first, second, history, rules),
     )
     stands = stuck(graph)
     turns = _turns(graph, targets)
@@ -132,6 +134,7 @@ def seen_between(first: Snapshot, second: Snapshot, history: History, rules: Jud
         samples=len(points),
         samples_above_floor=sum(1 for value in points if floor is not None and value > floor),
         mute=_mute(_carriers(frozenset(rules.devices), first), second),
+        dropped=dropped_at_the_limit(first, second),
     )
 
 
@@ -148,10 +151,11 @@ def next_retransmission_ns(snapshot: Snapshot, devices: frozenset[str]) -> int |
 
 
 def _retransmission_passed(devices: frozenset[str], first: Snapshot, to_ns: int) -> bool | None:
-    """None where it is not known. TCP without a timer has nothing to send again; UDP must have one."""
+    """None where it is not known. TCP with all acknowledged has nothing to send again; UDP has a timer."""
     carriers = _carriers(devices, first)
     due_ns = next_retransmission_ns(first, devices)
-    if not carriers or (due_ns is None and any(sock.protocol == "udp" for sock in carriers)):
+    may_send = any(sock.protocol == "udp" or sock.unacknowledged_bytes for sock in carriers)
+    if not carriers or (due_ns is None and may_send):
         return None
     return due_ns is None or due_ns < to_ns
 
@@ -192,7 +196,7 @@ def _grown(first: Snapshot, second: Snapshot, read: Callable[[Nic], int | None])
 
 
 def _conditions(
-    outside: Outside, targets: list[str], progress_ns: tuple[int, ...], *, mute: int
+    outside: Outside, targets: list[str], progress_ns: tuple[int, ...], *, mute: int, served: bool | None
 ) -> tuple[Condition, ...]:
     answers = outside.answers
     unasked = (
@@ -201,7 +205,11 @@ def _conditions(
         else f" (needed: {LEAST_ANSWERS})."
     )
     passed = outside.retransmission_passed
-    words = {True: "has passed", False: "has not come yet", None: "is not known"}[passed]
+    words = {
+        True: "has passed, or nothing is unacknowledged",
+        False: "has not come yet",
+        None: "is not known",
+    }
     return (
         Condition(
             name="same-requests",
@@ -224,9 +232,25 @@ def _conditions(
         Condition(
             name="retransmission",
             met=passed is True,
-            statement=f"The time of the next retransmission, as the first look found it, {words}.",
+            statement=f"The time of the next retransmission, as the first look found it, {words[passed]}.",
+        ),
+        Condition(
+            name="second-client",
+            met=served is not False,
+            statement={
+                True: "The server did something for the second client between the looks.",
+                False: "The server did nothing for the second client between the looks.",
+                None: "There is no second client of the server.",
+            }[served],
         ),
     )
+
+
+def _served(first: Snapshot, second: Snapshot, history: History, rules: Judging) -> bool | None:
+    """Whether the server did something for a second client between the looks; None where there is none."""
+    if not rules.second_client:
+        return None
+    return bool(history.rises(rules.second_client, first.taken_ns, second.taken_ns))
 
 
 def _within(graph: Graph, names: frozenset[str]) -> Graph:

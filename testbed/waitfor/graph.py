@@ -136,8 +136,8 @@ def reachable(graph: Graph, start: Iterable[str]) -> frozenset[str]:
 def common(first: Graph, second: Graph) -> Graph:
     """What both graphs hold: nodes and edges of the second that were in the first as well.
 
-    What a node that needs any of several could turn to in either look stays: who saw a way out once
-    does not prove that there is none. Nodes that end there are as the second has them.
+    What a node that needs any of several could turn to in either look, and that was not stuck in it, stays:
+    who saw a way out once does not prove that there is none. Nodes that end are as the second has them.
     """
     ways = _ways_out(first) | _ways_out(second)
     nodes = {node.id: node for node in first.nodes} | {node.id: node for node in second.nodes}
@@ -154,10 +154,10 @@ def common(first: Graph, second: Graph) -> Graph:
 
 
 def _ways_out(graph: Graph) -> set[tuple[str, str]]:
-    """Edges from a node that needs any of several to an end that moves, or may."""
-    nodes = graph.by_id
+    """Edges from a node that needs any of several to one that moves, or may."""
+    nodes, stands = graph.by_id, stuck(graph)
     return {
         (edge.source, edge.target)
         for edge in graph.edges
-        if nodes[edge.source].needs == "any" and nodes[edge.target].ends in ("sure", "chance")
+        if nodes[edge.source].needs == "any" and edge.target not in stands
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from testbed.snapshot import Request, Socket
 from testbed.waitfor.builder import Builder, request_node, task_node
+from testbed.waitfor.limits import tcp_memory
 from testbed.waitfor.supply import buffers, memory
 
 CARRIED_BY = {
@@ -104,8 +105,19 @@ def add_socket(builder: Builder, sock: Socket) -> str:
             f" {sock.resent_segments}; what is to be sent again has {sock.head_segments} segments and"
             " does not lie with the driver: tcp_fragment() has to split it, with GFP_ATOMIC",
         )
+    dropped = outside.dropped.get(sock.address)
+    if dropped:
+        builder.edge(
+            source,
+            tcp_memory(builder),
+            "can take no reply in without",
+            "inferred",
+            f"between the looks {dropped} segments for it were dropped (sk_drops), with nothing in its queue"
+            " and TCP over tcp_mem[2] in both: tcp_data_queue() finds no room to charge them to",
+        )
+    own = sock.local.rpartition(":")[0]
     for nic in builder.snapshot.nics:
-        if nic.ring is not None:
+        if nic.ring is not None and (own in nic.addresses or not nic.addresses):
             builder.edge(
                 source,
                 buffers(builder, nic.name),

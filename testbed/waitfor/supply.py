@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from testbed.snapshot import Socket, Task
 from testbed.waitfor.builder import Builder, task_node
 
@@ -44,6 +46,17 @@ def buffers(builder: Builder, name: str) -> str:
             else f"frames that the driver took in between the looks: {outside.accepted}",
             "chance",
         )
+    if not outside.refused:
+        tried = "none" if outside.refused == 0 else "not counted by its driver"
+        builder.ends(
+            source,
+            "refused",
+            f"a try to fill {name}'s ring",
+            "was not seen to be refused",
+            "observed",
+            f"refills that failed between the looks: {tried}",
+            "chance",
+        )
     refused = "" if outside.refused is None else f"; refills that failed between the looks: {outside.refused}"
     builder.edge(
         source,
@@ -63,7 +76,7 @@ def memory(builder: Builder) -> str:
         return source
     _free_now(builder, source)
     _fragments(builder, source)
-    _held_by_sockets(builder, source)
+    held_by_sockets(builder, source, builder.snapshot.sockets)
     _reclaim(builder, source)
     return source
 
@@ -91,20 +104,20 @@ def _fragments(builder: Builder, source: str) -> None:
         )
 
 
-def _held_by_sockets(builder: Builder, source: str) -> None:
-    """Packets in receive queues come back to memory when their readers read."""
+def held_by_sockets(builder: Builder, source: str, socks: Sequence[Socket], *, what: str = "packets") -> None:
+    """Packets in receive queues come back to memory, and out of a limit, when their readers read."""
     tasks = {task.pid: task for task in builder.snapshot.tasks}
     groups: dict[tuple[int, ...], list[Socket]] = {}
-    for sock in builder.snapshot.sockets:
+    for sock in socks:
         if sock.receive_packets:
             groups.setdefault(tuple(sorted({*sock.readers, *sock.holders})), []).append(sock)
-    for pids, socks in groups.items():
-        held = sum(sock.receive_bytes for sock in socks)
+    for pids, group in groups.items():
+        held = sum(sock.receive_bytes for sock in group)
         readers = [tasks[pid] for pid in pids if pid in tasks]
         names = ", ".join(dict.fromkeys(task.comm for task in readers)) or "nobody"
-        words = f"{held >> 10} KiB of packets that wait in {len(socks)} sockets of {names}"
-        queue = builder.node("queue", f"packets of {' '.join(map(str, pids))}", words, needs="any")
-        packets = sum(sock.receive_packets for sock in socks)
+        words = f"{held >> 10} KiB of {what} that wait in {len(group)} sockets of {names}"
+        queue = builder.node("queue", f"{what} of {' '.join(map(str, pids))}", words, needs="any")
+        packets = sum(sock.receive_packets for sock in group)
         evidence = f"sk_rmem_alloc adds up to {held} bytes, {packets} packets"
         builder.edge(source, queue, "would come from", "observed", evidence)
         for task in readers:

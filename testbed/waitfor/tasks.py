@@ -9,6 +9,8 @@ from testbed.waitfor.supply import KSWAPD, is_reclaiming, memory
 
 SUBMITTING = ("swap_writepage", "swap_readpage", "swap_read_folio", "submit_bio", "submit_bio_noacct")
 """mm/page_io.c, block/blk-core.c: who has one of these on the stack is on its way to a request."""
+FLUSHING = ("wb_workfn", "wb_writeback")
+"""fs/fs-writeback.c: who has one of these on the stack is a flusher."""
 MAX_KSWAPD_FAILURES = 16
 """MAX_RECLAIM_RETRIES, mm/internal.h: after so many vain rounds kswapd does not wake up any more."""
 
@@ -141,6 +143,26 @@ def _waits_tag(builder: Builder, source: str, task: Task) -> None:
         builder.ends(target, "tags", "the block layer", "waits for", "inferred", "no request", "sure")
 
 
+def _waits_writeback(builder: Builder, source: str, task: Task) -> None:
+    """mm/page-writeback.c, balance_dirty_pages(): until some were written, by a request or the flusher."""
+    assert task.waits is not None
+    target = builder.node("queue", "dirty pages", "dirty pages to become fewer", needs="any")
+    builder.edge(source, target, "waits for", "observed", task.waits.frame)
+    if builder.has_edges(target):
+        return
+    for request in builder.snapshot.requests:
+        if request.operation != "read":
+            words = f"tag {request.tag} is busy with a {request.operation}"
+            builder.edge(target, request_node(builder, request), "are written by", "observed", words)
+    flushers = [each for each in builder.snapshot.tasks if any(name in FLUSHING for name in each.stack)]
+    for flusher in flushers:
+        frames = " < ".join(flusher.stack[:5])
+        builder.edge(target, task_node(builder, flusher), "are written by", "observed", frames)
+    if not flushers:
+        evidence = "no task is in wb_workfn"
+        builder.ends(target, "flusher", "the flusher", "are written by", "observed", evidence, "chance")
+
+
 def _waits_pool(builder: Builder, source: str, task: Task) -> None:
     """mm/mempool.c: an element comes back when a request that used one is done, or is made anew."""
     target = builder.node("queue", "pool", "an element of a memory pool", needs="any")
@@ -185,5 +207,5 @@ WAITING = {
     "pool": _waits_pool,
     "socket": _waits_socket,
     "memory": _waits_memory,
-    "writeback": _waits_tag,
+    "writeback": _waits_writeback,
 }

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from testbed.clock import NS
 from testbed.judge.case import Case
 from testbed.judge.console import says
-from testbed.judge.proof import served
+from testbed.judge.proof import moved_ns, served
 from testbed.judge.resumption import resumption
 from testbed.judge.values import Finding, Says
 from testbed.waitfor.builder import request_id
@@ -40,10 +40,12 @@ def detect(case: Case) -> Iterator[Finding]:
 def _deadlocked(case: Case) -> Iterator[Finding]:
     found = case.examination
     assert found is not None
-    seen = resumption(case)
-    if seen.resumed_ns is not None:
-        told = "A closed cycle was seen, and yet work went on: it was no proof."
-        gave_up_ns = _gave_up_ns(case, seen.resumed_ns)
+    went_on_ns = moved_ns(case)
+    if went_on_ns is not None:
+        lasting = resumption(case).resumed_ns is not None
+        went_on = "work went on" if lasting else f"something moved at {case.at(went_on_ns):.0f} s"
+        told = f"A closed cycle was seen, and yet {went_on}: it was no proof."
+        gave_up_ns = _gave_up_ns(case, went_on_ns)
         if gave_up_ns is not None:
             told = f"The cycle stood until the kernel gave its device up, at {case.at(gave_up_ns):.0f} s."
         yield _finding(case, "note", f"{told} {found.sentence}", refuted=float(gave_up_ns is None))
