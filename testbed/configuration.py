@@ -172,14 +172,14 @@ class Opening(Configuration):
 
 
 class MachineChange(Value):
-    """What a playbook has otherwise of a machine than its topology; what is not said stays.
+    """What a playbook has otherwise of a machine than its topology; what is not said, and no `vcpus`, stays.
 
-    `sysctl` and `disks` come to those of the topology, the same sysctl in its place.
+    `cmdline`, `sysctl` and `disks` come to those of the topology, the same sysctl in its place.
     """
 
     memory: Bytes | None = None
-    vcpus: Count | None = Field(default=None, ge=1, le=16)
-    cmdline: Words | None = None
+    vcpus: Count = Field(default=0, ge=0, le=16)
+    cmdline: Words = ""
     sysctl: Sysctl = Field(default_factory=dict)
     disks: tuple[DiskTable, ...] = ()
 

@@ -38,7 +38,9 @@ def test_a_machine_of_the_topology_may_have_words_of_its_own(tmp_path: Path) -> 
     silent = changed('cmdline = "$cmdline"\n', "", changed('[parameters.cmdline]\ndefault = ""\n', "", FLOOD))
     silent = changed('help = "words for the command line of A\'s kernel, as threadirqs"\n', "", silent)
     assert plan_of(tmp_path, silent, topology).machine("A").cmdline == "psi=1"
-    assert plan_of(tmp_path, FLOOD, topology).machine("A").cmdline == ""
+    assert plan_of(tmp_path, FLOOD, topology).machine("A").cmdline == "psi=1"
+    both = plan_of(tmp_path, FLOOD, topology, settings={"cmdline": "threadirqs"})
+    assert both.machine("A").cmdline == "psi=1 threadirqs"
 
 
 def test_a_setting_comes_in_the_place_of_the_topologys(tmp_path: Path) -> None:

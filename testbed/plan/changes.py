@@ -22,8 +22,13 @@ def changed(topology: Topology, playbook: Playbook) -> Topology:
 
 
 def _machine(table: MachineTable, change: MachineChange) -> MachineTable:
-    said = change.model_dump(include={"memory", "vcpus", "cmdline"}, exclude_none=True, mode="python")
-    update = {**said, "sysctl": table.sysctl | change.sysctl, "disks": table.disks + change.disks}
+    update = {
+        "memory": change.memory or table.memory,
+        "vcpus": change.vcpus or table.vcpus,
+        "cmdline": f"{table.cmdline} {change.cmdline}".strip(),
+        "sysctl": table.sysctl | change.sysctl,
+        "disks": table.disks + change.disks,
+    }
     return table.model_copy(update=update)
 
 
