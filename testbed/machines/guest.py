@@ -18,7 +18,7 @@ import paramiko
 from fabric import Config, Connection
 from invoke.exceptions import UnexpectedExit
 
-from testbed.clock import Deadline, now_ns
+from testbed.clock import Deadline
 from testbed.errors import TestbedFault
 from testbed.machines.keys import LabKeys
 from testbed.proc import Completed
@@ -160,17 +160,3 @@ class Guest:
 def _config() -> Any:
     """fabric's defaults, and no word from the user's own SSH settings."""
     return Config(overrides={"load_ssh_configs": False}, lazy=True)
-
-
-def clock_ratio(guest: Guest, *, over_s: float = 1.0) -> float:
-    """How fast the guest's clock runs by the host's: 1.0 is right. Takes `over_s` seconds."""
-    host, theirs = _both_clocks(guest)
-    threading.Event().wait(over_s)
-    host_later, theirs_later = _both_clocks(guest)
-    return (theirs_later - theirs) / ((host_later - host) / 1e9)
-
-
-def _both_clocks(guest: Guest) -> tuple[int, float]:
-    before = now_ns()
-    uptime = float(guest.run(["cat", "/proc/uptime"], timeout_s=10).stdout.split()[0])
-    return (before + now_ns()) // 2, uptime
