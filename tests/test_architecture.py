@@ -15,7 +15,7 @@ ROOT = Path(__file__).parent.parent / "testbed"
 
 # From the ground up; a module may import its own layer's package and whatever stands before it.
 LAYERS = (
-    ("errors", "printable", "units", "clock", "proc", "paths", "plugins"),
+    ("errors", "printable", "units", "clock", "proc", "paths", "apt", "plugins"),
     ("model", "snapshot", "history", "store", "consoles"),
     ("waitfor", "introspection"),
     ("load", "configuration"),
@@ -144,8 +144,8 @@ CALLED_UNNAMED = ("do_", "__", "emit")
 def test_nothing_is_left_that_nothing_names() -> None:
     """Of a word that stands in one place only, nobody makes use; plugins are found by their kind."""
     words: Counter[str] = Counter()
-    for folder in ("testbed", "tests", "benchmarks"):
-        for path in (ROOT.parent / folder).rglob("*.py"):
+    for pattern in ("testbed/**/*.py", "testbed/**/*.j2", "tests/**/*.py", "benchmarks/**/*.py"):
+        for path in ROOT.parent.glob(pattern):
             words.update(re.findall(r"\w+", path.read_text()))
     defined = [
         (path, name)

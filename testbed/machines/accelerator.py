@@ -35,8 +35,8 @@ class Accelerator:
 def choose(wish: Literal["auto", "kvm", "tcg"], kernel: Path) -> Accelerator:
     """What guests run on here. `kernel` is the canary: any bzImage with a serial console.
 
-    The canary's answer is kept for as long as this host is up and QEMU is the same. Raises
-    MissingCapability, with QEMU's words, if "kvm" is asked for and no guest boots with it.
+    The canary's answer is kept for as long as this host is up and QEMU is the same, unless it may only
+    have been too slow. Raises MissingCapability, with QEMU's words, if "kvm" is asked for and no guest boots.
     """
     if wish == "tcg":
         return Accelerator("tcg", "asked for")
@@ -59,10 +59,11 @@ def _why_no_kvm(kernel: Path) -> str | None:
             return str(kept["why_not"]) if kept["why_not"] is not None else None
     except (OSError, ValueError, KeyError, TypeError):
         pass
-    why_not = _canary(kernel)
-    new = known.with_name(f".accelerator.{os.getpid()}")
-    new.write_text(json.dumps({"key": key, "why_not": why_not}))
-    new.replace(known)
+    why_not, lasts = _canary(kernel)
+    if lasts:
+        new = known.with_name(f".accelerator.{os.getpid()}")
+        new.write_text(json.dumps({"key": key, "why_not": why_not}))
+        new.replace(known)
     return why_not
 
 
@@ -75,7 +76,12 @@ def _key() -> list[str]:
     return [boot_id, program, str(status.st_mtime_ns), str(status.st_size), str(os.getuid())]
 
 
-def _canary(kernel: Path) -> str | None:
+def _canary(kernel: Path) -> tuple[str | None, bool]:
+    """Why no guest boots, None if one does; and whether it will be so tomorrow.
+
+    That it boots, and what QEMU itself complains of, lasts. That it took too long, or ended without a word,
+    may be the host's business of the moment.
+    """
     with tempfile.TemporaryDirectory(prefix="testbed-canary-") as folder:
         log = Path(folder) / "log"
         argv = [
@@ -89,11 +95,11 @@ def _canary(kernel: Path) -> str | None:
         except MissingCapability:
             raise
         except TestbedFault:
-            late = f"the canary guest hung for {CANARY_TIMEOUT_S:g} s"
+            late = f"the canary guest was not up in {CANARY_TIMEOUT_S:g} s"
         said = log.read_bytes() if log.exists() else b""
     if any(line in said for line in BOOTED):
-        return None
-    complaint = [
+        return None, True
+    complaint = " ".join(
         line for line in said.decode(errors="replace").splitlines() if line.startswith("qemu-system")
-    ]
-    return late or " ".join(complaint)[:500] or "the canary guest ended before it was up"
+    )
+    return late or complaint[:500] or "the canary guest ended before it was up", bool(complaint) and not late
