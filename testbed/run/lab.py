@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from testbed import store
-from testbed.clock import Deadline, poll
+from testbed.clock import Deadline
 from testbed.errors import TestbedFault
 from testbed.faults import Fault, FaultTarget, fault_of
 from testbed.images import BuiltImage
@@ -26,6 +26,7 @@ from testbed.machines.hypervisor import Domain, Hypervisor
 from testbed.machines.sandbox import Sandbox
 from testbed.model import Plan, PlannedMachine
 from testbed.plan.wiring import addresses, flows, taps
+from testbed.run import boot
 from testbed.run.serving import Serving
 from testbed.transports import Ends, transport_of
 from testbed.witnesses import Witness
@@ -42,6 +43,8 @@ SSH_S = 30.0
 SLACK_BYTES = 64 << 20
 TCG_SCALE = 10.0
 """How much longer a CPU-bound wait may take without KVM; kernel timers are never scaled."""
+BOOT_SHARE = 0.25
+"""What of that READY_S and SSH_S are given: they are generous already."""
 
 CMDLINE = (
     "console=ttyS0,115200 loglevel=8 root=/dev/vda ro rootfstype=ext4 rootwait init=/usr/lib/testbed/init "
@@ -108,6 +111,11 @@ class Lab:
                 layout.vmlinux(self.sandbox.folder, machine.name).symlink_to(vmlinux)
         self.sandbox.keep()
         return self.sandbox.id
+
+    @property
+    def boot_scale(self) -> float:
+        """How much longer guests may take to be ready."""
+        return max(1.0, self.cpu_scale * BOOT_SHARE)
 
     @property
     def target(self) -> FaultTarget:
@@ -242,24 +250,20 @@ class Lab:
     # --- from power-on to ready
 
     def _await_ready(self) -> None:
-        deadline = Deadline.after(READY_S * max(1.0, self.cpu_scale / 4), "boot of all guests")
-        for name, page in self.pages.items():
-            try:
-                poll(lambda name=name, page=page: self._ready(name, page), deadline)  # type: ignore[misc]
-            except TestbedFault as error:
-                said = self.consoles[name].tail(1500)
-                raise TestbedFault(
-                    f"guest '{name}' does not get ready: {error.message}; its console ends with:\n{said}",
-                    where=str(self.consoles[name].path),
-                    hint="does this kernel boot, and has it the drivers of kernels/guest.config?",
-                ) from error
+        boot.await_all(
+            list(self.pages),
+            self.plan.judging.subject,
+            self._ready,
+            self.consoles.__getitem__,
+            READY_S * self.boot_scale,
+        )
 
-    def _ready(self, name: str, page: WitnessPage) -> bool:
+    def _ready(self, name: str) -> bool:
         if self.domains[name].state() not in ("running", "unknown"):
             raise TestbedFault(f"its domain is {self.domains[name].state()}")
-        if "Kernel panic - not syncing" in self.consoles[name].tail():
+        if boot.PANIC in self.consoles[name].tail():
             raise TestbedFault("its kernel panicked")
-        return page.state(0) == State.READY
+        return self.pages[name].state(0) == State.READY
 
     def _log_in(self, stack: ExitStack) -> None:
         # fabric and paramiko take a tenth of a second to import, which no command without a lab should.
@@ -270,7 +274,7 @@ class Lab:
             guest = Guest(machine.name, lambda address=address: self.broker.connect(address, PORT), self.keys)  # type: ignore[misc]
             stack.callback(guest.close)
             self.guests[machine.name] = guest
-        deadline = Deadline.after(SSH_S * max(1.0, self.cpu_scale / 4), "SSH of all guests")
+        deadline = Deadline.after(SSH_S * self.boot_scale, "SSH of all guests")
         with ThreadPoolExecutor(len(self.guests)) as pool:
             for connected in [pool.submit(guest.connect, deadline) for guest in self.guests.values()]:
                 connected.result()
