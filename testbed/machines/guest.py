@@ -26,6 +26,8 @@ from testbed.proc import Completed
 PORT = 22
 CONNECT_TIMEOUT_S = 20.0
 RETRY_S = 0.2
+CLOSE_S = 1.0
+"""So long it is waited for one who is just connecting; the lab that ends takes the rest away."""
 
 
 class GuestUnreachable(TestbedFault):
@@ -86,9 +88,13 @@ class Guest:
             raise CommandFailed(self.name, done)
 
     def close(self) -> None:
-        """Hangs up. Idempotent, and waits for nothing: the guest may be dead."""
-        with self._lock:
-            self._close()
+        """Hangs up, also on a command of another thread. Idempotent, and waits for no answer of the guest."""
+        self._cut()
+        if self._lock.acquire(timeout=CLOSE_S):
+            try:
+                self._close()
+            finally:
+                self._lock.release()
 
     @contextmanager
     def _session(self, line: str, timeout_s: float) -> Iterator[Any]:
@@ -99,7 +105,7 @@ class Guest:
         """
         with self._lock:
             late = threading.Event()
-            timer = threading.Timer(timeout_s, self._cut, (late,))
+            timer = threading.Timer(timeout_s, self._late, (late,))
             try:
                 self._open(min(CONNECT_TIMEOUT_S, timeout_s))
                 timer.start()
@@ -114,11 +120,16 @@ class Guest:
                 self._close()
                 raise GuestUnreachable(f"on '{self.name}' `{line}` took longer than {timeout_s:g} s")
 
-    def _cut(self, late: threading.Event) -> None:
+    def _late(self, late: threading.Event) -> None:
         late.set()
+        self._cut()
+
+    def _cut(self) -> None:
+        """Breaks off what goes on, in whatever thread."""
         connection = self._connection
-        if connection is not None:
-            connection.client.get_transport().close()
+        transport = None if connection is None else connection.client.get_transport()
+        if transport is not None:
+            transport.close()
 
     def _open(self, timeout_s: float) -> None:
         if self._connection is not None and self._connection.is_connected:

@@ -132,4 +132,5 @@ def _play(
     observer.enter("saving")
     writer.flush()
     if keep is not None:
+        timeline.lab_stays = True
         keep(lab)
