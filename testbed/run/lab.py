@@ -48,7 +48,7 @@ BOOT_SHARE = 0.25
 
 CMDLINE = (
     "console=ttyS0,115200 loglevel=8 root=/dev/vda ro rootfstype=ext4 rootwait init=/usr/lib/testbed/init "
-    "nokaslr net.ifnames=0 panic=0 cgroup_disable=memory transparent_hugepage=never sysrq_always_enabled"
+    "net.ifnames=0 panic=0 sysrq_always_enabled"
 )
 
 

@@ -84,7 +84,8 @@ class Timeline:
     def revert_all(self) -> None:
         """Reverts what is still in force, newest first; goes on after any failure, raises the first.
 
-        What is inside a guest, and would have to be waited for, ends with the lab if that does not stay. Ctrl-C in the middle is held back until all were tried: it must not leave half of them in force.
+        What is inside a guest, and would have to be waited for, goes with the lab if that does not stay.
+        Ctrl-C in the middle is held back until all were tried: it must not leave half of them in force.
         """
         first: BaseException | None = None
         for name in reversed(tuple(self._in_force)):
