@@ -76,7 +76,9 @@ def run(
     into: Annotated[
         Path | None, typer.Option(help="Folder of the campaign; finished cells in it are kept.")
     ] = None,
-    keep: Annotated[bool, typer.Option("--keep", help="Leave the last lab up for inspection.")] = False,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Leave the last lab up; of a kept cell there is none.")
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No live display.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -96,6 +98,8 @@ def run(
     folder.mkdir(parents=True, exist_ok=True)
     quiet = quiet or as_json
     played = playing.tell(_play(course, folder, image, quiet=quiet, keep=keep), folder, quiet=quiet)
+    if keep:
+        playing.tell_if_none_is_kept(played[-1])
     failed = [one for one in played if isinstance(one, TestbedError)]
     _conclude(folder, course, failed, as_json=as_json)
 
