@@ -28,8 +28,8 @@ def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Asked:
     program.parent.mkdir()
     program.write_text(f'#!/bin/sh\necho run >>{tmp_path}/runs\n. "{deed}"\n')
     program.chmod(0o755)
-    access = os.access
-    monkeypatch.setattr(os, "access", lambda path, mode: path == "/dev/kvm" or access(path, mode))
+    (tmp_path / "kvm").touch(0o600)
+    monkeypatch.setattr(accelerator, "DEVICE", tmp_path / "kvm")
     monkeypatch.setenv("TESTBED_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
     monkeypatch.setattr(accelerator, "CANARY_TIMEOUT_S", 0.5)
@@ -65,3 +65,19 @@ def test_one_that_was_only_too_slow_is_asked_again(moment: str, asked: Asked, tm
     assert asked(moment).startswith("tcg: KVM is not usable: the canary guest")
     assert asked(BOOTS).startswith("kvm: ")
     assert runs(tmp_path) == 2
+
+
+def test_the_remedy_is_that_of_the_cause(
+    asked: Asked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def remedy() -> str:
+        chosen = accelerator.choose("auto", tmp_path / "bzImage")
+        assert chosen.kind == "tcg"
+        return chosen.remedy
+
+    asked(ABORTS)
+    assert "QEMU can not use it" in remedy() and "group" not in remedy()
+    monkeypatch.setattr(os, "access", lambda _path, _mode: False)
+    assert "usermod -aG kvm" in remedy()
+    (tmp_path / "kvm").unlink()
+    assert "modprobe kvm_intel" in remedy() and "usermod" not in remedy()

@@ -17,14 +17,27 @@ CANARY_TIMEOUT_S = 20.0
 BOOTED = (b"VFS: Unable to mount root fs", b"No working init found", b"Run /init", b"Run /sbin/init")
 """What a kernel says that came all the way up and found no root: lib. init/do_mounts.c, init/main.c."""
 _HINT = "use accelerator 'tcg' or 'auto'; see 'testbed doctor'"
+DEVICE = Path("/dev/kvm")
+_MISSING = "there is no /dev/kvm"
+_CLOSED = "this user may not open /dev/kvm"
+_REMEDIES = {
+    _MISSING: "enable virtualisation in the firmware, or nested virtualisation where this is a guest itself; "
+    "then: modprobe kvm_intel, or kvm_amd",
+    _CLOSED: "join its group: usermod -aG kvm USER, and log in anew",
+}
+_REFUSED = (
+    "/dev/kvm opens, but QEMU can not use it: mostly this host is a guest itself, and is not given all of KVM; "
+    "try another QEMU, or another host"
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Accelerator:
-    """`kind` as the user writes it; `why` for the record and for `doctor`."""
+    """`kind` as the user writes it; `why` for the record and for `doctor`, as is what there is against it."""
 
     kind: Literal["kvm", "tcg"]
     why: str
+    remedy: str = ""
 
     @property
     def domain_type(self) -> Literal["qemu", "kvm"]:
@@ -45,13 +58,15 @@ def choose(wish: Literal["auto", "kvm", "tcg"], kernel: Path) -> Accelerator:
         return Accelerator("kvm", "a canary guest boots with it")
     if wish == "kvm":
         raise MissingCapability(f"KVM is not usable: {why_not}", hint=_HINT)
-    return Accelerator("tcg", f"KVM is not usable: {why_not}")
+    return Accelerator("tcg", f"KVM is not usable: {why_not}", _REMEDIES.get(why_not, _REFUSED))
 
 
 def _why_no_kvm(kernel: Path) -> str | None:
     """None if KVM boots guests, else the reason it does not."""
-    if not os.access("/dev/kvm", os.R_OK | os.W_OK):
-        return "no /dev/kvm that this user may open"
+    if not DEVICE.exists():
+        return _MISSING
+    if not os.access(DEVICE, os.R_OK | os.W_OK):
+        return _CLOSED
     known, key = paths.cache_dir() / "accelerator.json", _key()
     try:
         kept = json.loads(known.read_text())
