@@ -267,6 +267,9 @@ def test_the_display_shows_each_machine_and_keeps_its_height() -> None:
                 "A/anonymous-1.work_units": 1234,
                 "A/anonymous-2.work_units": 1,
                 "B/flood.packets_sent": 85023,
+                "B/machine.mem_free_kib": 7 << 10,
+                "B/memory.free_pages": 9 << 8,
+                "C/machine.mem_free_kib": 5 << 10,
             },
             ("cut",),
         )
@@ -276,7 +279,9 @@ def test_the_display_shows_each_machine_and_keeps_its_height() -> None:
     (of_a,) = [line for line in after if line.startswith("A ")]
     assert all(word in of_a for word in ("236 KiB", "62 MiB", "1,235", "alive", "cut"))
     (of_b,) = [line for line in after if line.startswith("B ")]
-    assert "85,023" in of_b and "none" in of_b
+    assert "85,023" in of_b and "none" in of_b and "9 MiB" in of_b and "at boot" not in of_b
+    (of_c,) = [line for line in after if line.startswith("C ")]
+    assert "5 MiB at boot" in of_c
 
 
 def test_a_fault_concerns_the_machines_that_it_names() -> None:

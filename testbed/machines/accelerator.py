@@ -26,8 +26,8 @@ _REMEDIES = {
     _CLOSED: "join its group: usermod -aG kvm USER, and log in anew",
 }
 _REFUSED = (
-    "/dev/kvm opens, but QEMU can not use it: mostly this host is a guest itself, and is not given all of KVM; "
-    "try another QEMU, or another host"
+    "/dev/kvm opens, but QEMU can not use it: mostly this host is a guest itself, and is not "
+    "given all of KVM; try another QEMU, or another host"
 )
 
 

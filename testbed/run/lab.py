@@ -7,6 +7,7 @@ memory file system the guests' RAM, witness pages, seeds and disks. So all of it
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
@@ -43,6 +44,8 @@ SSH_S = 30.0
 SLACK_BYTES = 64 << 20
 TCG_SCALE = 10.0
 """How much longer a CPU-bound wait may take without KVM; kernel timers are never scaled."""
+DISPLAYED_EVERY_TICKS = 4
+"""Once a second (run/observe.py TICK_S)."""
 BOOT_SHARE = 0.25
 """What of that READY_S and SSH_S are given: they are generous already."""
 
@@ -153,7 +156,7 @@ class Lab:
                 ConsoleSize(name, self.consoles[name]),
                 *(DiskTraffic(name, disk.name, domain.block_stats) for disk in machine.disks),
             ]
-        return [*found, self._free_pages(self.plan.judging.subject)]
+        return [*found, *self._free_pages()]
 
     @property
     def subject(self) -> Domain:
@@ -178,13 +181,26 @@ class Lab:
     def _tap_sources(self) -> dict[str, str]:
         return {f"{machine}/tap.{link}": tap for (machine, link), tap in taps(self.plan).items()}
 
-    def _free_pages(self, machine: str) -> Witness:
-        """Read from the guest's RAM; the symbol's address is asked of the running kernel, once."""
-        symbols = self.guests[machine].run(["grep", FREE_PAGES_SYMBOL, "/proc/kallsyms"], timeout_s=30).stdout
-        address = symbol_address(symbols.splitlines(), FREE_PAGES_SYMBOL)
-        fd = self.broker.guest_memory(machine)
-        self._stack.callback(os.close, fd)
-        return FreePages(machine, GuestMemory(fd), address)
+    def _free_pages(self) -> Iterator[Witness]:
+        """Read from each guest's RAM, the subject's on every beat: the others' only the display shows."""
+        addresses: dict[str, int] = {}
+        for machine in self.plan.machines:
+            name, kernel = machine.name, self._kernel(machine)
+            if kernel.digest not in addresses:
+                addresses[kernel.digest] = symbol_address(self._symbols(name, kernel), FREE_PAGES_SYMBOL)
+            fd = self.broker.guest_memory(name)
+            self._stack.callback(os.close, fd)
+            seldom = name != self.plan.judging.subject
+            every_ticks = DISPLAYED_EVERY_TICKS if seldom else 1
+            yield FreePages(name, GuestMemory(fd), addresses[kernel.digest], every_ticks)
+
+    def _symbols(self, machine: str, kernel: BuiltKernel) -> list[str]:
+        """Where the kernel has them: its System.map; of a prebuilt one the running kernel is asked, once."""
+        listed = kernel.folder / "System.map"
+        if listed.is_file():
+            return listed.read_text().splitlines()
+        argv = ["grep", FREE_PAGES_SYMBOL, "/proc/kallsyms"]
+        return self.guests[machine].run(argv, timeout_s=30).stdout.splitlines()
 
     # --- what is made before boot
 
