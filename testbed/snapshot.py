@@ -69,10 +69,12 @@ class Lock(Value):
 
 
 class Request(Value):
-    """A request in flight. `socket` carries it; `folios` are the memory it reads into or writes from.
+    """A request in flight. `socket` carries it; `folios` are the memory it reads into or writes from, and
+    `swap_slots` the slots of those that are in the swap cache.
 
     `waiters` are tasks that a bio names as its own (bi_private). An `orphaned` one was sent on a connection
-    that its driver has given up since, and the driver has no other.
+    that its driver has given up since, and the driver has no other. `again_in_ms`: when it is sent again,
+    where that is its own affair, as over UDP; None: no such timer.
     """
 
     address: Address
@@ -85,8 +87,10 @@ class Request(Value):
     state: Name = ""
     socket: Address = 0
     folios: Addresses = ()
+    swap_slots: Annotated[tuple[int, ...], Field(max_length=MAX_ITEMS)] = ()
     waiters: Pids = ()
     orphaned: bool = False
+    again_in_ms: int | None = None
 
 
 class Socket(Value):

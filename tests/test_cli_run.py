@@ -13,6 +13,8 @@ from testbed.cli.exits import Exit
 from testbed.errors import BootFailure, TestbedFault
 from testbed.images import BuiltImage
 from testbed.kernels import BuiltKernel
+from testbed.kernels.builder import FRAGMENT
+from testbed.kernels.config import config_text, parse_fragment
 from testbed.machines import sandbox
 from testbed.run import cell
 from tests.commands import testbed
@@ -25,6 +27,7 @@ Run = Callable[..., Any]
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """`testbed run flood` into a folder, where each cell ends as it is told to."""
+    (tmp_path / "config").write_text(config_text(parse_fragment(FRAGMENT.read_text(), FRAGMENT)))
     built = BuiltKernel(DIGEST, tmp_path, "6.1", (), None, None)
     monkeypatch.setenv("TESTBED_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(inputs.images, "build", lambda _own=None: BuiltImage(DIGEST, tmp_path, tmp_path))
@@ -48,11 +51,13 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
 
 
 def test_keep_on_a_finished_cell_says_that_no_lab_is_up_and_the_way_out(run: Run) -> None:
-    assert "no lab is left up" not in run("--keep").stderr
+    first = run("--keep")
+    assert first.exit_code == Exit.MET and "no lab is left up" not in first.stderr
     again = run("--keep")
     assert "no lab is left up" in again.stderr and "--into" in again.stderr
     assert again.exit_code == Exit.MET
-    assert "no lab is left up" not in run("--keep", "--repeat", "2").stderr
+    another = run("--keep", "--repeat", "2")
+    assert another.exit_code == Exit.MET and "no lab is left up" not in another.stderr
 
 
 def test_keep_on_a_cell_that_fails_says_so(run: Run) -> None:

@@ -210,9 +210,10 @@ def builder(own_image: Path | None = None, *, quiet: bool) -> Builder:
     """The build stage for `campaign.play`."""
 
     def build(plan: Plan) -> Inputs:
-        # Both are asked of the host here as well, so that one without leaves no half result behind.
+        # All asked here, so that what can not be played, or not here, leaves no half result behind.
         sandbox.probe()
         made = {key: build_kernel(kernel.spec, quiet=quiet) for key, kernel in plan.kernels.items()}
+        planning.check_options(plan, {key: kernel.configured for key, kernel in made.items()})
         accelerator.choose(plan.accelerator, next(iter(made.values())).boots)
         return Inputs(made, build_image(own_image, quiet=quiet))
 

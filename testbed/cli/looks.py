@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
@@ -11,6 +13,7 @@ from testbed.waitfor import single_cycle, wait_for_graph
 
 MOST_ROWS = 24
 FRAMES = 6
+MOST_SPANS = 6
 
 
 def snapshot(one: Snapshot) -> RenderableType:
@@ -76,11 +79,32 @@ def _waits(task: Task) -> str:
 
 
 def _requests(one: Snapshot) -> RenderableType:
-    table = _table(f"requests in flight ({len(one.requests)})", "device", "tag", "operation", "KiB", "age")
+    slots = sum(len(each.swap_slots) for each in one.requests)
+    title = f"requests in flight ({len(one.requests)}), of {slots} swap slots"
+    table = _table(title, "device", "tag", "operation", "KiB", "age", "swap slots")
     for each in one.requests[:MOST_ROWS]:
         age = "" if each.age_ms is None else f"{each.age_ms / 1000:.1f} s"
-        table.add_row(each.device, str(each.tag), escape(each.operation), str(each.size_bytes >> 10), age)
+        table.add_row(
+            each.device,
+            str(each.tag),
+            escape(each.operation),
+            str(each.size_bytes >> 10),
+            age,
+            _spans(each.swap_slots),
+        )
     return Group("", table)
+
+
+def _spans(slots: Sequence[int]) -> str:
+    """`12-15, 40`: those that lie side by side as one span."""
+    spans: list[list[int]] = []
+    for slot in sorted(slots):
+        if spans and slot == spans[-1][-1] + 1:
+            spans[-1] = [spans[-1][0], slot]
+        else:
+            spans.append([slot])
+    told = ["-".join(map(str, span)) for span in spans[:MOST_SPANS]]
+    return ", ".join([*told, "..."] if len(spans) > MOST_SPANS else told)
 
 
 def _sockets(one: Snapshot) -> RenderableType:

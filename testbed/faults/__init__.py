@@ -170,8 +170,9 @@ class Fault(Protocol):
 
     What else the plan asks of a class, where it has it: whether its `machine` must be the one that serves
     (`of_server`) and can serve again (`serves_again`), from a file that grows (`needs_store`), by packets
-    that have their checksums on the wire (`needs_checksums`). And the run: whether it is inside a guest
-    alone and its revert has to wait for that one (`ends_with_lab`): then it is left to go with its lab.
+    that have their checksums on the wire (`needs_checksums`), of a flow that is TCP (`needs_tcp`). And the
+    run: whether it is inside a guest alone and its revert has to wait for that one (`ends_with_lab`): then it
+    is left to go with its lab.
     """
 
     kind: ClassVar[str]

@@ -20,6 +20,7 @@ from drgn.helpers.linux.sbitmap import sbitmap_for_each_set
 from drgn.helpers.linux.timekeeping import ktime_get_coarse_ns
 
 from testbed.introspection.reading import Reading, number
+from testbed.introspection.slots import slots_of
 from testbed.snapshot import Request
 
 MAX_BIOS, MAX_VECTORS, MAX_FOLIOS = 256, 256, 1024
@@ -74,6 +75,7 @@ def _disks(reading: Reading) -> Iterator[tuple[str, Any]]:
 
 def _request(reading: Reading, device: str, request: Any, pids: dict[int, int]) -> Request:
     now_ns = reading.get("ktime", 0, lambda: number(ktime_get_coarse_ns(reading.prog)))
+    folios = tuple(dict.fromkeys(_folios(reading, request)))
     started_ns = reading.get("a request's start", 0, lambda: number(request.start_time_ns))
     return Request(
         address=number(request),
@@ -86,7 +88,8 @@ def _request(reading: Reading, device: str, request: Any, pids: dict[int, int]) 
         state=STATES.get(number(request.state), "?"),
         socket=_socket(reading, device, request),
         orphaned=_orphaned(reading, device, request),
-        folios=tuple(dict.fromkeys(_folios(reading, request))),
+        folios=folios,
+        swap_slots=slots_of(reading, folios),
         waiters=tuple(pids[owner] for owner in _owners(reading, request) if owner in pids),
     )
 

@@ -7,7 +7,8 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from testbed.kernels import cmdline, config, voiding
+from testbed.kernels import cmdline, voiding
+from testbed.kernels.config import Configured, parse_config
 from testbed.model import KernelSpec, Value
 
 DIGEST_LENGTH = 24
@@ -55,6 +56,12 @@ class BuiltKernel:
         return unpacked if unpacked.is_file() else self.folder / "bzImage"
 
     @property
+    def configured(self) -> Configured:
+        """What it was built with. Only one that brings a first root loads modules."""
+        path = self.folder / "config"
+        return Configured(parse_config(path.read_text()), self.initrd is not None, str(path))
+
+    @property
     def cmdline(self) -> str:
         """What stands on its command line besides what boots it."""
         return " ".join(cmdline.words(prebuilt=self.initrd is not None))
@@ -75,7 +82,7 @@ def read(folder: Path) -> BuiltKernel:
     record = KernelRecord.model_validate_json((folder / "kernel.json").read_text())
     vmlinux, initrd = folder / "vmlinux", folder / "stage1.cpio.gz"
     given = cmdline.words(prebuilt=initrd.is_file())
-    confounders = voiding.confounders(config.parse_config((folder / "config").read_text()), given)
+    confounders = voiding.confounders(parse_config((folder / "config").read_text()), given)
     if initrd.is_file():
         confounders = (*confounders, f"not as it comes: its command line also has {' '.join(given)}")
     return BuiltKernel(
