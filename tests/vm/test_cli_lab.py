@@ -109,7 +109,7 @@ def test_an_interruption_waits_for_no_boot(runtime: Path, tmp_path: Path) -> Non
 
 
 def interrupted(tmp_path: Path, runtime: Path, *words: str, after_s: float = 0.0) -> list[str]:
-    """What the history tells of a cell that was interrupted so long after its fault; it must have ended soon."""
+    """What the history tells of a cell that is interrupted so long after its fault, and ends soon."""
     into = tmp_path / "results"
     child = subprocess.Popen(
         [*TESTBED, "run", *words, "--into", str(into)],
