@@ -8,12 +8,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from testbed import paths, proc
+from testbed import apt, paths, proc
 from testbed.errors import TestbedError
 from testbed.units import show_bytes
 
 NEEDED_DISK_BYTES = 12 << 30
 NEEDED_MEMORY_BYTES = 2 << 30
+CCACHE = Path("/usr/lib/ccache/gcc")
+"""Debian's link, which builds find before gcc (kernels/compile.py)."""
 PACKAGES = Path(__file__).parent.parent / "debian-packages.txt"
 
 
@@ -28,20 +30,39 @@ class Check:
     needed: bool = True
 
 
-def examine(sandbox_probe: Callable[[], str], accelerator_probe: Callable[[], str]) -> Iterator[Check]:
-    """Runs every check. The probes do the real thing (make a sandbox, boot a canary) and say how it went."""
+Probe = Callable[[], str]
+"""Does the real thing and says how it went; raises TestbedError, whose hint is the remedy if it has one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Probes:
+    """What only a lab, a mount or a guest can tell: each makes one."""
+
+    sandbox: Probe
+    delay: Probe
+    overlay: Probe
+    accelerator: Probe
+
+
+def examine(probes: Probes) -> Iterator[Check]:
+    """Runs every check."""
     yield _packages()
+    yield _package_lists()
+    yield _ccache()
     yield _namespaces()
     yield _tun()
     yield _attempt(
-        "sandbox", sandbox_probe, "needs user namespaces, /dev/net/tun, libvirtd and nftables on this kernel"
+        "sandbox", probes.sandbox, "needs user namespaces, /dev/net/tun, libvirtd and nftables on this kernel"
     )
+    yield _attempt("delay", probes.delay, "only the fault 'delay' needs it: modprobe sch_netem", needed=False)
     yield _attempt(
-        "KVM",
-        accelerator_probe,
-        "guests run under TCG, about ten times slower; for KVM enable virtualisation and join the group kvm",
+        "overlayfs",
+        probes.overlay,
+        "modprobe overlay; user namespaces may mount it since 5.11; some 2 GB more for each patched kernel",
         needed=False,
     )
+    without = "; without, guests run under TCG, some ten times slower"
+    yield _attempt("KVM", probes.accelerator, "", needed=False, without=without)
     yield _memory()
     yield _disk()
     yield _cores()
@@ -64,6 +85,19 @@ def _packages() -> Check:
     return Check("Debian packages", not missing, detail, "run: make setup")
 
 
+def _package_lists() -> Check:
+    def probe() -> str:
+        return f"{len(apt.lists_state())} lists: the guest image and 'debian' can be made"
+
+    return _attempt("apt's package lists", probe, apt.REMEDY)
+
+
+def _ccache() -> Check:
+    there = CCACHE.exists()
+    detail = "stands in for gcc" if there else f"no {CCACHE}: a changed header costs a whole build"
+    return Check("ccache", there, detail, "run: make setup", needed=False)
+
+
 def _namespaces() -> Check:
     remedy = "sysctl user.max_user_namespaces=10000 kernel.unprivileged_userns_clone=1, or run as root"
 
@@ -81,11 +115,12 @@ def _tun() -> Check:
     )
 
 
-def _attempt(name: str, probe: Callable[[], str], remedy: str, *, needed: bool = True) -> Check:
+def _attempt(name: str, probe: Probe, remedy: str, *, needed: bool = True, without: str = "") -> Check:
+    """`without` follows the remedy: what it is like as it is."""
     try:
         return Check(name, True, probe(), "", needed)
     except TestbedError as error:
-        return Check(name, False, str(error), error.hint or remedy, needed)
+        return Check(name, False, str(error), (error.hint or remedy) + without, needed)
 
 
 def _memory() -> Check:

@@ -33,6 +33,10 @@ class TestbedFault(TestbedError):
     """The testbed or its host failed; says nothing of the kernel under test. Exit code 4."""
 
 
+class BootFailure(TestbedError):
+    """The kernel under test does not boot, and others beside it do: that is its own doing. Exit code 1."""
+
+
 class MissingCapability(TestbedFault):
     """This host lacks something; `hint` says how to get it."""
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import re
+from collections import Counter
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -13,7 +15,7 @@ ROOT = Path(__file__).parent.parent / "testbed"
 
 # From the ground up; a module may import its own layer's package and whatever stands before it.
 LAYERS = (
-    ("errors", "printable", "units", "clock", "proc", "paths", "plugins"),
+    ("errors", "printable", "units", "clock", "proc", "paths", "apt", "plugins"),
     ("model", "snapshot", "history", "store", "consoles"),
     ("waitfor", "introspection"),
     ("load", "configuration"),
@@ -133,3 +135,36 @@ def test_what_takes_long_to_import_is_imported_where_it_is_used(library: str) ->
 
 def _imports_of(node: ast.Import | ast.ImportFrom) -> list[str]:
     return [alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module or ""]
+
+
+# Called by a name that is put together, or by a library: the broker's messages, a logger's handler.
+CALLED_UNNAMED = ("do_", "__", "emit")
+
+
+def test_nothing_is_left_that_nothing_names() -> None:
+    """Of a word that stands in one place only, nobody makes use; plugins are found by their kind."""
+    words: Counter[str] = Counter()
+    for pattern in ("testbed/**/*.py", "testbed/**/*.j2", "tests/**/*.py", "benchmarks/**/*.py"):
+        for path in ROOT.parent.glob(pattern):
+            words.update(re.findall(r"\w+", path.read_text()))
+    defined = [
+        (path, name)
+        for path in modules()
+        if own_name(path) not in ("faults", "loads", "transports")
+        for name in _defined(tree(path))
+    ]
+    assert len(defined) > 5 * len(modules())  # it did look
+    assert [f"{path.relative_to(ROOT)}: {name}" for path, name in defined if words[name] == 1] == []
+
+
+def _defined(module: ast.Module) -> Iterator[str]:
+    """Functions, methods, classes and constants; not those that a decorator has told somebody of."""
+    for node in ast.walk(module):
+        if not isinstance(node, ast.FunctionDef | ast.ClassDef) or node.name.startswith(CALLED_UNNAMED):
+            continue
+        if not any(isinstance(each, ast.Call) for each in node.decorator_list):
+            yield node.name
+    for statement in module.body:
+        if isinstance(statement, ast.Assign | ast.AnnAssign):
+            targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
+            yield from (target.id for target in targets if isinstance(target, ast.Name))

@@ -17,13 +17,14 @@ from testbed import plan as planning
 from testbed.cli import inputs, show
 from testbed.cli.exits import Exit, shows_errors
 from testbed.cli.live import Screen, concerns
-from testbed.errors import BuildError, MissingCapability, TestbedFault, UsageError
+from testbed.cli.run import exit_code
+from testbed.errors import BootFailure, BuildError, MissingCapability, TestbedFault, UsageError
 from testbed.images import BuiltImage
 from testbed.kernels import BuiltKernel
 from testbed.kernels.builder import FRAGMENT
 from testbed.kernels.config import config_text, parse_fragment
 from testbed.load import PLAYBOOKS
-from testbed.machines import accelerator
+from testbed.machines import accelerator, sandbox
 from testbed.model import KernelSpec, Plan
 from testbed.run.observe import View
 from tests.commands import testbed
@@ -169,6 +170,7 @@ def test_kvm_that_does_not_work_leaves_nothing_behind(
     tmp_path: Path, runtime: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(accelerator, "_why_no_kvm", lambda kernel: QEMU_SAYS)
+    monkeypatch.setattr(sandbox, "probe", lambda: None)
     for words in (("run", "flood", "--into", str(tmp_path / "r")), ("up", "abc")):
         done = testbed(*words, "--accelerator", "kvm")
         assert done.exit_code == Exit.FAULT, done.output
@@ -183,10 +185,12 @@ def test_no_user_namespaces(tmp_path: Path, runtime: Path, monkeypatch: pytest.M
     refusing.write_text("#!/bin/sh\necho 'unshare: unshare failed: Operation not permitted' >&2\nexit 1\n")
     refusing.chmod(0o755)
     monkeypatch.setenv("PATH", f"{refusing.parent}:/usr/bin:/bin")
-    done = testbed("up", "abc", "--accelerator", "tcg")
-    assert done.exit_code == Exit.FAULT, done.output
-    assert "Operation not permitted" in done.stderr and "user.max_user_namespaces" in done.stderr
-    assert not list((runtime / "labs").iterdir())
+    for words in (("run", "flood", "--into", str(tmp_path / "r")), ("up", "abc")):
+        done = testbed(*words, "--accelerator", "tcg")
+        assert done.exit_code == Exit.FAULT, done.output
+        assert "Operation not permitted" in done.stderr and "user.max_user_namespaces" in done.stderr
+    assert not (tmp_path / "r").exists()
+    assert not list(runtime.glob("labs/*"))
 
 
 # --- exit codes of errors
@@ -196,6 +200,7 @@ ERRORS: tuple[tuple[BaseException, Exit, str], ...] = (
     (BuildError("patch does not apply"), Exit.USAGE, "error: patch does not apply"),
     (MissingCapability("no KVM"), Exit.FAULT, "testbed fault: no KVM"),
     (TestbedFault("[bold]not markup[/]"), Exit.FAULT, "[bold]not markup[/]"),
+    (BootFailure("A does not get ready"), Exit.NOT_MET, "the kernel under test does not boot: A"),
     (KeyboardInterrupt(), Exit.INTERRUPTED, "interrupted"),
     (ValueError("a bug"), Exit.FAULT, "bug of the testbed"),
     (typer.Exit(Exit.NOT_MET), Exit.NOT_MET, ""),
@@ -214,6 +219,12 @@ def test_an_error_becomes_an_exit_code(error: BaseException, code: Exit, said: s
     done = CliRunner().invoke(own, [])
     assert done.exit_code == code
     assert said in done.stderr and done.stdout == ""
+
+
+def test_a_fault_of_ours_outweighs_a_kernel_that_does_not_boot() -> None:
+    unbootable, fault = BootFailure("A does not get ready"), TestbedFault("a hiccup")
+    assert exit_code([], [unbootable]) is Exit.NOT_MET
+    assert exit_code([], [unbootable, fault]) is exit_code([], [fault, unbootable]) is Exit.FAULT
 
 
 # --- what programs read
@@ -259,6 +270,9 @@ def test_the_display_shows_each_machine_and_keeps_its_height() -> None:
                 "A/anonymous-1.work_units": 1234,
                 "A/anonymous-2.work_units": 1,
                 "B/flood.packets_sent": 85023,
+                "B/machine.mem_free_kib": 7 << 10,
+                "B/memory.free_pages": 9 << 8,
+                "C/machine.mem_free_kib": 5 << 10,
             },
             ("cut",),
         )
@@ -268,7 +282,9 @@ def test_the_display_shows_each_machine_and_keeps_its_height() -> None:
     (of_a,) = [line for line in after if line.startswith("A ")]
     assert all(word in of_a for word in ("236 KiB", "62 MiB", "1,235", "alive", "cut"))
     (of_b,) = [line for line in after if line.startswith("B ")]
-    assert "85,023" in of_b and "none" in of_b
+    assert "85,023" in of_b and "none" in of_b and "9 MiB" in of_b and "at boot" not in of_b
+    (of_c,) = [line for line in after if line.startswith("C ")]
+    assert "5 MiB at boot" in of_c
 
 
 def test_a_fault_concerns_the_machines_that_it_names() -> None:

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from testbed import doctor, proc
+from testbed import apt, doctor, proc
 from testbed.cli import host
 from testbed.cli.exits import Exit
-from testbed.doctor import Check
+from testbed.doctor import Check, Probe, Probes
 from testbed.errors import MissingCapability, TestbedFault
 from testbed.proc import Completed
 from tests.commands import testbed
@@ -25,7 +25,11 @@ def fine() -> str:
 
 @pytest.fixture(autouse=True)
 def a_fine_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A host that has all packages and namespaces."""
+    """A host that has all packages and namespaces, apt's lists and ccache."""
+    (tmp_path / "archive_main_Packages").touch()
+    (tmp_path / "gcc").touch()
+    monkeypatch.setattr(apt, "LISTS", tmp_path)
+    monkeypatch.setattr(doctor, "CCACHE", tmp_path / "gcc")
     monkeypatch.setenv("TESTBED_CACHE", str(tmp_path))
     monkeypatch.setenv("COLUMNS", "80")
     _programs(monkeypatch, lambda argv: "".join(f"{name} installed\n" for name in WANTED))
@@ -38,8 +42,9 @@ def _programs(monkeypatch: pytest.MonkeyPatch, says: Callable[[tuple[str, ...]],
     monkeypatch.setattr(proc, "run", run)
 
 
-def examined(sandbox: Callable[[], str] = fine, accelerator: Callable[[], str] = fine) -> dict[str, Check]:
-    return {check.name: check for check in doctor.examine(sandbox, accelerator)}
+def examined(**probes: Probe) -> dict[str, Check]:
+    all_fine = Probes(**{"sandbox": fine, "delay": fine, "overlay": fine, "accelerator": fine, **probes})
+    return {check.name: check for check in doctor.examine(all_fine)}
 
 
 def test_packages_are_the_lines_without_comments() -> None:
@@ -82,6 +87,45 @@ def test_kvm_is_not_needed() -> None:
 
     found = examined(accelerator=none)["KVM"]
     assert not found.ok and not found.needed and "TCG" in found.remedy
+
+
+def test_the_remedy_of_kvm_is_that_of_its_cause() -> None:
+    def closed() -> str:
+        raise TestbedFault("this user may not open /dev/kvm", hint="usermod -aG kvm USER")
+
+    remedy = examined(accelerator=closed)["KVM"].remedy
+    assert remedy.startswith("usermod -aG kvm USER; ") and "TCG" in remedy
+
+
+def test_a_fine_host_lacks_nothing() -> None:
+    found = examined()
+    assert {"delay", "overlayfs", "ccache", "apt's package lists"} <= found.keys()
+    lacking = {check.name for check in found.values() if not check.ok}
+    assert lacking <= {"/dev/net/tun", "memory", "disk", "cores"}  # those are this host's own
+
+
+@pytest.mark.parametrize(
+    ("name", "probe", "remedy"),
+    [("delay", "delay", "sch_netem"), ("overlayfs", "overlay", "modprobe overlay")],
+)
+def test_without_netem_or_overlayfs_it_works_with_less(name: str, probe: str, remedy: str) -> None:
+    def none() -> str:
+        raise TestbedFault("not in this kernel")
+
+    found = examined(**{probe: none})[name]
+    assert not found.ok and not found.needed and remedy in found.remedy
+
+
+def test_without_ccache_a_build_takes_longer(tmp_path: Path) -> None:
+    (tmp_path / "gcc").unlink()
+    found = examined()["ccache"]
+    assert not found.ok and not found.needed and "make setup" in found.remedy
+
+
+def test_without_package_lists_there_is_no_image(tmp_path: Path) -> None:
+    (tmp_path / "archive_main_Packages").unlink()
+    found = examined()["apt's package lists"]
+    assert not found.ok and found.needed and "apt-get update" in found.remedy
 
 
 @pytest.mark.parametrize(("works", "code"), [(True, Exit.MET), (False, Exit.FAULT)])

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from testbed import images, proc
+from testbed import apt, images, proc
 from testbed.errors import BuildError, MissingCapability, TestbedFault, UsageError
 from testbed.images import builder, filesystem, packages, programs, tree
 
@@ -53,7 +53,7 @@ def test_a_package_without_a_strong_hash_is_refused() -> None:
 
 
 def test_without_package_lists_the_remedy_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(packages, "APT_LISTS", tmp_path)
+    monkeypatch.setattr(apt, "LISTS", tmp_path)
     with pytest.raises(MissingCapability) as caught:
         packages.resolve()
     assert "apt-get update" in caught.value.hint

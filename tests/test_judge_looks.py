@@ -62,6 +62,21 @@ def test_without_a_second_look_it_is_stalled() -> None:
     assert verdict(story(watch_s=14.0), looks(21)).outcome == "inconclusive"
 
 
+def test_a_look_that_is_lost_is_the_reason_of_the_doubt() -> None:
+    def found(at_s: tuple[float, ...], damaged: int, **how: Any) -> Verdict:
+        evidence = dataclasses.replace(story(**how).evidence(), snapshots=looks(*at_s))
+        return judge(dataclasses.replace(evidence, damaged_snapshots=damaged))
+
+    lost = found((21,), 1, watch_s=14.0)
+    assert lost.outcome == "inconclusive" and lost.reason.startswith("1 look into A could not be read, ")
+    assert "2 looks into A could not be read" in found((), 2, watch_s=14.0).reason
+    # Who was watched to the end needs no look, and a proof that the others make stands.
+    assert found((21,), 1).outcome == "stalled"
+    proved = found((21, 31), 1, watch_s=14.0)
+    assert proved.outcome == "deadlocked"
+    assert any(one.says == "note" and "1 look into A" in one.statement for one in proved.findings)
+
+
 def test_looks_before_the_heal_prove_nothing() -> None:
     assert verdict(story(), looks(10, 16)).outcome == "stalled"
 

@@ -16,7 +16,7 @@ from testbed import history, store
 from testbed.campaign import play as campaign
 from testbed.campaign.play import Played
 from testbed.campaign.until_clear import Rule, read_notes
-from testbed.errors import TestbedError, TestbedFault, UsageError
+from testbed.errors import BootFailure, TestbedError, TestbedFault, UsageError
 from testbed.images import BuiltImage
 from testbed.model import Plan
 from testbed.run import cell, environment
@@ -144,9 +144,12 @@ def test_but_only_once_and_the_next_cell_is_played(play: Play, tmp_path: Path) -
     assert [one.plan.labels.repeat for one in campaign.cells_of(tmp_path)] == [1]
 
 
-def test_a_usage_error_is_not_tried_again(play: Play) -> None:
-    (error,) = play(fails(UsageError("no such NIC")))
-    assert isinstance(error, UsageError)
+@pytest.mark.parametrize("error", [UsageError("no such NIC"), BootFailure("A does not get ready")])
+def test_what_is_no_fault_of_ours_is_not_tried_again(error: TestbedError, play: Play) -> None:
+    other = plan_of(judging(), repeat=2)
+    failed, done = play(fails(error), fill, plans=(PLAN, other))
+    assert failed is error
+    assert isinstance(done, Played)
 
 
 def test_ctrl_c_is_not_taken_for_a_hiccup(play: Play) -> None:
@@ -295,6 +298,19 @@ def test_our_failure_is_written_down_and_judged_as_such(
     verdict = campaign.judge_folder(folder)
     assert verdict.outcome == "inconclusive"
     assert verdict.testbed_fault is not None and str(error) in verdict.testbed_fault
+
+
+def test_a_kernel_that_does_not_boot_is_no_failure_of_ours_and_the_cell_is_played_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "cell"
+    with pytest.raises(BootFailure):
+        run_cell(folder, monkeypatch, BootFailure("A does not get ready"))
+    assert whats(folder)[-1] == "boot.failed"
+    verdict = campaign.judge_folder(folder)
+    assert (verdict.outcome, verdict.testbed_fault) == ("inconclusive", None)
+    assert "did not boot" in verdict.reason
+    assert campaign.finished(folder) is None
 
 
 def test_an_interruption_is_written_down_and_is_no_verdict(

@@ -15,7 +15,7 @@ import pytest
 from testbed import history
 from testbed.clock import NS, now_ns
 from testbed.errors import TestbedFault
-from testbed.faults import Fault, FaultTarget
+from testbed.faults import Fault, FaultTarget, fault_class
 from testbed.model import Plan, PlannedEvent
 from testbed.run.endings import LINE_BYTES, Ending
 from testbed.run.observe import Observer, View
@@ -99,6 +99,7 @@ class FakeFault:
     takes: Callable[[], bool] = lambda: True
     took: list[bool] = field(default_factory=list)
     lasting: bool = True
+    ends_with_lab: bool = False
     kind: ClassVar[str] = "fake"
     machines: tuple[str, ...] = ()
 
@@ -488,6 +489,45 @@ def test_control_c_in_the_middle_leaves_the_fault_to_be_reverted(stage: Stage) -
     stage.timeline.revert_all()
     assert stage.log == ["apply cut", "revert cut"]
     assert stage.events()[-1] == "fault.reverted cut"
+
+
+def test_control_c_waits_for_no_deed_that_takes_its_time(stage: Stage) -> None:
+    release = threading.Event()
+
+    def stop() -> bool:
+        if "apply cut" in stage.log:
+            raise KeyboardInterrupt
+        return True
+
+    stage.fault("cut", takes=lambda: release.wait(30), ends_with_lab=True)
+    stage.guest.works = stop
+    begun_s = time.perf_counter()
+    with pytest.raises(KeyboardInterrupt):
+        stage.timeline.play()
+    stage.timeline.revert_all()
+    assert time.perf_counter() - begun_s < 10
+    assert stage.faults["cut"].took == [] and stage.log == ["apply cut"]
+    assert stage.events()[-1] == "fault.left cut"
+    release.set()
+
+
+@pytest.mark.parametrize("stays", [False, True])
+def test_what_is_inside_a_guest_is_left_to_go_with_it(stays: bool, tmp_path: Path) -> None:
+    made = three(tmp_path)
+    made.faults["second"].ends_with_lab = True
+    made.timeline.play()
+    made.timeline.lab_stays = stays
+    made.timeline.revert_all()
+    assert made.log[3:] == ["revert third", *(["revert second"] if stays else []), "revert first"]
+    assert made.faults["second"].now is not stays
+    assert ("fault.left second" in made.events()) is not stays
+    assert made.timeline._in_force == []
+
+
+@pytest.mark.parametrize("kind", ["server-kill", "reboot", "disk-full"])
+def test_faults_that_wait_for_a_guest_end_with_the_lab(kind: str) -> None:
+    assert fault_class(kind).ends_with_lab
+    assert not getattr(fault_class("drop"), "ends_with_lab", False)
 
 
 # --- the observer

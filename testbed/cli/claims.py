@@ -15,7 +15,7 @@ from testbed.campaign.claims import Assessed, Wanted, document
 from testbed.campaign.claims.table import Key
 from testbed.campaign.kept import Collected
 from testbed.cli import claimed, inputs, playing
-from testbed.cli.exits import TABLE, Exit, out, print_json, shows_errors
+from testbed.cli.exits import TABLE, Exit, code_of, out, print_json, shows_errors
 from testbed.cli.options import AcceleratorOption, AsJson
 from testbed.errors import TestbedError, UsageError, nearest
 from testbed.model import Plan
@@ -112,7 +112,7 @@ def run(
             out.print(claimed.wanted(cells))
         return
     quiet = quiet or as_json
-    faults = _play(cells, accelerator_wish, folder, quiet=quiet) if cells else 0
+    failed = _play(cells, accelerator_wish, folder, quiet=quiet) if cells else []
     after = _named(id_, claims.assess(table, _kept(results, folder)))
     if as_json:
         print_json([claimed.claim_json(one) for one in after])
@@ -120,7 +120,7 @@ def run(
         for one in after:
             out.print(claimed.in_full(one))
     left = claims.wanted(after, repeat)
-    raise typer.Exit(Exit.FAULT if faults else Exit.INCONCLUSIVE if left else Exit.MET)
+    raise typer.Exit(code_of(*failed) if failed else Exit.INCONCLUSIVE if left else Exit.MET)
 
 
 @app.command()
@@ -160,14 +160,14 @@ def _named(ids: Sequence[str], assessed: Sequence[Assessed]) -> tuple[Assessed, 
     return tuple(one for name, one in known.items() if name in {id_.lower() for id_ in ids})
 
 
-def _play(cells: Sequence[Wanted], accelerator: str, folder: Path, *, quiet: bool) -> int:
-    """Plays the cells as `testbed run` does; how many the testbed failed at."""
+def _play(cells: Sequence[Wanted], accelerator: str, folder: Path, *, quiet: bool) -> list[TestbedError]:
+    """Plays the cells as `testbed run` does; what failed."""
     plans = _plans(cells, accelerator)
     folder.mkdir(parents=True, exist_ok=True)
     build, display = inputs.builder(quiet=quiet), playing.display(plans, quiet=quiet)
     played = playing.tell(campaign.play(plans, folder, build, display), folder, quiet=quiet)
     inputs.write_index(folder, campaign.cells_of(folder))
-    return sum(isinstance(one, TestbedError) for one in played)
+    return [one for one in played if isinstance(one, TestbedError)]
 
 
 def _plans(cells: Sequence[Wanted], accelerator: str) -> list[Plan]:

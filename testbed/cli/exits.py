@@ -14,7 +14,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from testbed.errors import TestbedError, UsageError
+from testbed.errors import BootFailure, TestbedError, UsageError
 
 P = ParamSpec("P")
 
@@ -34,8 +34,8 @@ class Exit(IntEnum):
 
 
 TABLE = (
-    "Exit codes: 0 done, or every expectation met; 1 an expectation or a check of a patch set not met; "
-    "2 usage: an input is wrong; "
+    "Exit codes: 0 done, or every expectation met; 1 an expectation or a check of a patch set not met, "
+    "or the kernel under test does not boot; 2 usage: an input is wrong; "
     "3 inconclusive, or a control failed; 4 fault of the testbed or its host; 130 interrupted."
 )
 
@@ -49,7 +49,7 @@ def shows_errors(command: Callable[P, None]) -> Callable[P, None]:
             command(*args, **kwargs)
         except TestbedError as error:
             show(error)
-            raise typer.Exit(Exit.USAGE if isinstance(error, UsageError) else Exit.FAULT) from error
+            raise typer.Exit(code_of(error)) from error
         except KeyboardInterrupt as error:
             err.print("[yellow]interrupted[/]: healed, saved and torn down")
             raise typer.Exit(Exit.INTERRUPTED) from error
@@ -64,8 +64,20 @@ def shows_errors(command: Callable[P, None]) -> Callable[P, None]:
     return wrapped
 
 
+def code_of(*errors: TestbedError) -> Exit:
+    """With which code these end a command: a fault of the testbed outweighs what a kernel did."""
+    if all(isinstance(error, UsageError) for error in errors):
+        return Exit.USAGE
+    ours = any(not isinstance(error, UsageError | BootFailure) for error in errors)
+    return Exit.FAULT if ours else Exit.NOT_MET
+
+
+KINDS = {UsageError: "error", BootFailure: "the kernel under test does not boot"}
+"""What an error is called; any other is a fault of the testbed."""
+
+
 def show(error: TestbedError) -> None:
-    kind = "error" if isinstance(error, UsageError) else "testbed fault"
+    kind = next((word for sort, word in KINDS.items() if isinstance(error, sort)), "testbed fault")
     err.print(f"[bold red]{kind}[/]: {escape(str(error))}")
     if error.hint:
         err.print(f"  [dim]hint:[/] {escape(error.hint)}")

@@ -23,7 +23,8 @@ def doctor(as_json: AsJson = False) -> None:
 
     Example: testbed doctor
     """
-    checks = list(examination.examine(_probe_sandbox, _probe_accelerator))
+    probes = examination.Probes(_probe_sandbox, _probe_delay, _probe_overlay, _probe_accelerator)
+    checks = list(examination.examine(probes))
     if as_json:
         print_json([show.check_json(check) for check in checks])
     else:
@@ -39,13 +40,27 @@ def _probe_sandbox() -> str:
         return "a lab can be made, with bridge, tap and its own libvirtd"
 
 
+def _probe_delay() -> str:
+    with Sandbox(shm_bytes=64 << 20, what="doctor") as sandbox:
+        sandbox.broker.make_link("br-doctor")
+        sandbox.broker.make_tap("tap-doctor", "br-doctor")
+        sandbox.broker.delay("tap-doctor", 0.01)
+        return "packets can be delayed"
+
+
+def _probe_overlay() -> str:
+    if not kernels.overlay_works():
+        raise TestbedFault("none in a user namespace: the tree of the base is copied for each patched kernel")
+    return "patched kernels are built over the tree of their base"
+
+
 def _probe_accelerator() -> str:
     canary = inputs.any_kernel()
     if canary is None:
         raise TestbedFault("no kernel to try it with yet", hint="run: testbed build debian")
     chosen = accelerator.choose("auto", canary)
     if chosen.kind != "kvm":
-        raise TestbedFault(chosen.why.removeprefix("KVM is not usable: "))
+        raise TestbedFault(chosen.why.removeprefix("KVM is not usable: "), hint=chosen.remedy)
     return chosen.why
 
 

@@ -22,7 +22,7 @@ from testbed.images import BuiltImage
 from testbed.kernels import BuiltKernel, patchset
 from testbed.load import CLAIMS, PLAYBOOKS, TOPOLOGIES, find_file, load_toml
 from testbed.load.toml import shown
-from testbed.machines import accelerator
+from testbed.machines import accelerator, sandbox
 from testbed.model import KernelSpec, Plan, PlannedKernel
 from testbed.reports import html, junit, ktap
 from testbed.run.cell import Inputs
@@ -210,8 +210,9 @@ def builder(own_image: Path | None = None, *, quiet: bool) -> Builder:
     """The build stage for `campaign.play`."""
 
     def build(plan: Plan) -> Inputs:
+        # All asked here, so that what can not be played, or not here, leaves no half result behind.
+        sandbox.probe()
         made = {key: build_kernel(kernel.spec, quiet=quiet) for key, kernel in plan.kernels.items()}
-        # Both asked here, so that what can not be played leaves no half result behind.
         planning.check_options(plan, {key: kernel.configured for key, kernel in made.items()})
         accelerator.choose(plan.accelerator, next(iter(made.values())).boots)
         return Inputs(made, build_image(own_image, quiet=quiet))

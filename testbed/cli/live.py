@@ -124,7 +124,7 @@ def concerns(options: Mapping[str, object], machine: str) -> bool:
 
 
 def _free(latest: Mapping[str, int], machine: str) -> str:
-    """Of the machine under test as it is now; of the others what they had when they were ready."""
+    """As it is now, from the guest's RAM; before that is read, what there was when it was ready."""
     pages = latest.get(f"{machine}/memory.free_pages", latest.get(f"{machine}/blocksampler.free_pages"))
     if pages is not None:
         return show_bytes(pages * PAGE_BYTES)

@@ -15,6 +15,7 @@ from testbed.campaign.again import look_again
 from testbed.campaign.expectation import Cell
 from testbed.cli import claims, host, inputs, lab, patches, show, statistics
 from testbed.cli.exits import TABLE, Exit, Told, out, print_json, shows_errors
+from testbed.cli.exits import show as show_error
 from testbed.cli.export import export
 from testbed.cli.inspect import inspect
 from testbed.cli.options import (
@@ -30,6 +31,7 @@ from testbed.cli.options import (
 )
 from testbed.cli.run import exit_code, run
 from testbed.cli.selftest import selftest
+from testbed.errors import TestbedError
 
 app = typer.Typer(
     help="Does this kernel, with these patches, get out of the networked-swap deadlock?",
@@ -145,18 +147,22 @@ def judge(
 
     Example: testbed judge results/flood-short
     """
-    cells = []
+    cells, failed = [], []
     for one in inputs.cell_folders(folder):
-        if again:
-            look_again(one)
-        verdict = campaign.judge_folder(one)
-        cells.append(Cell(one, store.read_plan(one), verdict))
+        try:
+            if again:
+                look_again(one)
+            verdict = campaign.judge_folder(one)
+            cells.append(Cell(one, store.read_plan(one), verdict))
+        except TestbedError as error:  # one that is damaged must not hide what the others say
+            show_error(error)
+            failed.append(error)
     if as_json:
         print_json([show.cell_json(cell) for cell in cells])
     else:
         for cell in cells:
             out.print(show.cell(cell))
-    raise typer.Exit(exit_code(cells))
+    raise typer.Exit(exit_code(cells, failed))
 
 
 @app.command()

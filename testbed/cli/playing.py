@@ -50,6 +50,17 @@ def tell(
     return told
 
 
+def tell_if_none_is_kept(last: Played | TestbedError) -> None:
+    """Says so where `--keep` had no lab to leave up, and how to come by one."""
+    if isinstance(last, TestbedError):
+        err.print("[yellow]no lab is left up[/]: the last cell came to no end, and its lab went with it")
+    elif not last.fresh:
+        err.print(
+            "[yellow]no lab is left up[/]: the last cell was finished before, and is kept as it is\n"
+            "  [dim]hint:[/] to play it again with --keep, name a new folder by --into, or one --repeat more"
+        )
+
+
 def keep(running: Lab) -> None:
     """Leaves the lab up, and says what to do with it."""
     lab_id = running.keep()

@@ -15,7 +15,7 @@ from testbed.campaign.outcomes import counts
 from testbed.campaign.summary import state_of, summarise
 from testbed.campaign.until_clear import AT_MOST, WIDTH, Rule, read_notes
 from testbed.cli import inputs, lab, playing, show
-from testbed.cli.exits import Exit, out, print_json, shows_errors
+from testbed.cli.exits import Exit, code_of, out, print_json, shows_errors
 from testbed.cli.options import (
     AcceleratorOption,
     AsJson,
@@ -76,7 +76,9 @@ def run(
     into: Annotated[
         Path | None, typer.Option(help="Folder of the campaign; finished cells in it are kept.")
     ] = None,
-    keep: Annotated[bool, typer.Option("--keep", help="Leave the last lab up for inspection.")] = False,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Leave the last lab up; of a kept cell there is none.")
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No live display.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -96,8 +98,10 @@ def run(
     folder.mkdir(parents=True, exist_ok=True)
     quiet = quiet or as_json
     played = playing.tell(_play(course, folder, image, quiet=quiet, keep=keep), folder, quiet=quiet)
-    faults = sum(isinstance(one, TestbedError) for one in played)
-    _conclude(folder, course, faults, as_json=as_json)
+    if keep:
+        playing.tell_if_none_is_kept(played[-1])
+    failed = [one for one in played if isinstance(one, TestbedError)]
+    _conclude(folder, course, failed, as_json=as_json)
 
 
 def _rule(
@@ -132,7 +136,7 @@ def _play(course: Course, folder: Path, image: Path | None, *, quiet: bool, keep
     yield from campaign.play(course.controls, folder, build, display)
 
 
-def _conclude(folder: Path, course: Course, faults: int, *, as_json: bool) -> None:
+def _conclude(folder: Path, course: Course, failed: Sequence[TestbedError], *, as_json: bool) -> None:
     names = {campaign.folder_name(one) for one in course.plans}
     cells = [cell for cell in campaign.cells_of(folder) if cell.folder.name in names]
     summary = summarise(cells, read_notes(folder))
@@ -142,7 +146,7 @@ def _conclude(folder: Path, course: Course, faults: int, *, as_json: bool) -> No
     else:
         out.print(show.summary(summary))
         out.print(f"report: {index}")
-    code = exit_code(cells, faults)
+    code = exit_code(cells, failed)
     kernels = {one.labels.kernel for one in course.question}
     stops = [stop for stop in summary.stops if set(stop.kernels) == kernels]
     if code is Exit.MET and course.rule and not all(stop.clear for stop in stops):
@@ -150,10 +154,10 @@ def _conclude(folder: Path, course: Course, faults: int, *, as_json: bool) -> No
     raise typer.Exit(code)
 
 
-def exit_code(cells: Sequence[Cell], faults: int = 0) -> Exit:
-    """Of the cells that were asked for; a fault of the testbed outweighs what they say."""
-    if faults:
-        return Exit.FAULT
+def exit_code(cells: Sequence[Cell], failed: Sequence[TestbedError] = ()) -> Exit:
+    """Of the cells that were asked for; what failed outweighs what they say."""
+    if failed:
+        return code_of(*failed)
     if any(cell.met == "not met" for cell in cells if not cell.is_control):
         return Exit.NOT_MET
     undecided = any(not counts(cell.verdict.outcome) and cell.met != "met" for cell in cells)

@@ -174,7 +174,9 @@ class Fault(Protocol):
 
     What else the plan asks of a class, where it has it: whether its `machine` must be the one that serves
     (`of_server`) and can serve again (`serves_again`), from a file that grows (`needs_store`), by packets
-    that have their checksums on the wire (`needs_checksums`), of a flow that is TCP (`needs_tcp`).
+    that have their checksums on the wire (`needs_checksums`), of a flow that is TCP (`needs_tcp`). And the
+    run: whether it is inside a guest alone and its revert has to wait for that one (`ends_with_lab`): then it
+    is left to go with its lab.
     """
 
     kind: ClassVar[str]
@@ -214,6 +216,7 @@ class OfServer(OnMachine):
 
     of_server: ClassVar[bool] = True
     serves_again: ClassVar[bool] = True
+    ends_with_lab: ClassVar[bool] = True
 
     def in_force(self, target: FaultTarget) -> bool:
         return not target.server(self.machine).serves()

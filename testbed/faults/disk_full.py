@@ -17,6 +17,7 @@ class DiskFull(OnMachine):
     lasting: ClassVar[bool] = True
     of_server: ClassVar[bool] = True
     needs_store: ClassVar[bool] = True
+    ends_with_lab: ClassVar[bool] = True
 
     def apply(self, target: FaultTarget) -> None:
         target.server(self.machine).fill()

@@ -12,12 +12,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from urllib.parse import unquote
 
-from testbed import paths, proc
-from testbed.errors import MissingCapability, TestbedFault
+from testbed import apt, paths, proc
+from testbed.errors import TestbedFault
 
 RESOLVE_TIMEOUT_S = 60
 DOWNLOAD_TIMEOUT_S = 900
-APT_LISTS = Path("/var/lib/apt/lists")
 
 WANTED = (
     "bindfs",
@@ -110,7 +109,8 @@ def resolve(wanted: Iterable[str] = WANTED) -> tuple[Package, ...]:
     Asked of apt, without privileges and without regard to what this host has installed. Asked once
     per state of apt's lists: the answer is kept in the cache.
     """
-    key = hashlib.sha256(repr((sorted(wanted), sorted(UNWANTED), _lists_state())).encode()).hexdigest()[:20]
+    asked = (sorted(wanted), sorted(UNWANTED), apt.lists_state())
+    key = hashlib.sha256(repr(asked).encode()).hexdigest()[:20]
     known = packages_dir() / f"resolved-{key}.json"
     if known.exists():
         return tuple(Package(**entry) for entry in json.loads(known.read_text()))
@@ -136,19 +136,6 @@ def packages_dir() -> Path:
     folder = paths.cache_dir() / "packages"
     folder.mkdir(parents=True, exist_ok=True)
     return folder
-
-
-def _lists_state() -> list[tuple[str, int, int]]:
-    try:
-        entries = [(p.name, p.stat()) for p in APT_LISTS.iterdir() if "Packages" in p.name]
-    except OSError:
-        entries = []
-    if not entries:
-        raise MissingCapability(
-            "apt knows of no packages: the guest image is assembled from Debian's",
-            hint="on Debian run: apt-get update; elsewhere give an image of your own",
-        )
-    return sorted((name, status.st_size, status.st_mtime_ns) for name, status in entries)
 
 
 def _ask_apt(wanted: Iterable[str]) -> tuple[Package, ...]:

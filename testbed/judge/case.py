@@ -128,6 +128,13 @@ class Case:
         ]
         return max(found, key=strength, default=None)
 
+    @property
+    def lost_looks(self) -> str:
+        """What is to be said of looks whose files are damaged, without a full stop; empty if none is."""
+        count = self.evidence.damaged_snapshots
+        looks = "1 look" if count == 1 else f"{count} looks"
+        return f"{looks} into {self.subject} could not be read" if count else ""
+
     @cached_property
     def readings(self) -> dict[str, Reading]:
         """What each machine's console says."""

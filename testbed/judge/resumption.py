@@ -6,8 +6,6 @@ from dataclasses import dataclass
 
 from testbed.judge.case import Case
 
-Span = tuple[int, int]
-
 
 @dataclass(frozen=True, slots=True)
 class Finish:

@@ -21,7 +21,6 @@ from testbed.kernels.workspace import Workspace
 
 APPLY_S = 60.0
 MAX_FUZZ = 3
-SHOWN_LINES = 12
 _FILE = re.compile(r"(?:patching|checking) (?:file|symbolic link) (.+?)(?: \(.*\))?$")
 _HUNK = re.compile(r"Hunk #(\d+) (?:FAILED|ignored) at (\d+)")
 _APPLIED = re.compile(r"^Reversed \(or previously applied\) patch detected")

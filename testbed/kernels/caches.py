@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from testbed.kernels import record, source, store
+from testbed.kernels import record, source, store, workspace
 from testbed.kernels.record import BuiltKernel
 from testbed.paths import cache_dir
 
@@ -19,6 +20,18 @@ def kernel_store() -> store.Store:
 
 def tree_store() -> store.Store:
     return store.Store(cache_dir() / "trees")
+
+
+def overlay_works() -> bool:
+    """Whether patched kernels are built over the tree of their base, else a copy: tried beside the trees."""
+    folder = Path(tempfile.mkdtemp(prefix=".overlay-", dir=cache_dir()))
+    try:
+        lower = folder / "lower"
+        lower.mkdir()
+        (lower / "Makefile").touch()
+        return workspace.overlay_works(lower, folder, workspace.place(cache_dir()))
+    finally:
+        store.remove(folder)
 
 
 def cached(digest: str) -> BuiltKernel | None:

@@ -31,10 +31,6 @@ def file(name: str, content: bytes) -> Entry:
     return Entry(name, stat.S_IFREG | 0o644, content)
 
 
-def symlink(name: str, target: str) -> Entry:
-    return Entry(name, stat.S_IFLNK | 0o777, target.encode())
-
-
 def device(name: str, major: int, minor: int) -> Entry:
     return Entry(name, stat.S_IFCHR | 0o600, device=(major, minor))
 

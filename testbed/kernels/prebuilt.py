@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import lzma
 import re
@@ -10,7 +11,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from testbed import proc
+from testbed import apt, proc
 from testbed.errors import MissingCapability, TestbedFault
 from testbed.kernels import config, cpio, modules, record, unpack, voiding
 from testbed.kernels.progress import Progress
@@ -70,22 +71,32 @@ class Package:
         }
 
 
-def _shown(package: str) -> dict[str, str]:
-    """The newest candidate's control fields. Raises MissingCapability if apt knows no such package."""
-    done = proc.run(["apt-cache", "show", "--no-all-versions", package], timeout_s=60, check=False)
-    fields = dict(re.findall(r"^(\w[\w-]*): (.*)$", done.stdout, re.MULTILINE))
-    if done.status != 0 or "Version" not in fields:
-        raise MissingCapability(f"apt knows no package {package}", hint=_NO_LISTS)
-    return fields
+def _shown(*packages: str) -> list[dict[str, str]]:
+    """The newest candidates' control fields. Raises MissingCapability if apt knows no such package."""
+    done = proc.run(["apt-cache", "show", "--no-all-versions", *packages], timeout_s=60, check=False)
+    told = (
+        dict(re.findall(r"^(\w[\w-]*): (.*)$", stanza, re.MULTILINE)) for stanza in done.stdout.split("\n\n")
+    )
+    known = {fields["Package"]: fields for fields in told if {"Package", "Version"} <= fields.keys()}
+    for package in packages:
+        if package not in known:
+            raise MissingCapability(f"apt knows no package {package}", hint=_NO_LISTS)
+    return [known[package] for package in packages]
 
 
 def find() -> Package:
-    """What Debian's `linux-image-amd64` stands for today."""
-    depends = _shown(META).get("Depends", "")
-    image = re.search(r"linux-image-[0-9][^\s,]*", depends)
+    """What Debian's `linux-image-amd64` stands for today: asked of apt once for each state of its lists."""
+    return _find(apt.lists_state())
+
+
+@functools.cache
+def _find(_lists: apt.State) -> Package:
+    meta, busybox = _shown(META, BUSYBOX)
+    image = re.search(r"linux-image-[0-9][^\s,]*", meta.get("Depends", ""))
     if image is None:
-        raise MissingCapability(f"{META} depends on no kernel: {depends!r}", hint=_NO_LISTS)
-    return Package(image.group(), _shown(image.group())["Version"], _shown(BUSYBOX)["Version"])
+        raise MissingCapability(f"{META} depends on no kernel: {meta.get('Depends')!r}", hint=_NO_LISTS)
+    (found,) = _shown(image.group())
+    return Package(image.group(), found["Version"], busybox["Version"])
 
 
 def _unpack(package: str, version: str, folder: Path) -> Path:

@@ -7,6 +7,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from testbed.kernels import cmdline, voiding
 from testbed.kernels.config import Configured, parse_config
 from testbed.model import KernelSpec, Value
 
@@ -14,7 +15,10 @@ DIGEST_LENGTH = 24
 
 
 class KernelRecord(Value):
-    """kernel.json. `inputs` are the words whose hash is the digest; `modules`: needs its stage 1."""
+    """kernel.json. `inputs` are the words whose hash is the digest; `modules`: needs its stage 1.
+
+    `confounders`: of the configuration alone, by the rules when it was built.
+    """
 
     spec: KernelSpec
     digest: str
@@ -29,14 +33,14 @@ class KernelRecord(Value):
 
 
 UNPACKED = "boot.elf"
-SELF_TESTS_OFF = "cryptomgr.notests initcall_blacklist=crypto_kdf108_init"
-"""A distribution's kernel tries its ciphers at each boot (6.1 crypto/algapi.c, kdf_sp800108.c): 0.4 s of
-a processor that is emulated, and nothing that reclaim or the network has to do with."""
 
 
 @dataclass(frozen=True, slots=True)
 class BuiltKernel:
-    """A kernel to boot. `vmlinux` (DWARF) of built ones only, `initrd` of prebuilt ones only."""
+    """A kernel to boot. `vmlinux` (DWARF) of built ones only, `initrd` of prebuilt ones only.
+
+    `confounders`: what clouds a result of it, by the rules of today, as it is booted here.
+    """
 
     digest: str
     folder: Path
@@ -59,8 +63,8 @@ class BuiltKernel:
 
     @property
     def cmdline(self) -> str:
-        """What stands on its command line besides what all kernels are given."""
-        return SELF_TESTS_OFF if self.initrd else ""
+        """What stands on its command line besides what boots it."""
+        return " ".join(cmdline.words(prebuilt=self.initrd is not None))
 
 
 def digest_of(inputs: dict[str, str]) -> str:
@@ -77,11 +81,15 @@ def read(folder: Path) -> BuiltKernel:
     """The kernel in a folder of the cache."""
     record = KernelRecord.model_validate_json((folder / "kernel.json").read_text())
     vmlinux, initrd = folder / "vmlinux", folder / "stage1.cpio.gz"
+    given = cmdline.words(prebuilt=initrd.is_file())
+    confounders = voiding.confounders(parse_config((folder / "config").read_text()), given)
+    if initrd.is_file():
+        confounders = (*confounders, f"not as it comes: its command line also has {' '.join(given)}")
     return BuiltKernel(
         digest=record.digest,
         folder=folder,
         release=record.release,
-        confounders=record.confounders,
+        confounders=confounders,
         initrd=initrd if initrd.is_file() else None,
         vmlinux=vmlinux if vmlinux.is_file() else None,
     )

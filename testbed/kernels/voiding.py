@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from testbed.errors import BuildError
@@ -11,13 +12,15 @@ from testbed.errors import BuildError
 class Rule:
     """`option` voids results in one of `states`; a module counts only where "m" is among them.
 
-    `enabled_by`: without that option it is built in, but off at boot.
+    `enabled_by`: without that option it is built in, but off at boot. `unless`: what on the command line
+    takes it away.
     """
 
     option: str
     reason: str
     states: tuple[str, ...] = ("y",)
     enabled_by: str = ""
+    unless: str = ""
 
 
 RULES = (
@@ -26,7 +29,8 @@ RULES = (
     Rule("CONFIG_SLAB", "patch sets and readings are made for SLUB"),
     Rule(
         "CONFIG_TRANSPARENT_HUGEPAGE",
-        "huge pages change what reclaim frees and what a fault asks for, unless the command line says never",
+        "huge pages change what reclaim frees and what a fault asks for",
+        unless="transparent_hugepage=never",
     ),
     Rule(
         "CONFIG_LRU_GEN",
@@ -52,12 +56,12 @@ def _state(rule: Rule, config: dict[str, str]) -> str:
     return "is built in"
 
 
-def confounders(config: dict[str, str]) -> tuple[str, ...]:
-    """What of a configuration clouds a result, as plain sentences."""
+def confounders(config: dict[str, str], cmdline: Collection[str] = ()) -> tuple[str, ...]:
+    """What of a configuration clouds a result, as plain sentences; not what the command line takes away."""
     found = [
         f"{rule.option} {_state(rule, config)}: {rule.reason}"
         for rule in RULES
-        if config.get(rule.option) in rule.states
+        if config.get(rule.option) in rule.states and rule.unless not in cmdline
     ]
     if config.get("CONFIG_SLUB") != "y" and not {"CONFIG_SLOB", "CONFIG_SLAB"} & config.keys():
         found.insert(0, "CONFIG_SLUB is off: only SLUB is known to keep the reserve apart")

@@ -103,7 +103,8 @@ def place(*used: Path) -> Path:
     raise TestbedFault(f"none of {', '.join(_PLACES)} is free to mount a tree over")
 
 
-def _overlay_works(lower: Path, folder: Path, at: Path) -> bool:
+def overlay_works(lower: Path, folder: Path, at: Path) -> bool:
+    """Whether one over `lower`, which has a Makefile, can be mounted in a user namespace."""
     if any(mark in f"{lower}{folder}" for mark in ",:\\"):
         return False
     try:
@@ -123,7 +124,7 @@ def layered(lower: Path, folder: Path, at: Path) -> Workspace:
 
 def clone(lower: Path, folder: Path, at: Path) -> Workspace:
     """A copy-on-write clone of a built tree: an overlay, else a copy (by reflink if they are to be had)."""
-    if _overlay_works(lower, folder, at):
+    if overlay_works(lower, folder, at):
         return layered(lower, folder, at)
     copy = folder / "copy"
     proc.run(["cp", "-a", "--reflink=auto", str(lower), str(copy)], timeout_s=1800)

@@ -18,7 +18,7 @@ import paramiko
 from fabric import Config, Connection
 from invoke.exceptions import UnexpectedExit
 
-from testbed.clock import Deadline, now_ns
+from testbed.clock import Deadline
 from testbed.errors import TestbedFault
 from testbed.machines.keys import LabKeys
 from testbed.proc import Completed
@@ -26,6 +26,8 @@ from testbed.proc import Completed
 PORT = 22
 CONNECT_TIMEOUT_S = 20.0
 RETRY_S = 0.2
+CLOSE_S = 1.0
+"""So long it is waited for one who is just connecting; the lab that ends takes the rest away."""
 
 
 class GuestUnreachable(TestbedFault):
@@ -86,9 +88,13 @@ class Guest:
             raise CommandFailed(self.name, done)
 
     def close(self) -> None:
-        """Hangs up. Idempotent, and waits for nothing: the guest may be dead."""
-        with self._lock:
-            self._close()
+        """Hangs up, also on a command of another thread. Idempotent, and waits for no answer of the guest."""
+        self._cut()
+        if self._lock.acquire(timeout=CLOSE_S):
+            try:
+                self._close()
+            finally:
+                self._lock.release()
 
     @contextmanager
     def _session(self, line: str, timeout_s: float) -> Iterator[Any]:
@@ -99,7 +105,7 @@ class Guest:
         """
         with self._lock:
             late = threading.Event()
-            timer = threading.Timer(timeout_s, self._cut, (late,))
+            timer = threading.Timer(timeout_s, self._late, (late,))
             try:
                 self._open(min(CONNECT_TIMEOUT_S, timeout_s))
                 timer.start()
@@ -114,11 +120,16 @@ class Guest:
                 self._close()
                 raise GuestUnreachable(f"on '{self.name}' `{line}` took longer than {timeout_s:g} s")
 
-    def _cut(self, late: threading.Event) -> None:
+    def _late(self, late: threading.Event) -> None:
         late.set()
+        self._cut()
+
+    def _cut(self) -> None:
+        """Breaks off what goes on, in whatever thread."""
         connection = self._connection
-        if connection is not None:
-            connection.client.get_transport().close()
+        transport = None if connection is None else connection.client.get_transport()
+        if transport is not None:
+            transport.close()
 
     def _open(self, timeout_s: float) -> None:
         if self._connection is not None and self._connection.is_connected:
@@ -160,17 +171,3 @@ class Guest:
 def _config() -> Any:
     """fabric's defaults, and no word from the user's own SSH settings."""
     return Config(overrides={"load_ssh_configs": False}, lazy=True)
-
-
-def clock_ratio(guest: Guest, *, over_s: float = 1.0) -> float:
-    """How fast the guest's clock runs by the host's: 1.0 is right. Takes `over_s` seconds."""
-    host, theirs = _both_clocks(guest)
-    threading.Event().wait(over_s)
-    host_later, theirs_later = _both_clocks(guest)
-    return (theirs_later - theirs) / ((host_later - host) / 1e9)
-
-
-def _both_clocks(guest: Guest) -> tuple[int, float]:
-    before = now_ns()
-    uptime = float(guest.run(["cat", "/proc/uptime"], timeout_s=10).stdout.split()[0])
-    return (before + now_ns()) // 2, uptime

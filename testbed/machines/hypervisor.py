@@ -19,7 +19,7 @@ from typing import Any, Self
 import libvirt
 import libvirt_qemu
 
-from testbed.clock import Deadline, poll
+from testbed.clock import Deadline
 from testbed.errors import TestbedFault
 from testbed.machines.domain import GuestSpec, render
 
@@ -119,26 +119,6 @@ class Hypervisor:
         """The guests that run, by name."""
         with _ours("list guests"):
             return {domain.name(): Domain(domain) for domain in self._connection.listAllDomains()}
-
-    def on_lifecycle(self, heard: Callable[[str, str], None]) -> None:
-        """Calls `heard(guest, state)`, in the event thread, when a guest starts, pauses, crashes or ends."""
-
-        def changed(_connection: Any, domain: Any, event: int, _detail: int, _opaque: Any) -> None:
-            heard(domain.name(), _EVENTS.get(event, "unknown"))
-
-        with _ours("listen for events"):
-            lifecycle = libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE
-            self._connection.domainEventRegisterAny(None, lifecycle, changed, None)
-
-
-_EVENTS = {
-    libvirt.VIR_DOMAIN_EVENT_STARTED: "running",
-    libvirt.VIR_DOMAIN_EVENT_SUSPENDED: "paused",
-    libvirt.VIR_DOMAIN_EVENT_RESUMED: "running",
-    libvirt.VIR_DOMAIN_EVENT_STOPPED: "off",
-    libvirt.VIR_DOMAIN_EVENT_SHUTDOWN: "ending",
-    libvirt.VIR_DOMAIN_EVENT_CRASHED: "crashed",
-}
 
 
 class Domain:
@@ -282,10 +262,6 @@ class Domain:
             yield stream
         finally:
             stream.abort()
-
-    def await_off(self, timeout_s: float) -> None:
-        """Waits until it has ended. Raises TestbedFault at the time limit."""
-        poll(lambda: self.state() == "off", Deadline.after(timeout_s, f"end of guest '{self.name}'"))
 
     def _description(self) -> ElementTree.Element:
         with _ours(f"describe '{self.name}'"):

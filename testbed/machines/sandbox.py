@@ -46,6 +46,15 @@ _UNSHARE = (
 _REMEDY = "user namespaces are needed: set user.max_user_namespaces, or see 'testbed doctor'"
 
 
+def probe() -> None:
+    """Raises MissingCapability, with unshare's words, where no sandbox can be made. Takes some 10 ms."""
+    try:
+        proc.run([*_UNSHARE, "true"], timeout_s=READY_TIMEOUT_S)
+    except proc.ProcessFailed as error:
+        told = error.done.stderr.strip()[-2000:]
+        raise MissingCapability(f"cannot make a sandbox: {told}", hint=_REMEDY) from error
+
+
 class Sandbox:
     """A lab's shell, a context manager. `shm_bytes` bounds guests' memory and witness pages together."""
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from testbed import history, store
 from testbed.clock import now_ns, wall_clock
-from testbed.errors import TestbedError, TestbedFault
+from testbed.errors import BootFailure, TestbedError, TestbedFault
 from testbed.images import BuiltImage
 from testbed.kernels import BuiltKernel
 from testbed.model import SEEN_INSIDE, Plan
@@ -39,8 +39,8 @@ def run(plan: Plan, inputs: Inputs, folder: Path, listener: Listener, *, keep: K
     """Plays `plan` and leaves plan, history, consoles and environment in `folder`, which it makes.
 
     Whatever happens, faults are reverted, the history is saved and the lab is torn down; then the
-    error goes on: TestbedFault for a failure of ours, KeyboardInterrupt when told to stop. None of
-    them is a verdict.
+    error goes on: TestbedFault for a failure of ours, BootFailure of a kernel under test that does not
+    boot, KeyboardInterrupt when told to stop. None of them is a verdict.
     """
     try:
         store.write_plan(folder, plan)
@@ -92,6 +92,8 @@ def _note(writer: history.Writer, error: BaseException) -> None:
     try:
         if isinstance(error, KeyboardInterrupt):
             writer.event("interrupted")
+        elif isinstance(error, BootFailure):
+            writer.event("boot.failed", message=str(error)[:2000])
         else:
             writer.event("testbed.fault", message=(str(error) or repr(error))[:2000])
     except TestbedError as unwritten:
@@ -130,4 +132,5 @@ def _play(
     observer.enter("saving")
     writer.flush()
     if keep is not None:
+        timeline.lab_stays = True
         keep(lab)

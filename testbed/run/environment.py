@@ -50,7 +50,12 @@ def write_times(folder: Path, begun_ns: int) -> None:
 
 
 def _kernel(kernel: BuiltKernel) -> dict[str, Any]:
-    return {"digest": kernel.digest, "release": kernel.release, "confounders": list(kernel.confounders)}
+    return {
+        "digest": kernel.digest,
+        "release": kernel.release,
+        "cmdline": kernel.cmdline,
+        "confounders": list(kernel.confounders),
+    }
 
 
 def _commit() -> str:

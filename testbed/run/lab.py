@@ -7,6 +7,7 @@ memory file system the guests' RAM, witness pages, seeds and disks. So all of it
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,11 +15,12 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from testbed import store
-from testbed.clock import Deadline, poll
+from testbed.clock import Deadline
 from testbed.errors import TestbedFault
 from testbed.faults import Fault, FaultTarget, fault_of
 from testbed.images import BuiltImage
 from testbed.kernels import BuiltKernel
+from testbed.kernels.cmdline import NO_GROUPS
 from testbed.machines import accelerator, keys, layout, seed
 from testbed.machines.console import Console
 from testbed.machines.domain import WITNESS_BYTES, Disk, GuestSpec, Nic
@@ -27,6 +29,7 @@ from testbed.machines.sandbox import Sandbox
 from testbed.machines.wire import USUAL_MTU
 from testbed.model import Plan, PlannedMachine
 from testbed.plan.wiring import addresses, flows, taps
+from testbed.run import boot
 from testbed.run.serving import Serving
 from testbed.transports import Capping, Ends, Stacked, transport_of
 from testbed.witnesses import Witness
@@ -43,20 +46,21 @@ SSH_S = 30.0
 SLACK_BYTES = 64 << 20
 TCG_SCALE = 10.0
 """How much longer a CPU-bound wait may take without KVM; kernel timers are never scaled."""
+DISPLAYED_EVERY_TICKS = 4
+"""Once a second (run/observe.py TICK_S)."""
+BOOT_SHARE = 0.25
+"""What of that READY_S and SSH_S are given: they are generous already."""
 
 CMDLINE = (
     "console=ttyS0,115200 loglevel=8 root=/dev/vda ro rootfstype=ext4 rootwait init=/usr/lib/testbed/init "
-    "nokaslr net.ifnames=0 panic=0 transparent_hugepage=never sysrq_always_enabled"
+    "net.ifnames=0 panic=0 sysrq_always_enabled"
 )
-NO_MEMCG = "cgroup_disable=memory"
-"""A machine has memory groups only where a daemon on it is bounded by one: they make reclaim another."""
 
 
 def _cmdline(plan: Plan, machine: PlannedMachine, kernel: BuiltKernel) -> str:
     """The kernel's command line, with the kinds of things that the machine has to do with in this plan."""
-    groups = "" if _has_groups(plan, machine) else NO_MEMCG
-    words = [CMDLINE, groups, kernel.cmdline, f"testbed.machine={machine.name}", machine.cmdline]
-    line = " ".join(filter(None, words))
+    given = [word for word in kernel.cmdline.split() if word != NO_GROUPS or not _has_groups(plan, machine)]
+    line = " ".join(filter(None, [CMDLINE, *given, f"testbed.machine={machine.name}", machine.cmdline]))
     if plan.transport is None:
         return line
     kinds = [nic.model for nic in machine.nics] + [plan.transport.kind]
@@ -68,6 +72,7 @@ def _cmdline(plan: Plan, machine: PlannedMachine, kernel: BuiltKernel) -> str:
 
 
 def _has_groups(plan: Plan, machine: PlannedMachine) -> bool:
+    """Memory groups are there only where a daemon is bounded by one: they make reclaim another."""
     if plan.transport is None or machine.name != plan.transport.client:
         return False
     transport = transport_of(plan.transport)
@@ -125,6 +130,11 @@ class Lab:
         return self.sandbox.id
 
     @property
+    def boot_scale(self) -> float:
+        """How much longer guests may take to be ready."""
+        return max(1.0, self.cpu_scale * BOOT_SHARE)
+
+    @property
     def target(self) -> FaultTarget:
         """What faults act on: the host side of links, and the hypervisor."""
         return FaultTarget(
@@ -167,7 +177,7 @@ class Lab:
                 ConsoleSize(name, self.consoles[name]),
                 *(DiskTraffic(name, disk.name, domain.block_stats) for disk in machine.disks),
             ]
-        return [*found, self._free_pages(self.plan.judging.subject)]
+        return [*found, *self._free_pages()]
 
     @property
     def subject(self) -> Domain:
@@ -192,13 +202,26 @@ class Lab:
     def _tap_sources(self) -> dict[str, str]:
         return {f"{machine}/tap.{link}": tap for (machine, link), tap in taps(self.plan).items()}
 
-    def _free_pages(self, machine: str) -> Witness:
-        """Read from the guest's RAM; the symbol's address is asked of the running kernel, once."""
-        symbols = self.guests[machine].run(["grep", FREE_PAGES_SYMBOL, "/proc/kallsyms"], timeout_s=30).stdout
-        address = symbol_address(symbols.splitlines(), FREE_PAGES_SYMBOL)
-        fd = self.broker.guest_memory(machine)
-        self._stack.callback(os.close, fd)
-        return FreePages(machine, GuestMemory(fd), address)
+    def _free_pages(self) -> Iterator[Witness]:
+        """Read from each guest's RAM, the subject's on every beat: the others' only the display shows."""
+        addresses: dict[str, int] = {}
+        for machine in self.plan.machines:
+            name, kernel = machine.name, self._kernel(machine)
+            if kernel.digest not in addresses:
+                addresses[kernel.digest] = symbol_address(self._symbols(name, kernel), FREE_PAGES_SYMBOL)
+            fd = self.broker.guest_memory(name)
+            self._stack.callback(os.close, fd)
+            seldom = name != self.plan.judging.subject
+            every_ticks = DISPLAYED_EVERY_TICKS if seldom else 1
+            yield FreePages(name, GuestMemory(fd), addresses[kernel.digest], every_ticks)
+
+    def _symbols(self, machine: str, kernel: BuiltKernel) -> list[str]:
+        """Where the kernel has them: its System.map; of a prebuilt one the running kernel is asked, once."""
+        listed = kernel.folder / "System.map"
+        if listed.is_file():
+            return listed.read_text().splitlines()
+        argv = ["grep", FREE_PAGES_SYMBOL, "/proc/kallsyms"]
+        return self.guests[machine].run(argv, timeout_s=30).stdout.splitlines()
 
     # --- what is made before boot
 
@@ -266,24 +289,20 @@ class Lab:
     # --- from power-on to ready
 
     def _await_ready(self) -> None:
-        deadline = Deadline.after(READY_S * max(1.0, self.cpu_scale / 4), "boot of all guests")
-        for name, page in self.pages.items():
-            try:
-                poll(lambda name=name, page=page: self._ready(name, page), deadline)  # type: ignore[misc]
-            except TestbedFault as error:
-                said = self.consoles[name].tail(1500)
-                raise TestbedFault(
-                    f"guest '{name}' does not get ready: {error.message}; its console ends with:\n{said}",
-                    where=str(self.consoles[name].path),
-                    hint="does this kernel boot, and has it the drivers of kernels/guest.config?",
-                ) from error
+        boot.await_all(
+            list(self.pages),
+            self.plan.judging.subject,
+            self._ready,
+            self.consoles.__getitem__,
+            READY_S * self.boot_scale,
+        )
 
-    def _ready(self, name: str, page: WitnessPage) -> bool:
+    def _ready(self, name: str) -> bool:
         if self.domains[name].state() not in ("running", "unknown"):
             raise TestbedFault(f"its domain is {self.domains[name].state()}")
-        if "Kernel panic - not syncing" in self.consoles[name].tail():
+        if boot.PANIC in self.consoles[name].tail():
             raise TestbedFault("its kernel panicked")
-        return page.state(0) == State.READY
+        return self.pages[name].state(0) == State.READY
 
     def _log_in(self, stack: ExitStack) -> None:
         # fabric and paramiko take a tenth of a second to import, which no command without a lab should.
@@ -294,7 +313,7 @@ class Lab:
             guest = Guest(machine.name, lambda address=address: self.broker.connect(address, PORT), self.keys)  # type: ignore[misc]
             stack.callback(guest.close)
             self.guests[machine.name] = guest
-        deadline = Deadline.after(SSH_S * max(1.0, self.cpu_scale / 4), "SSH of all guests")
+        deadline = Deadline.after(SSH_S * self.boot_scale, "SSH of all guests")
         with ThreadPoolExecutor(len(self.guests)) as pool:
             for connected in [pool.submit(guest.connect, deadline) for guest in self.guests.values()]:
                 connected.result()

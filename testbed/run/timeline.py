@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import logging
 import sys
+import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, wait
 from dataclasses import dataclass, field
 
 from testbed.clock import NS, now_ns
@@ -51,7 +52,10 @@ class _Stillness:
 
 @dataclass
 class Timeline:
-    """Plays one plan. `pages` are the witness pages by machine, `faults` the plan's, by name."""
+    """Plays one plan. `pages` are the witness pages by machine, `faults` the plan's, by name.
+
+    `lab_stays`: whether the guests live on when the cell is done.
+    """
 
     plan: Plan
     pages: dict[str, WitnessPage]
@@ -63,6 +67,7 @@ class Timeline:
     ending: Ending = field(default_factory=lambda: Ending(lambda: b""))
     looker: Looker | None = None
     wedged: bool = False
+    lab_stays: bool = False
     _in_force: list[str] = field(default_factory=list)
 
     def play(self) -> None:
@@ -80,12 +85,16 @@ class Timeline:
     def revert_all(self) -> None:
         """Reverts what is still in force, newest first; goes on after any failure, raises the first.
 
+        What is inside a guest, and would have to be waited for, goes with the lab if that does not stay.
         Ctrl-C in the middle is held back until all were tried: it must not leave half of them in force.
         """
         first: BaseException | None = None
         for name in reversed(tuple(self._in_force)):
             try:
-                self._revert(name, watched=False)
+                if self.lab_stays or not getattr(self.faults[name], "ends_with_lab", False):
+                    self._revert(name, watched=False)
+                else:
+                    self.history.event("fault.left", name=name, fault=self.faults[name].kind)
             except BaseException as error:
                 log.warning("revert of %s: %s", name, error)
                 first = first or error
@@ -172,11 +181,16 @@ class Timeline:
 
     def _watching(self, deed: Callable[[], bool]) -> bool:
         """What a deed comes to; while one takes its time (a machine boots) all is watched on."""
-        with ThreadPoolExecutor(1, "deed") as pool:
-            doing = pool.submit(deed)
+        doing = Future[bool]()
+        # Not of a pool: their threads are waited for, here and at the interpreter's end.
+        threading.Thread(target=_do, args=(deed, doing), name="deed", daemon=True).start()
+        try:
             if not wait((doing,), AT_ONCE_S).done:
                 self.observer.until(sys.maxsize, doing.done)
-            return doing.result()
+        except BaseException:
+            wait((doing,), AT_ONCE_S)  # what takes no time is not to be overtaken by its own revert
+            raise
+        return doing.result()
 
     # --- after the heal
 
@@ -283,6 +297,13 @@ class Timeline:
 
     def _control(self, load: PlannedLoad, control: Control) -> None:
         self.pages[load.machine].control(load.slot, control)
+
+
+def _do(deed: Callable[[], bool], doing: Future[bool]) -> None:
+    try:
+        doing.set_result(deed())
+    except BaseException as error:
+        doing.set_exception(error)
 
 
 def _apply(fault: Fault, target: FaultTarget) -> bool:

@@ -71,6 +71,17 @@ def test_every_stage_is_in_the_history_and_was_shown(cells: Cells) -> None:
         assert "steady state" in cells.shown[cell.plan.labels.kernel]
 
 
+def test_the_free_memory_of_every_machine_was_read_all_the_time(cells: Cells) -> None:
+    for cell in cells:
+        recorded = history.read(cell.folder / store.HISTORY)
+        begin = recorded.first("timeline.begin")
+        assert begin is not None
+        for machine in cell.plan.machines:
+            read = recorded.within(f"{machine.name}/memory.free_pages", begin.t_ns, recorded.last_ns)
+            assert len(read) > 3, machine.name
+            assert all(0 <= pages * 4096 < machine.memory_bytes for _, pages in read)
+
+
 def test_the_recovered_guest_swept_every_page_and_found_none_wrong(cells: Cells) -> None:
     recorded = history.read(cells.recovering.folder / store.HISTORY)
     assert recorded.first("sweep.done") is not None

@@ -10,20 +10,26 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from testbed import history, store
+from testbed import history, kernels, store
 from testbed.cli import inputs
 from testbed.cli.exits import Exit
 from testbed.clock import Deadline, poll
-from testbed.errors import TestbedFault
-from testbed.run.lab import Lab
+from testbed.kernels import BuiltKernel
+from testbed.model import KernelSpec, Plan, PlannedMachine
+from testbed.run import lab
+from tests import commands
+from tests.vm.test_faults import PLAYBOOK
 
 pytestmark = pytest.mark.vm
 
 TESTBED = (sys.executable, "-P", "-m", "testbed")
 ENDS_WITHIN_S = 10.0
+BOOT_S = 8.0
+"""Enough for B and C, which A's failure is held against; it is 20 s under TCG."""
 
 
 @pytest.fixture
@@ -85,16 +91,35 @@ def _a_wrong_host_key_is_refused(folder: Path) -> None:
     assert refused.returncode == 255 and "ost key verification failed" in refused.stderr
 
 
+REBOOT = PLAYBOOK.replace("FAULT", 'fault = "reboot"\nmachine = "C"\nfor = "1s"')
+"""Healing waits for C's boot, which takes some seconds: in the midst of that it is interrupted."""
+
+
 def test_an_interrupted_cell_heals_saves_and_tears_down(runtime: Path, tmp_path: Path) -> None:
+    told = interrupted(tmp_path, runtime, "flood", "--set", "memory=1.2x")
+    assert "fault.reverted" in told and "fault.left" not in told
+
+
+@pytest.mark.nightly
+def test_an_interruption_waits_for_no_boot(runtime: Path, tmp_path: Path) -> None:
+    path = tmp_path / "reboot.toml"
+    path.write_text(REBOOT.replace("BACKING", "disk").replace("BOUND", "15s"))
+    told = interrupted(tmp_path, runtime, str(path), after_s=2.0)
+    assert "fault.left" in told and "fault.reverted" not in told
+
+
+def interrupted(tmp_path: Path, runtime: Path, *words: str, after_s: float = 0.0) -> list[str]:
+    """What the history tells of a cell that is interrupted so long after its fault, and ends soon."""
     into = tmp_path / "results"
     child = subprocess.Popen(
-        [*TESTBED, "run", "flood", "--set", "memory=1.2x", "--into", str(into)],
+        [*TESTBED, "run", *words, "--into", str(into)],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
     )
     try:
         poll(lambda: _has(into, "fault.applied"), Deadline.after(150, "the fault"))
+        time.sleep(after_s)
         begun = time.monotonic()
         os.kill(child.pid, signal.SIGINT)
         said, _ = child.communicate(timeout=3 * ENDS_WITHIN_S)
@@ -105,9 +130,10 @@ def test_an_interrupted_cell_heals_saves_and_tears_down(runtime: Path, tmp_path:
     assert took_s < ENDS_WITHIN_S
     (folder,) = inputs.cell_folders(into)
     told = [event.what for event in history.read(folder / store.HISTORY).events]
-    assert "interrupted" in told and "fault.reverted" in told
+    assert "interrupted" in told
     assert not (folder / store.VERDICT).exists()
     assert labs(runtime) == []
+    return told
 
 
 def _has(into: Path, what: str) -> bool:
@@ -130,12 +156,64 @@ def test_a_full_disk_is_a_fault_of_the_host(runtime: Path, tmp_path: Path) -> No
     assert labs(runtime) == []
 
 
-def test_a_kernel_that_is_none_never_boots(runtime: Path, tmp_path: Path) -> None:
-    plan = inputs.idle_plan("abc", "stock", None, "tcg")
-    built = inputs.builder(quiet=True)(plan)
+# --- guests that never boot: (what A's command line gets, what its console ends with)
+
+NEVER = {
+    # 6.1, init/main.c kernel_init(): an init that was asked for and can not be run is a panic.
+    "panics": (" init=/none", "Requested init /none failed"),
+    # What follows the dashes are init's arguments.
+    "hangs": (" init=/usr/lib/testbed/busybox -- sleep 100000", "as init process"),
+}
+
+
+@pytest.mark.parametrize("how", NEVER)
+def test_a_kernel_under_test_that_never_boots(
+    how: str, runtime: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    more, last = NEVER[how]
+    plain = lab._cmdline
+
+    def cmdline(plan: Plan, machine: PlannedMachine, kernel: BuiltKernel) -> str:
+        return plain(plan, machine, kernel) + (more if machine.name == plan.judging.subject else "")
+
+    monkeypatch.setattr(lab, "_cmdline", cmdline)
+    if how == "hangs":
+        monkeypatch.setattr(lab, "READY_S", BOOT_S)
+    into = tmp_path / "results"
+    done = commands.testbed("run", "flood", "--into", str(into), "--quiet")
+    assert done.exit_code == Exit.NOT_MET, done.output
+    assert done.stderr.count("the kernel under test does not boot") == 1
+    assert last in done.stderr.partition("its console ends with")[2]
+    (folder,) = inputs.cell_folders(into)
+    assert f"{folder / 'console-A.log'}: guest 'A'" in done.stderr
+    assert not (folder / store.VERDICT).exists()
+    told = [event.what for event in history.read(folder / store.HISTORY).events]
+    assert told == ["cell.begin", "boot.failed"]
+    assert not list(into.glob("*.unfinished-*"))
+    assert labs(runtime) == []
+
+
+def test_where_no_guest_boots_it_is_no_kernels_doing(
+    runtime: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lab, "CMDLINE", f"{lab.CMDLINE} init=/none")
+    done = commands.testbed("up", "abc")
+    assert done.exit_code == Exit.FAULT, done.output
+    assert "testbed fault" in done.stderr and "Requested init /none failed" in done.stderr
+    assert labs(runtime) == []
+
+
+def test_what_is_no_kernel_is_refused_by_qemu(
+    runtime: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "bzImage").write_bytes(b"no kernel\n" * 1000)
-    none = {key: replace(kernel, folder=tmp_path) for key, kernel in built.kernels.items()}
-    with pytest.raises(TestbedFault) as caught, Lab(plan, none, built.image, tmp_path):
-        pass
-    assert caught.value.hint or caught.value.message
+    plain = kernels.build
+
+    def build(spec: KernelSpec, **how: Any) -> BuiltKernel:
+        return replace(plain(spec, **how), folder=tmp_path)
+
+    monkeypatch.setattr(inputs.kernels, "build", build)
+    done = commands.testbed("up", "abc", "--accelerator", "tcg")
+    assert done.exit_code == Exit.FAULT, done.output
+    assert "testbed fault" in done.stderr and "Traceback" not in done.stderr
     assert labs(runtime) == []

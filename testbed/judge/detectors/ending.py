@@ -19,6 +19,8 @@ def detect(case: Case) -> Iterator[Finding]:
             statement=f"The testbed failed{' after the judging' if late else ''}: {message}",
             from_s=case.at(event.t_ns),
         )
+    for event in history.events_of("boot.failed"):
+        yield _finding(case, "broken", "The kernel under test did not boot.", event.t_ns)
     interrupted = history.first("interrupted")
     if interrupted is not None and not (case.came_to_end and interrupted.t_ns > case.end_ns):
         yield _finding(

@@ -53,11 +53,10 @@ def _standing_still(case: Case, seen: Resumption) -> Iterator[Finding]:
             f"{case.subject} made no lasting progress {since(case)}, for the {watched} that it was watched.",
         )
     else:
-        yield _finding(
-            case,
-            "doubt",
-            f"No progress, but it was watched for only {watched} of {show_seconds(case.rules.bound_s)}.",
-        )
+        told = f"it was watched for only {watched} of {show_seconds(case.rules.bound_s)}"
+        lost = case.lost_looks
+        why = f"{lost}, and without that it is not known why {told}." if lost else f"No progress, but {told}."
+        yield _finding(case, "doubt", why)
 
 
 def _unfinished(case: Case, seen: Resumption) -> Finding:

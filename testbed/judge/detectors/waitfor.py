@@ -17,8 +17,8 @@ FAILS = ("slub", "allocation")
 
 
 def detect(case: Case) -> Iterator[Finding]:
-    if case.evidence.damaged_snapshots:
-        yield _finding(case, "note", f"{case.evidence.damaged_snapshots} snapshots could not be read.")
+    if case.lost_looks:
+        yield _finding(case, "note", f"{case.lost_looks}.")
     found = case.examination
     if found is None or not case.came_to_end:
         return
