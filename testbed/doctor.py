@@ -14,7 +14,7 @@ from testbed.units import show_bytes
 
 NEEDED_DISK_BYTES = 12 << 30
 NEEDED_MEMORY_BYTES = 2 << 30
-PACKAGES = Path(__file__).parent.parent / "debian-packages.txt"
+PACKAGES = paths.PROJECT / "debian-packages.txt"
 
 
 @dataclass(frozen=True, slots=True)

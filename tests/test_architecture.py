@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -129,6 +130,45 @@ def test_what_takes_long_to_import_is_imported_where_it_is_used(library: str) ->
         top = [node for node in tree(path).body if isinstance(node, ast.Import | ast.ImportFrom)]
         named = {name for node in top for name in _imports_of(node)}
         assert library not in {name.split(".")[0] for name in named}, f"{path.relative_to(ROOT)}"
+
+
+def test_the_projects_folder_is_computed_in_one_place() -> None:
+    """Elsewhere a module finds by its own path only what lies in the package."""
+    leaving = {
+        str(path.relative_to(ROOT))
+        for path in modules()
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.Attribute | ast.Subscript)
+        and _levels_up(node) > len(path.relative_to(ROOT).parts)
+    }
+    assert leaving == {"paths.py"}
+
+
+def _levels_up(node: ast.expr) -> int:
+    """How many folders up from `__file__` an expression leads: its `.parent`s, or its `.parents[N]`."""
+    text = ast.unparse(node)
+    found = re.search(r"\.parents\[(\d+)\]", text)
+    if "__file__" not in text:
+        return 0
+    return int(found.group(1)) + 1 if found else text.count(".parent")
+
+
+SHARED = re.compile(r'"(--[a-z-]+)"')
+OF_ANOTHER_MEANING = {"--kernel"}
+"""`compare` asks which of the kept cells' kernels, `run` which to play."""
+
+
+def test_an_option_of_several_commands_is_declared_once() -> None:
+    shared = set(SHARED.findall((ROOT / "cli" / "options.py").read_text())) - OF_ANOTHER_MEANING
+    assert {"--json", "--lab", "--accelerator"} <= shared
+    for path in (ROOT / "cli").glob("*.py"):
+        options = [
+            word
+            for node in ast.walk(tree(path))
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "typer.Option"
+            for word in SHARED.findall(ast.unparse(node).replace("'", '"'))
+        ]
+        assert path.name == "options.py" or not shared & set(options), path.name
 
 
 def _imports_of(node: ast.Import | ast.ImportFrom) -> list[str]:

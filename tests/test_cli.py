@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from functools import cache
 from pathlib import Path
 
@@ -13,15 +14,16 @@ import typer.testing
 from rich.console import Console
 from typer.testing import CliRunner
 
+from testbed import paths, proc, store
 from testbed import plan as planning
-from testbed.cli import inputs, show
+from testbed.cli import inputs, lab, show
 from testbed.cli.exits import Exit, shows_errors
 from testbed.cli.live import Screen, concerns
 from testbed.errors import BuildError, MissingCapability, TestbedFault, UsageError
 from testbed.images import BuiltImage
 from testbed.kernels import BuiltKernel
 from testbed.load import PLAYBOOKS
-from testbed.machines import accelerator
+from testbed.machines import accelerator, registry
 from testbed.model import KernelSpec, Plan
 from testbed.run.observe import View
 from tests.commands import testbed
@@ -217,12 +219,86 @@ def test_an_error_becomes_an_exit_code(error: BaseException, code: Exit, said: s
 
 
 @pytest.mark.parametrize(
-    "words", [("plan", "flood", "--json"), ("schema", "playbook"), ("status", "--json"), ("build", "--json")]
+    "words",
+    [
+        *(("plan", "flood", "--json"), ("schema", "playbook"), ("status", "--json"), ("build", "--json")),
+        *(("check", "topologies/abc.toml", "--json"), ("gc", "--json")),
+    ],
 )
 def test_json_is_alone_on_standard_output(words: tuple[str, ...]) -> None:
     done = testbed(*words)
     assert done.exit_code == Exit.MET
     json.loads(done.stdout)
+
+
+def test_what_check_and_gc_found_is_for_programs_too() -> None:
+    assert json.loads(testbed("check", "topologies/abc.toml", "--json").stdout) == [
+        {"file": "topologies/abc.toml", "holds": "topology"}
+    ]
+    a_lab("dead", holder="1:1")
+    assert json.loads(testbed("gc", "--json").stdout) == {"labs": ["dead"], "cache": []}
+
+
+# --- labs that were left up
+
+
+def a_lab(lab_id: str, *, holder: str = "", plan: bool = True) -> Path:
+    """The record of one, as if it ran; ours if nobody else is said to hold it."""
+    folder = paths.labs_dir() / lab_id
+    folder.mkdir()
+    if plan:
+        store.write_json(folder / store.PLAN, a_plan().model_dump(mode="json"))
+    registry.Record(lab_id, holder or proc.run_id(os.getpid()) or "", what=f"lab {lab_id}").save(folder)
+    return folder
+
+
+class Booted:
+    """A lab that is up at once, and only its record."""
+
+    def __init__(self, plan: Plan, *_: object) -> None:
+        self.plan = plan
+
+    def __enter__(self) -> Booted:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def keep(self) -> str:
+        (a_lab("abcdef") / lab.CONSOLES).symlink_to("/nowhere")
+        return "abcdef"
+
+
+def test_a_program_is_told_which_lab_is_up_and_its_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lab, "Lab", Booted)
+    monkeypatch.setattr(accelerator, "_why_no_kvm", lambda kernel: QEMU_SAYS)
+    told = json.loads(testbed("up", "abc", "--json").stdout)
+    assert told["id"] == "abcdef"
+    assert {name: set(links) for name, links in told["machines"].items()} == dict.fromkeys(
+        "ABC", {"data", "mgmt"}
+    )
+    assert len({address for links in told["machines"].values() for address in links.values()}) == 6
+
+
+def test_a_lab_is_ended_by_the_beginning_of_its_id(monkeypatch: pytest.MonkeyPatch) -> None:
+    ended: list[str] = []
+    monkeypatch.setattr(registry.AttachedLab, "end", lambda attached: ended.append(attached.record.id))
+    for name in ("abc1", "abd2"):
+        a_lab(name)
+    a_lab("played", plan=False)
+    a_lab("dead", holder="1:1")
+    for words, said in (
+        ((), "2 labs are up: abc1 (lab abc1), abd2 (lab abd2)"),
+        (("--lab", "ab"), "2 labs are up"),
+        (("--lab", "played"), "no lab 'played' is up"),
+        (("--lab", "dead"), "no lab 'dead' is up"),
+    ):
+        done = testbed("down", *words)
+        assert done.exit_code == Exit.USAGE and said in done.stderr, done.output
+    assert not ended
+    assert json.loads(testbed("down", "--lab", "abd", "--json").stdout) == {"id": "abd2"}
+    assert ended == ["abd2"]
+    assert testbed("down", "abd2").exit_code == Exit.USAGE  # the id is an option, as everywhere
 
 
 def test_check_passes_all_of_the_project() -> None:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from testbed import store
+from testbed import paths, store
 from testbed.campaign import claims, kept
 from testbed.campaign import play as campaign
 from testbed.campaign.claims import Assessed, Wanted, document
@@ -16,12 +16,12 @@ from testbed.campaign.claims.table import Key
 from testbed.campaign.kept import Collected
 from testbed.cli import claimed, inputs, playing
 from testbed.cli.exits import TABLE, Exit, out, print_json, shows_errors
-from testbed.cli.options import AcceleratorOption, AsJson
+from testbed.cli.options import AcceleratorOption, AsJson, Quiet
 from testbed.errors import TestbedError, UsageError, nearest
 from testbed.model import Plan
 
 FOLDER = "claims"
-PAGE = inputs.PROJECT / "docs" / "claims.md"
+PAGE = paths.PROJECT / "docs" / "claims.md"
 SUMMARIES = "summaries"
 
 app = typer.Typer(
@@ -88,7 +88,7 @@ def run(
     ] = False,
     accelerator_wish: AcceleratorOption = "auto",
     results: Results = inputs.RESULTS,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No live display.")] = False,
+    quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
     """Play the cells that claims lack, in rounds over their arms. What was kept is not played again.

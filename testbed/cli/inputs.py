@@ -27,8 +27,7 @@ from testbed.model import KernelSpec, Plan, PlannedKernel
 from testbed.reports import html, junit, ktap
 from testbed.run.cell import Inputs
 
-PROJECT = Path(__file__).parent.parent.parent
-RESULTS = PROJECT / "results"
+RESULTS = paths.PROJECT / "results"
 
 Told = Callable[[str, float | None], None]
 AcceleratorName = Literal["auto", "kvm", "tcg"]
@@ -157,7 +156,7 @@ def check_all(files: Sequence[str]) -> Iterator[tuple[str, str]]:
     named = [Path(name) for name in files] or [
         *sorted(TOPOLOGIES.glob("*.toml")),
         *sorted(PLAYBOOKS.glob("*.toml")),
-        *sorted(PROJECT.glob("kernel-patches/*/set.toml")),
+        *sorted(paths.PROJECT.glob("kernel-patches/*/set.toml")),
         CLAIMS,
     ]
     for path in named:

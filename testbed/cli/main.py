@@ -69,12 +69,17 @@ def check(
     files: Annotated[
         list[str] | None, typer.Argument(help="Playbooks, topologies; without: all of the project.")
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Check TOML files and patch sets without building or booting anything.
 
     Example: testbed check playbooks/flood.toml
     """
-    for name, said in inputs.check_all(files or []):
+    found = inputs.check_all(files or [])
+    if as_json:
+        print_json([{"file": name, "holds": said} for name, said in found])
+        return
+    for name, said in found:
         out.print(f"[green]ok[/] {name}  [dim]{said}[/]")
 
 
