@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import nullcontext
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import typer
@@ -19,6 +23,7 @@ from testbed import plan as planning
 from testbed.cli import inputs, lab, show
 from testbed.cli.exits import Exit, shows_errors
 from testbed.cli.live import Screen, concerns
+from testbed.cli.main import app
 from testbed.errors import BuildError, MissingCapability, TestbedFault, UsageError
 from testbed.images import BuiltImage
 from testbed.kernels import BuiltKernel
@@ -36,6 +41,8 @@ COMMANDS = (
 DIGEST = "0" * 24
 command_of = cache(typer.main.get_command)
 """An app's commands and options, made out of its functions once and not again for every call."""
+GUIDE = (paths.PROJECT / "docs" / "guide.md").read_text()
+EXIT_CODES = GUIDE.partition("\n## Exit codes")[2].partition("\n## ")[0]
 QEMU_SAYS = "qemu-system-x86_64: error: failed to set MSR 0x10a"
 
 
@@ -274,9 +281,9 @@ def test_a_program_is_told_which_lab_is_up_and_its_addresses(monkeypatch: pytest
     monkeypatch.setattr(accelerator, "_why_no_kvm", lambda kernel: QEMU_SAYS)
     told = json.loads(testbed("up", "abc", "--json").stdout)
     assert told["id"] == "abcdef"
-    assert {name: set(links) for name, links in told["machines"].items()} == dict.fromkeys(
-        "ABC", {"data", "mgmt"}
-    )
+    assert {name: sorted(links) for name, links in told["machines"].items()} == {
+        name: ["data", "mgmt"] for name in "ABC"
+    }
     assert len({address for links in told["machines"].values() for address in links.values()}) == 6
 
 
@@ -299,6 +306,54 @@ def test_a_lab_is_ended_by_the_beginning_of_its_id(monkeypatch: pytest.MonkeyPat
     assert json.loads(testbed("down", "--lab", "abd", "--json").stdout) == {"id": "abd2"}
     assert ended == ["abd2"]
     assert testbed("down", "abd2").exit_code == Exit.USAGE  # the id is an option, as everywhere
+
+
+@pytest.mark.parametrize(("answer", "code"), [(b"", Exit.INCONCLUSIVE), (b"sysrq: help", Exit.MET)])
+def test_a_sysrq_key_that_is_not_answered_says_nothing_of_the_kernel(
+    answer: bytes, code: Exit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = a_lab("one") / lab.CONSOLES / store.console_name("A")
+    log.parent.mkdir()
+    log.write_bytes(b"booted\n")
+
+    class Domain:
+        def sysrq(self, key: str, heard: object) -> None:
+            log.write_bytes(log.read_bytes() + answer)
+
+    hypervisor = nullcontext(SimpleNamespace(domains=lambda: {"A": Domain()}))
+    monkeypatch.setattr(lab, "Hypervisor", lambda uri: hypervisor)
+    done = testbed("console", "A", "--sysrq", "h")
+    assert done.exit_code == code
+    assert ("did not answer to SysRq-h" in done.stderr) is not bool(answer)
+
+
+def test_the_guide_tells_the_exit_codes_of_all_commands() -> None:
+    rows = [line.split("|") for line in EXIT_CODES.splitlines() if line.startswith("| ")][1:]
+    meanings = {int(code): meaning for _, code, meaning, _ in rows}
+    assert set(meanings) == set(Exit)
+    assert "`console --sysrq`" in meanings[Exit.INCONCLUSIVE]
+    assert "`ssh` ends with the code of the command" in EXIT_CODES
+
+
+WITHOUT_JSON = {"ssh", "console", "schema"}
+
+
+def test_what_takes_json_is_as_the_guide_says() -> None:
+    assert "All but `ssh`, `console` and `schema` (which prints JSON anyway) take `--json`" in GUIDE
+    without = {name for name, one in _commands(command_of(app), "") if "as_json" not in _parameters(one)}
+    assert without == WITHOUT_JSON
+
+
+def _commands(group: Any, before: str) -> Iterator[tuple[str, Any]]:
+    for name, one in group.commands.items():
+        if hasattr(one, "commands"):
+            yield from _commands(one, f"{before}{name} ")
+        else:
+            yield f"{before}{name}", one
+
+
+def _parameters(command: Any) -> set[str]:
+    return {parameter.name for parameter in command.params}
 
 
 def test_check_passes_all_of_the_project() -> None:

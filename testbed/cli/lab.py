@@ -105,6 +105,8 @@ def ssh(
     """Log in to a machine of a running lab, or run one command there.
 
     Example: testbed ssh A -- cat /proc/swaps
+
+    Ends with the command's exit code, or with 255 where ssh itself failed.
     """
     attached = left_up(lab)
     plan = store.read_plan(attached.folder)
@@ -136,6 +138,8 @@ def console(
     """Print a machine's console; it answers to SysRq even when the machine is wedged.
 
     Example: testbed console A --sysrq w
+
+    Ends with 3 where a SysRq key was not answered.
     """
     attached = left_up(lab)
     plan = store.read_plan(attached.folder)
@@ -235,7 +239,7 @@ def _send_sysrq(uri: str, machine: str, key: str, file: Console) -> None:
         hypervisor.domains()[machine].sysrq(key, heard=lambda: file.size > size)
     if file.size == size:
         err.print(f"{machine} did not answer to SysRq-{key}")
-        raise typer.Exit(Exit.NOT_MET)
+        raise typer.Exit(Exit.INCONCLUSIVE)
 
 
 def _harmless(data: bytes) -> str:
