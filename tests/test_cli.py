@@ -20,6 +20,7 @@ from typer.testing import CliRunner
 
 from testbed import paths, proc, store
 from testbed import plan as planning
+from testbed.campaign import play as campaign
 from testbed.cli import inputs, lab, show
 from testbed.cli.exits import Exit, shows_errors
 from testbed.cli.live import Screen, concerns
@@ -41,6 +42,7 @@ COMMANDS = (
 DIGEST = "0" * 24
 command_of = cache(typer.main.get_command)
 """An app's commands and options, made out of its functions once and not again for every call."""
+CORPUS = paths.PROJECT / "results" / "summaries" / "corpus"
 GUIDE = (paths.PROJECT / "docs" / "guide.md").read_text()
 EXIT_CODES = GUIDE.partition("\n## Exit codes")[2].partition("\n## ")[0]
 QEMU_SAYS = "qemu-system-x86_64: error: failed to set MSR 0x10a"
@@ -102,6 +104,12 @@ WRONG = (
     (("plan", "flod"), "no playbook 'flod'", "did you mean 'flood'?"),
     (("plan", "flood", "--kernel", "vanila-2007"), "no kernel 'vanila-2007'", "did you mean 'vanilla-2007'?"),
     (("plan", "flood", "--kernel", "debian+stock"), "takes no patches", "write 'debian'"),
+    (("run", "flood", "--into", "/dev/null"), "'/dev/null' can not hold results", "name a folder"),
+    (("selftest", "--into", "/dev/null/below"), "can not hold results: Not a directory", "name a folder"),
+    (("export", str(CORPUS), "--into", "/dev/null"), "can not hold results", "name a folder"),
+    (("claims", "write", "--into", "/dev/null/page.md"), "can not hold results", "name a folder"),
+    (("claims", "write", "--into", "/dev"), "'/dev' is a folder", "the page itself"),
+    (("patches", "new", "mine", "--into", "/dev/null"), "can not hold results", "name a folder"),
     (("plan", "flood", "--form", "shrt"), "no form 'shrt'", "short"),
     (("plan", "flood", "--set", "outtage=50s"), "outtage", "outage"),
     (("plan", "flood", "--set", "outage=50"), "'outage' is a duration", "16s"),
@@ -220,6 +228,24 @@ def test_an_error_becomes_an_exit_code(error: BaseException, code: Exit, said: s
     done = CliRunner().invoke(own, [])
     assert done.exit_code == code
     assert said in done.stderr and done.stdout == ""
+
+
+@pytest.mark.parametrize("during", ["the build", "the cell"])
+def test_only_a_cell_that_was_played_is_said_to_be_healed(
+    during: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(accelerator, "_why_no_kvm", lambda kernel: QEMU_SAYS)
+    if during == "the build":
+        monkeypatch.setattr(inputs.kernels, "build", interrupted)
+    else:
+        monkeypatch.setattr(campaign.run_stage, "run", interrupted)
+    done = testbed("run", "flood", "--quiet", "--into", str(tmp_path / "r"))
+    assert done.exit_code == Exit.INTERRUPTED, done.output
+    healed = ": healed, saved and torn down" if during == "the cell" else ""
+    assert done.stderr == f"interrupted{healed}\n"
 
 
 # --- what programs read

@@ -134,6 +134,9 @@ def write(
 
     Example: testbed claims write
     """
+    inputs.made(into.absolute().parent)
+    if into.is_dir():
+        raise UsageError(f"'{into}' is a folder", hint="name the page itself", where="--into")
     summaries = kept.together(kept.summaries_below(results / SUMMARIES))
     text = document.render(claims.assess(claims.read(), summaries), into.absolute().parent)
     store.write_atomically(into, text.encode())
@@ -163,7 +166,7 @@ def _named(ids: Sequence[str], assessed: Sequence[Assessed]) -> tuple[Assessed, 
 def _play(cells: Sequence[Wanted], accelerator: str, folder: Path, *, quiet: bool) -> int:
     """Plays the cells as `testbed run` does; how many the testbed failed at."""
     plans = _plans(cells, accelerator)
-    folder.mkdir(parents=True, exist_ok=True)
+    inputs.made(folder)
     build, display = inputs.builder(quiet=quiet), playing.display(plans, quiet=quiet)
     played = playing.tell(campaign.play(plans, folder, build, display), folder, quiet=quiet)
     inputs.write_index(folder, campaign.cells_of(folder))

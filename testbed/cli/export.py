@@ -28,6 +28,7 @@ def export(
 
     Example: testbed export results/flood-short
     """
+    inputs.made(into)
     written = []
     for one in inputs.cell_folders(folder):
         written.append(exporting.write_summary(one, into))

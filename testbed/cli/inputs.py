@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -250,6 +251,25 @@ def any_kernel() -> Path | None:
 
 
 # --- results
+
+
+def made(folder: Path, option: str = "--into") -> Path:
+    """The folder of a user's that results go to, made if missing. Raises UsageError where that can not be."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _no_place(folder, option, error.strerror or str(error)) from error
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise _no_place(folder, option, "nothing can be written into it")
+    return folder
+
+
+def _no_place(folder: Path, option: str, why: str) -> UsageError:
+    return UsageError(
+        f"'{folder}' can not hold results: {why}",
+        hint="name a folder, or where one can be made",
+        where=option,
+    )
 
 
 def cell_folders(folder: Path) -> list[Path]:

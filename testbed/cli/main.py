@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import signal
+import sys
 from importlib import metadata
 from typing import Annotated, Any
 
@@ -15,6 +16,7 @@ from testbed.campaign.again import look_again
 from testbed.campaign.expectation import Cell
 from testbed.cli import claims, host, inputs, lab, patches, show, statistics
 from testbed.cli.exits import TABLE, Exit, Told, out, print_json, shows_errors
+from testbed.cli.exits import show as show_error
 from testbed.cli.export import export
 from testbed.cli.inspect import inspect
 from testbed.cli.options import (
@@ -28,8 +30,10 @@ from testbed.cli.options import (
     Transport,
     Variant,
 )
+from testbed.cli.output import OutputGone, written
 from testbed.cli.run import exit_code, run
 from testbed.cli.selftest import selftest
+from testbed.errors import TestbedFault
 
 app = typer.Typer(
     help="Does this kernel, with these patches, get out of the networked-swap deadlock?",
@@ -207,4 +211,13 @@ def main() -> None:
     # Set for SIGINT too: a shell starts what runs in the background with it ignored.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
-    app()
+    try:
+        with written(sys.stdout):  # the help is printed outside of all commands
+            app()
+    except (OutputGone, TestbedFault) as error:
+        if isinstance(error, TestbedFault):
+            show_error(error)
+        sys.exit(Exit.UNREAD if isinstance(error, OutputGone) else Exit.FAULT)
+    except SystemExit as ended:
+        # Its printer (rich, Console.on_broken_pipe) ends with 1, which means something else of ours.
+        sys.exit(Exit.UNREAD if isinstance(ended.__context__, BrokenPipeError) else ended.code)

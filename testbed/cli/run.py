@@ -94,8 +94,7 @@ def run(
         tuple(inputs.plans(wish, variants=inputs.control_variants(wish))) if controls else (),
         rule,
     )
-    folder = into or inputs.RESULTS / inputs.campaign_name(wish)
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = inputs.made(into or inputs.RESULTS / inputs.campaign_name(wish))
     quiet = quiet or as_json
     played = playing.tell(_play(course, folder, image, quiet=quiet, keep=keep), folder, quiet=quiet)
     faults = sum(isinstance(one, TestbedError) for one in played)

@@ -47,8 +47,7 @@ def selftest(
     """
     answers = planning.read_playbook(find_file(PLAYBOOK, PLAYBOOKS)).answers
     chosen = _chosen(only or [], answers)
-    folder = into or inputs.RESULTS / PLAYBOOK
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = inputs.made(into or inputs.RESULTS / PLAYBOOK)
     wish = inputs.Wish(PLAYBOOK, (), accelerator=accelerator, image=image)
     known = inputs.answered_plans(wish, answers, max(repeat, _most(folder)))
     plans = [one for one in known if one.labels.variant in chosen and one.labels.repeat <= repeat]
