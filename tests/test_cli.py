@@ -370,6 +370,12 @@ def test_what_takes_json_is_as_the_guide_says() -> None:
     assert without == WITHOUT_JSON
 
 
+def test_no_command_takes_the_uri_of_another_libvirt() -> None:
+    """As README.md and docs/remote.md say."""
+    names = {name for _, one in _commands(command_of(app), "") for name in _parameters(one)}
+    assert "kernel" in names and not {name for name in names if "uri" in name}
+
+
 def _commands(group: Any, before: str) -> Iterator[tuple[str, Any]]:
     for name, one in group.commands.items():
         if hasattr(one, "commands"):

@@ -200,10 +200,10 @@ def resolve(name: str, *, quiet: bool) -> KernelSpec:
         return kernels.resolve(name, progress=told)
 
 
-def build_kernel(spec: KernelSpec, *, quiet: bool, allow_voiding: bool = False) -> BuiltKernel:
+def build_kernel(spec: KernelSpec, *, quiet: bool) -> BuiltKernel:
     """From the cache, or built with a progress bar."""
     with progress(f"kernel {spec.label}", quiet=quiet) as told:
-        return kernels.build(spec, progress=told, allow_voiding=allow_voiding)
+        return kernels.build(spec, progress=told)
 
 
 def builder(own_image: Path | None = None, *, quiet: bool) -> Builder:

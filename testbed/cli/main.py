@@ -118,9 +118,6 @@ def build(
     kernel: Annotated[
         list[str] | None, typer.Argument(help="Kernels; without: only the guest image.")
     ] = None,
-    allow_voiding: Annotated[
-        bool, typer.Option(help="Build a configuration that voids results, on purpose.")
-    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Build the guest image and kernels, or find them in the cache.
@@ -129,9 +126,7 @@ def build(
     """
     made: dict[str, Any] = {"image": inputs.build_image(quiet=as_json).digest}
     for name in kernel or []:
-        built = inputs.build_kernel(
-            inputs.resolve(name, quiet=as_json), quiet=as_json, allow_voiding=allow_voiding
-        )
+        built = inputs.build_kernel(inputs.resolve(name, quiet=as_json), quiet=as_json)
         made[name] = {"digest": built.digest, "release": built.release, "folder": str(built.folder)}
         if not as_json:
             out.print(f"{name}: {built.release} in {built.folder}")

@@ -120,26 +120,6 @@ class Hypervisor:
         with _ours("list guests"):
             return {domain.name(): Domain(domain) for domain in self._connection.listAllDomains()}
 
-    def on_lifecycle(self, heard: Callable[[str, str], None]) -> None:
-        """Calls `heard(guest, state)`, in the event thread, when a guest starts, pauses, crashes or ends."""
-
-        def changed(_connection: Any, domain: Any, event: int, _detail: int, _opaque: Any) -> None:
-            heard(domain.name(), _EVENTS.get(event, "unknown"))
-
-        with _ours("listen for events"):
-            lifecycle = libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE
-            self._connection.domainEventRegisterAny(None, lifecycle, changed, None)
-
-
-_EVENTS = {
-    libvirt.VIR_DOMAIN_EVENT_STARTED: "running",
-    libvirt.VIR_DOMAIN_EVENT_SUSPENDED: "paused",
-    libvirt.VIR_DOMAIN_EVENT_RESUMED: "running",
-    libvirt.VIR_DOMAIN_EVENT_STOPPED: "off",
-    libvirt.VIR_DOMAIN_EVENT_SHUTDOWN: "ending",
-    libvirt.VIR_DOMAIN_EVENT_CRASHED: "crashed",
-}
-
 
 class Domain:
     """A running guest. Nothing here needs the guest's help; errors are TestbedFault."""
