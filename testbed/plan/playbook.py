@@ -9,7 +9,7 @@ from typing import Any
 
 from testbed.configuration import Answer, Opening, Parameter, Playbook, Scalar, Topology, Variant
 from testbed.errors import UsageError, nearest
-from testbed.load import TOPOLOGIES, Source, find_file, load_toml, measure, read_toml, validate
+from testbed.load import TOPOLOGIES, UNITLESS, Source, find_file, load_toml, measure, read_toml, validate
 
 MAIN = ""
 _NOT_SUBSTITUTED = ("parameters", "forms", "variants")
@@ -114,6 +114,7 @@ class PlaybookFile:
     def check_values(self) -> None:
         """Refuses a form's or a variant's value that is unknown, of another kind, or out of range."""
         for name, parameter in self.opening.parameters.items():
+            self._check_default(name, parameter)
             for key in ("min", "max", "default"):
                 value = getattr(parameter, key)
                 if value is not None:
@@ -122,6 +123,21 @@ class PlaybookFile:
             self._check_table(values, ("forms", form))
         for variant, chosen in self.opening.variants.items():
             self._check_table(chosen.parameters, ("variants", variant, "parameters"))
+
+    def _check_default(self, name: str, parameter: Parameter) -> None:
+        """Refuses a default that is alone in what it is: the others are not wrong by it."""
+        tables = (*self.opening.forms.values(), *(one.parameters for one in self.opening.variants.values()))
+        others = [parameter.min, parameter.max, *(table.get(name) for table in tables)]
+        others = [value for value in others if value is not None]
+        agreed = {measure(value)[0] for value in others}
+        found, _ = measure(parameter.default)
+        if len(agreed) != 1 or found in agreed or (len(others) == 1 and found not in UNITLESS):
+            return
+        raise UsageError(
+            f"{parameter.default!r} is {found}, but all else that '{name}' can be is {agreed.pop()}",
+            hint=f"as in {others[0]!r}",
+            where=self.source.where("parameters", name, "default"),
+        )
 
     def _check_table(self, values: Mapping[str, Scalar], key: tuple[str, ...]) -> None:
         for name, value in values.items():
