@@ -15,20 +15,21 @@ import pytest
 import typer
 import typer.main
 import typer.testing
+from histories import Story, write_result
 from rich.console import Console
 from typer.testing import CliRunner
 
 from testbed import paths, proc, store
 from testbed import plan as planning
 from testbed.campaign import play as campaign
-from testbed.cli import inputs, lab, show
+from testbed.cli import inputs, lab, main, show
 from testbed.cli.exits import Exit, shows_errors
 from testbed.cli.live import Screen, concerns
 from testbed.cli.main import app
 from testbed.errors import BuildError, MissingCapability, TestbedFault, UsageError
 from testbed.images import BuiltImage
 from testbed.kernels import BuiltKernel
-from testbed.load import PLAYBOOKS
+from testbed.load import PLAYBOOKS, TOPOLOGIES
 from testbed.machines import accelerator, registry
 from testbed.model import KernelSpec, Plan
 from testbed.run.observe import View
@@ -110,6 +111,7 @@ WRONG = (
     (("claims", "write", "--into", "/dev/null/page.md"), "can not hold results", "name a folder"),
     (("claims", "write", "--into", "/dev"), "'/dev' is a folder", "the page itself"),
     (("patches", "new", "mine", "--into", "/dev/null"), "can not hold results", "name a folder"),
+    (("plan", "topologies/abc.toml"), "abc.toml: is a topology, and no playbook", "testbed up"),
     (("plan", "flood", "--form", "shrt"), "no form 'shrt'", "short"),
     (("plan", "flood", "--set", "outtage=50s"), "outtage", "outage"),
     (("plan", "flood", "--set", "outage=50"), "'outage' is a duration", "16s"),
@@ -264,12 +266,71 @@ def test_json_is_alone_on_standard_output(words: tuple[str, ...]) -> None:
     json.loads(done.stdout)
 
 
+def test_a_file_is_checked_as_what_it_says_it_is(tmp_path: Path) -> None:
+    for origin, name, holds in (
+        (TOPOLOGIES / "abc.toml", "my.toml", "topology"),
+        (PLAYBOOKS / "flood.toml", "topologies/my.toml", "playbook, "),
+        (paths.PROJECT / "claims.toml", "other.toml", " claims, "),
+    ):
+        copy = tmp_path / name
+        copy.parent.mkdir(exist_ok=True)
+        copy.write_text(origin.read_text())
+        (found,) = json.loads(testbed("check", str(copy), "--json").stdout)
+        assert holds in found["holds"]
+    assert testbed("check", "flood").exit_code == Exit.MET  # a playbook's name will do
+
+
+def test_an_error_in_a_topology_anywhere_has_its_line(tmp_path: Path) -> None:
+    copy = tmp_path / "my.toml"
+    text = (TOPOLOGIES / "abc.toml").read_text()
+    assert text.count('memory = "96MiB"') == 1
+    copy.write_text(text.replace('memory = "96MiB"', "memory = 96"))
+    line = text[: text.index('memory = "96MiB"')].count("\n") + 1
+    done = testbed("check", str(copy))
+    assert done.exit_code == Exit.USAGE and f"my.toml:{line}: machines.A.memory" in done.stderr
+
+
 def test_what_check_and_gc_found_is_for_programs_too() -> None:
     assert json.loads(testbed("check", "topologies/abc.toml", "--json").stdout) == [
         {"file": "topologies/abc.toml", "holds": "topology"}
     ]
     a_lab("dead", holder="1:1")
     assert json.loads(testbed("gc", "--json").stdout) == {"labs": ["dead"], "cache": []}
+
+
+def test_the_guest_image_is_told_when_it_was_made(tmp_path: Path) -> None:
+    assert testbed("build").stdout == f"guest image: {DIGEST} in {tmp_path}\n"
+
+
+def test_what_plan_makes_is_as_its_help_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[object] = []
+    image = inputs.images.build(None)
+    monkeypatch.setattr(inputs.images, "build", lambda own: made.append(own) or image)
+    monkeypatch.setattr(inputs.kernels, "build", lambda *_, **__: pytest.fail("built a kernel"))
+    assert testbed("plan", "flood").exit_code == Exit.MET
+    said = " ".join(testbed("plan", "--help").stdout.split())
+    assert made == [None] and "the guest image is made" in said and "Nothing is built" not in said
+
+
+@pytest.mark.parametrize(
+    ("dumps", "said"),
+    [
+        ((0, 0), "no memory dump is kept there: nothing was read anew"),
+        ((1, 0), "1 memory dump read anew, of 1 cell"),
+        ((2, 1), "3 memory dumps read anew, of 2 cells"),
+    ],
+)
+def test_who_looks_again_is_told_at_how_many_dumps(
+    dumps: tuple[int, ...], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(len(dumps)):
+        write_result(tmp_path / f"cell-{number}", Story())
+    counts = iter(dumps)
+    monkeypatch.setattr(main, "look_again", lambda folder: next(counts))
+    done = testbed("judge", str(tmp_path), "--look-again", "--json")
+    assert done.stderr == said + "\n"
+    assert len(json.loads(done.stdout)) == len(dumps)
+    assert testbed("judge", str(tmp_path), "--json").stderr == ""
 
 
 # --- labs that were left up

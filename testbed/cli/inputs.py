@@ -21,7 +21,7 @@ from testbed.configuration import Answer, Topology
 from testbed.errors import UsageError, nearest
 from testbed.images import BuiltImage
 from testbed.kernels import BuiltKernel, patchset
-from testbed.load import CLAIMS, PLAYBOOKS, TOPOLOGIES, find_file, load_toml
+from testbed.load import CLAIMS, PLAYBOOKS, TOPOLOGIES, find_file, load_toml, read_toml
 from testbed.load.toml import shown
 from testbed.machines import accelerator
 from testbed.model import KernelSpec, Plan, PlannedKernel
@@ -170,13 +170,15 @@ def _check(path: Path) -> str:
         found = patchset.load(name, root)
         counts = [f"{base} ({len(patchset.load(name, root, base).patches)})" for base in found.about.bases]
         return f"patch set, for {', '.join(counts)}"
-    if path.name == CLAIMS.name:
+    path = find_file(str(path), PLAYBOOKS)
+    source = read_toml(path)
+    if "claims" in source.tree:
         found_claims = claims.read(path)
         return f"{len(found_claims)} claims, {sum(bool(one.arms) for one in found_claims)} of them with arms"
-    if path.parent.name == "topologies":
+    if planning.is_topology(source):
         planning.check_topology(load_toml(path, Topology))
         return "topology"
-    file = planning.read_playbook(find_file(str(path), PLAYBOOKS))
+    file = planning.read_playbook(path)
     count = planning.check_playbook(file, planning.topology_of(file))
     return f"playbook, {count} forms and variants"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 import sys
+from collections.abc import Sequence
 from importlib import metadata
 from typing import Annotated, Any
 
@@ -15,7 +16,7 @@ from testbed.campaign import play as campaign
 from testbed.campaign.again import look_again
 from testbed.campaign.expectation import Cell
 from testbed.cli import claims, host, inputs, lab, patches, show, statistics
-from testbed.cli.exits import TABLE, Exit, Told, out, print_json, shows_errors
+from testbed.cli.exits import TABLE, Exit, Told, err, out, print_json, shows_errors
 from testbed.cli.exits import show as show_error
 from testbed.cli.export import export
 from testbed.cli.inspect import inspect
@@ -99,9 +100,11 @@ def plan(
     settings: Settings = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show what `run` would do: events, addresses, hashes. Nothing is built or booted.
+    """Show what `run` would do: events, addresses, hashes. No kernel is built, and nothing boots.
 
     Example: testbed plan flood --kernel vanilla-2007 --set outage=50s
+
+    What is hashed must be there: the guest image is made, a base's source fetched, if the cache lacks it.
     """
     wish = inputs.Wish(playbook, tuple(kernel or ["stock"]), form, nic, transport, tuple(settings or ()))
     plans = inputs.plans(wish, variants=(variant,))
@@ -124,9 +127,13 @@ def build(
 
     Example: testbed build stock vanilla-2007 complete-rx debian
     """
-    made: dict[str, Any] = {"image": inputs.build_image(quiet=as_json).digest}
-    for name in kernel or []:
-        built = inputs.build_kernel(inputs.resolve(name, quiet=as_json), quiet=as_json)
+    specs = {name: inputs.resolve(name, quiet=as_json) for name in kernel or []}
+    image = inputs.build_image(quiet=as_json)
+    made: dict[str, Any] = {"image": image.digest}
+    if not as_json:
+        out.print(f"guest image: {image.digest} in {image.folder}")
+    for name, spec in specs.items():
+        built = inputs.build_kernel(spec, quiet=as_json)
         made[name] = {"digest": built.digest, "release": built.release, "folder": str(built.folder)}
         if not as_json:
             out.print(f"{name}: {built.release} in {built.folder}")
@@ -150,9 +157,10 @@ def judge(
     Example: testbed judge results/flood-short
     """
     cells = []
-    for one in inputs.cell_folders(folder):
-        if again:
-            look_again(one)
+    folders = inputs.cell_folders(folder)
+    if again:
+        err.print(_read_anew([look_again(one) for one in folders]))
+    for one in folders:
         verdict = campaign.judge_folder(one)
         cells.append(Cell(one, store.read_plan(one), verdict))
     if as_json:
@@ -161,6 +169,14 @@ def judge(
         for cell in cells:
             out.print(show.cell(cell))
     raise typer.Exit(exit_code(cells))
+
+
+def _read_anew(dumps: Sequence[int]) -> str:
+    """How many memory dumps were read, by cell."""
+    if not any(dumps):
+        return "no memory dump is kept there: nothing was read anew"
+    count, cells = sum(dumps), sum(bool(number) for number in dumps)
+    return f"{count} memory dump{'s' * (count > 1)} read anew, of {cells} cell{'s' * (cells > 1)}"
 
 
 @app.command()

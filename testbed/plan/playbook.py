@@ -10,6 +10,7 @@ from typing import Any
 from testbed.configuration import Answer, Opening, Parameter, Playbook, Scalar, Topology, Variant
 from testbed.errors import UsageError, nearest
 from testbed.load import TOPOLOGIES, UNITLESS, Source, find_file, load_toml, measure, read_toml, validate
+from testbed.load.toml import shown
 
 MAIN = ""
 _NOT_SUBSTITUTED = ("parameters", "forms", "variants")
@@ -155,9 +156,20 @@ class PlaybookFile:
 def read_playbook(path: Path) -> PlaybookFile:
     """Reads a playbook and the values in it; the rest is read with a form and a variant."""
     source = read_toml(path)
+    if is_topology(source):
+        raise UsageError(
+            "is a topology, and no playbook",
+            hint=f"a playbook names it (topology = ...); to boot it alone: testbed up {shown(path)}",
+            where=source.where(),
+        )
     file = PlaybookFile(source, validate(source, Opening))
     file.check_values()
     return file
+
+
+def is_topology(source: Source) -> bool:
+    """By what the file says, wherever it lies."""
+    return "machines" in source.tree
 
 
 def topology_of(file: PlaybookFile, folder: Path = TOPOLOGIES) -> Topology:
