@@ -45,6 +45,17 @@ def test_the_short_form_was_played_on_the_four() -> None:
     assert {row[0] for row in SHORT} == {"`vanilla-2007`", "`stock`", "`complete-rx`", "`debian`"}
 
 
+# --- architecture.md
+
+
+def test_every_decision_is_listed_with_its_page() -> None:
+    text = (DOCS / "architecture.md").read_text().partition("\n## Decisions\n")[2]
+    listed = re.findall(r"^- \[(\d{4})\]\(decisions/(\S+)\) \w", text, re.MULTILINE)
+    pages = sorted(path.name for path in (DOCS / "decisions").glob("*.md"))
+    assert [page for _, page in listed] == pages
+    assert [number for number, _ in listed] == [page[:4] for page in pages]
+
+
 # --- remote.md
 
 
