@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, StringConstraints, field_validator
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, StringConstraints
 
 from testbed.load import Bytes, Configuration, Count, Flag, Seconds
 from testbed.model import Outcome, PreconditionName, Value
@@ -28,18 +28,27 @@ Outcomes = Annotated[
 
 
 class LinkTable(Value):
-    """A network segment: one bridge. `management`: the one that control traffic uses."""
+    """A network segment: one bridge. `management`: the one that control traffic uses.
+
+    `mtu` is that of all NICs on it.
+    """
 
     subnet: str
     management: Flag = False
+    mtu: Count | None = Field(default=None, ge=576, le=9000)
 
 
 class NicTable(Value):
-    """A NIC on a link; `rx_ring` is the number of receive descriptors (`ethtool -G`)."""
+    """A NIC on a link; `rx_ring` is the number of receive descriptors (`ethtool -G`).
+
+    `queues` are pairs of queues, for as many CPUs. An `mtu` must be the link's.
+    """
 
     link: str
     model: str = "e1000e"
     rx_ring: Count | None = Field(default=None, ge=1, le=4096)
+    queues: Count | None = Field(default=None, ge=1, le=16)
+    mtu: Count | None = None
 
 
 class DiskTable(Value):
@@ -49,8 +58,26 @@ class DiskTable(Value):
     size: Bytes
 
 
+Words = Annotated[str, StringConstraints(pattern=r"^[!-~]*( [!-~]+)*$", max_length=400)]
+"""Words of a kernel's command line; none is the empty string."""
+
+
+def _sysctl(value: dict[str, Scalar]) -> dict[str, Scalar]:
+    for key, setting in value.items():
+        if not f"{key}{setting}".isprintable() or not key or " " in key or "/" in key:
+            raise ValueError(f'{key!r} = {setting!r} is no sysctl: write "vm.dirty_ratio" = 60')
+    return value
+
+
+Sysctl = Annotated[dict[str, Scalar], AfterValidator(_sysctl)]
+"""Set at boot; one that is the empty string stays as the kernel has it."""
+
+
 class MachineTable(Value):
-    """A guest. `memory_prebuilt` is its memory where the kernel is a distribution's, which needs more."""
+    """A guest. `memory_prebuilt` is its memory where the kernel is a distribution's, which needs more.
+
+    `cmdline` are words that its kernel's command line has besides the lab's own.
+    """
 
     memory: Bytes
     memory_prebuilt: Bytes | None = None
@@ -58,15 +85,8 @@ class MachineTable(Value):
     kernel: Literal["under-test", "support"] = "support"
     nics: tuple[NicTable, ...] = Field(min_length=1)
     disks: tuple[DiskTable, ...] = ()
-    sysctl: dict[str, Scalar] = Field(default_factory=dict)
-
-    @field_validator("sysctl")
-    @classmethod
-    def _words(cls, value: dict[str, Scalar]) -> dict[str, Scalar]:
-        for key, setting in value.items():
-            if not f"{key}{setting}".isprintable() or not key or " " in key or "/" in key:
-                raise ValueError(f'{key!r} = {setting!r} is no sysctl: write "vm.dirty_ratio" = 60')
-        return value
+    sysctl: Sysctl = Field(default_factory=dict)
+    cmdline: Words = ""
 
 
 class Topology(Configuration):
@@ -118,8 +138,8 @@ class Variant(Value):
 
     `without` names faults and loads that do not happen, `forever` faults that are not healed: the
     judging point is then where the heal would have been. `loads` and `timeline` are added to the
-    playbook's, `judge` has keys in place of its. With `control` it must come out so on every kernel;
-    with `answer` it is a question of `testbed selftest`.
+    playbook's, `judge` has keys in place of its, and so has `machines` of each machine. With `control` it
+    must come out so on every kernel; with `answer` it is a question of `testbed selftest`.
     """
 
     description: str
@@ -129,6 +149,7 @@ class Variant(Value):
     control: Expected | None = None
     answer: Answer | None = None
     parameters: dict[ParameterName, Scalar] = Field(default_factory=dict)
+    machines: dict[MachineName, dict[str, Any]] = Field(default_factory=dict)
     loads: dict[Name, dict[str, Any]] = Field(default_factory=dict)
     timeline: tuple[dict[str, Any], ...] = ()
     judge: dict[str, Any] = Field(default_factory=dict)
@@ -147,6 +168,19 @@ class Opening(Configuration):
     parameters: dict[ParameterName, Parameter] = Field(default_factory=dict)
     forms: dict[Name, dict[ParameterName, Scalar]] = Field(default_factory=dict)
     variants: dict[Name, Variant] = Field(default_factory=dict)
+
+
+class MachineChange(Value):
+    """What a playbook has otherwise of a machine than its topology; what is not said stays.
+
+    `sysctl` and `disks` come to those of the topology, the same sysctl in its place.
+    """
+
+    memory: Bytes | None = None
+    vcpus: Count | None = Field(default=None, ge=1, le=16)
+    cmdline: Words | None = None
+    sysctl: Sysctl = Field(default_factory=dict)
+    disks: tuple[DiskTable, ...] = ()
 
 
 class TransportTable(Value):
@@ -190,13 +224,21 @@ class Deed(Value):
     stop: str | None = None
 
 
+class BlocksTable(Value):
+    """The share of free memory in blocks of this order that is the `least`, of what it was before."""
+
+    order: Count = Field(default=3, ge=1, le=10)
+    least: float = Field(default=0.5, gt=0, le=1)
+
+
 class Judge(Value):
     """What the verdict rests on. What is not said follows from transport and loads.
 
     `progress` and `in_flight` are series, as in `A/anonymous-1.work_units`; `heals` names the faults
     whose heal is the judging point (else all that are healed); `finish` is the proof at the end: a
     sweep over every page, or the job's exit; `finish_within` bounds that proof. `watch` is how long to
-    go on watching after a deadlock was proved, to see whether the proof holds.
+    go on watching after a deadlock was proved, to see whether the proof holds. With `blocks` the loads are
+    ended after the proof at the end, and free memory must not have fallen to pieces.
     """
 
     requires: tuple[PreconditionName, ...] = ("in-flight", "still", "exhausted")
@@ -211,6 +253,7 @@ class Judge(Value):
     watch: Seconds = 0.0
     rate_window: Seconds = 5.0
     slow_share: float = Field(default=0.25, ge=0, le=1)
+    blocks: BlocksTable | None = None
 
 
 class Playbook(Configuration):
@@ -223,6 +266,7 @@ class Playbook(Configuration):
     steady: Seconds = 5.0
     parameters: dict[ParameterName, Parameter] = Field(default_factory=dict)
     forms: dict[Name, dict[ParameterName, Scalar]] = Field(default_factory=dict)
+    machines: dict[MachineName, MachineChange] = Field(default_factory=dict)
     transport: TransportTable
     loads: dict[Name, LoadTable] = Field(default_factory=dict)
     timeline: tuple[Deed, ...] = ()
@@ -233,7 +277,9 @@ class Playbook(Configuration):
 
 # --- claims --------------------------------------------------------------------------------------
 
-RuleName = Literal["wedges-mostly", "recovers-mostly", "wedges-less", "recovers-more", "alike"]
+RuleName = Literal[
+    "wedges-mostly", "recovers-mostly", "wedges-less", "recovers-more", "alike", "fails-calls-more"
+]
 """What each asks is in campaign/claims/rules.py."""
 
 Days = Annotated[str, StringConstraints(pattern=r"^\d{4}-\d{2}-\d{2}(, \d{4}-\d{2}-\d{2})*$")]

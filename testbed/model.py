@@ -19,6 +19,7 @@ Outcome = Literal[
     "io-error",
     "crashed",
     "corrupt",
+    "fragmented",
     "server-down",
     "network-down",
     "inconclusive",
@@ -39,7 +40,10 @@ class Value(BaseModel):
 
 
 class PlannedNic(Value):
-    """One NIC: `tap` is its host side, `ifname` its name in the guest (its link's name)."""
+    """One NIC: `tap` is its host side, `ifname` its name in the guest (its link's name).
+
+    `queues` are its pairs of queues, None for what the model has.
+    """
 
     link: str
     model: str
@@ -48,6 +52,7 @@ class PlannedNic(Value):
     tap: str
     ifname: str
     rx_ring: int | None = None
+    queues: int | None = None
 
 
 class PlannedDisk(Value):
@@ -58,7 +63,7 @@ class PlannedDisk(Value):
 
 
 class PlannedMachine(Value):
-    """One guest. `kernel` is a key of `Plan.kernels`."""
+    """One guest. `kernel` is a key of `Plan.kernels`; `cmdline` are words beside the lab's own."""
 
     name: str
     memory_bytes: int
@@ -67,16 +72,21 @@ class PlannedMachine(Value):
     nics: tuple[PlannedNic, ...]
     disks: tuple[PlannedDisk, ...]
     sysctl: dict[str, str] = {}
+    cmdline: str = ""
 
 
 class PlannedLink(Value):
-    """One bridge in the lab's network namespace; `host_address` only on the management link."""
+    """One bridge in the lab's network namespace; `host_address` only on the management link.
+
+    `mtu` is that of the bridge and of every NIC on it, None for the usual one.
+    """
 
     name: str
     bridge: str
     subnet: str
     management: bool
     host_address: str | None = None
+    mtu: int | None = None
 
 
 class KernelSpec(Value):
@@ -144,6 +154,16 @@ class PlannedFault(Value):
     options: dict[str, Any]
 
 
+class BlockRule(Value):
+    """How much of free memory must still lie in blocks of 2 to the power of `order` pages, once all is over.
+
+    `least` is the share of what it was before: what is left of it, with the loads ended, is measured.
+    """
+
+    order: int
+    least: float
+
+
 class Judging(Value):
     """All that the judge is told of the playbook; never a kernel's name nor an expectation.
 
@@ -154,7 +174,8 @@ class Judging(Value):
     `second_client` are counters of what the server did for another machine.
     `server` is the machine whose contention would also fake slowness. The judging point lies at
     `begin_at_s` on the timeline: where nothing is healed, where the heal would have been. A proof of a
-    deadlock ends the judging `watch_s` later, before the bound.
+    deadlock ends the judging `watch_s` later, before the bound. `through` are loads of others that go on
+    through the heal and are stopped after it: how it went under them is judged apart.
     """
 
     subject: str
@@ -166,6 +187,8 @@ class Judging(Value):
     second_client: tuple[str, ...] = ()
     free_pages: tuple[str, ...] = ()
     heals: tuple[str, ...]
+    through: tuple[str, ...] = ()
+    blocks: BlockRule | None = None
     requires: tuple[PreconditionName, ...]
     finish: Literal["sweep", "exit"]
     finish_loads: tuple[str, ...]

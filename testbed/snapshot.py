@@ -73,7 +73,8 @@ class Request(Value):
     `swap_slots` the slots of those that are in the swap cache.
 
     `waiters` are tasks that a bio names as its own (bi_private). An `orphaned` one was sent on a connection
-    that its driver has given up since, and the driver has no other.
+    that its driver has given up since, and the driver has no other. `again_in_ms`: when it is sent again,
+    where that is its own affair, as over UDP; None: no such timer.
     """
 
     address: Address
@@ -89,6 +90,7 @@ class Request(Value):
     swap_slots: Annotated[tuple[int, ...], Field(max_length=MAX_ITEMS)] = ()
     waiters: Pids = ()
     orphaned: bool = False
+    again_in_ms: int | None = None
 
 
 class Socket(Value):

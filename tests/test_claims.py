@@ -147,6 +147,28 @@ def test_recovers_more_counts_what_went_on_and_alike_what_lies_near(tmp_path: Pa
     assert alone(tmp_path, text, went, found("vanilla-2007", *MIXED)).state == "not settled"
 
 
+def calling(cells: list[Found], *failed: float) -> list[Found]:
+    """The cells with a storm in each, of whose calls so many failed."""
+    return [
+        replace(cell, observation=replace(cell.observation, measures={"calls_failed": number}))
+        for cell, number in zip(cells, failed, strict=True)
+    ]
+
+
+def test_fails_calls_more_counts_cells_in_which_a_call_failed_however_they_came_out(tmp_path: Path) -> None:
+    text = C11.replace("wedges-less", "fails-calls-more")
+    some, none = (
+        calling(found("stock", *WENT), 1, 9, 2, 400, 1),
+        calling(found("vanilla-2007", *WEDGED), *[0] * 5),
+    )
+    one = alone(tmp_path, text, some, none)
+    assert one.state == "holds"
+    assert "had calls fail 5 of 5" in one.words and "had calls fail 0 of 5" in one.words
+    less = calling(found("stock", *WENT), *[0] * 5), calling(found("vanilla-2007", *WENT), *[3] * 5)
+    assert alone(tmp_path, text, *less).state == "refuted"
+    assert alone(tmp_path, text, found("stock", *WENT), found("vanilla-2007", *WENT)).state == "not settled"
+
+
 def test_comparisons_are_adjusted_for_those_of_all_claims(tmp_path: Path) -> None:
     """5 of 5 against 0 of 5 is p = 0.008: times 7 that is more than 5 %."""
     groups = [found("stock", *WENT), found("vanilla-2007", *WEDGED)]

@@ -29,6 +29,8 @@ from testbed.cli.main import app
 from testbed.errors import BuildError, MissingCapability, TestbedFault, UsageError
 from testbed.images import BuiltImage
 from testbed.kernels import BuiltKernel
+from testbed.kernels.builder import FRAGMENT
+from testbed.kernels.config import config_text, parse_fragment
 from testbed.load import PLAYBOOKS, TOPOLOGIES
 from testbed.machines import accelerator, registry
 from testbed.model import KernelSpec, Plan
@@ -56,6 +58,7 @@ def runtime(tmp_path: Path, short_folder: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("TESTBED_RUNTIME", str(short_folder))
     monkeypatch.setenv("TESTBED_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("COLUMNS", "80")
+    (tmp_path / "config").write_text(config_text(parse_fragment(FRAGMENT.read_text(), FRAGMENT)))
     built = BuiltKernel(DIGEST, tmp_path, "6.1", (), None, None)
     monkeypatch.setattr(inputs.images, "build", lambda _own=None: BuiltImage(DIGEST, tmp_path, tmp_path))
     monkeypatch.setattr(inputs.kernels, "digest", lambda spec, **_: DIGEST)

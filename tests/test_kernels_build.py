@@ -25,7 +25,7 @@ from testbed.kernels import (
     store,
     voiding,
 )
-from testbed.machines.domain import NIC_MODELS
+from testbed.machines.nics import MODELS as NIC_MODELS
 from testbed.model import KernelSpec
 from tests.test_kernels_sets import DIFF, GOOD, make_set
 

@@ -84,6 +84,15 @@ class TestDomain:
         shmem = tree.find("devices/shmem")
         assert shmem is not None and shmem.get("name") == "witness-A"
 
+    def test_only_a_nic_of_several_queues_names_them(self) -> None:
+        nics = (GUEST.nics[0], Nic("A-data", "02:00:00:00:00:02", "virtio-net", 2))
+        tree = ElementTree.fromstring(render(replace(GUEST, vcpus=2, nics=nics)))
+        drivers = [interface.find("driver") for interface in tree.iterfind("devices/interface")]
+        assert [None if driver is None else driver.attrib for driver in drivers] == [
+            None,
+            {"name": "qemu", "queues": "2"},
+        ]
+
     def test_kvm_has_no_translation_cache(self) -> None:
         tree = ElementTree.fromstring(render(replace(GUEST, accelerator="kvm", initrd=Path("/k/stage1"))))
         assert tree.find("features/tcg") is None
@@ -105,6 +114,7 @@ class TestDomain:
             {"nics": (Nic("tap with blank", "02:00:00:00:00:01", "e1000e"),)},
             {"nics": (Nic("t", "zz", "e1000e"),)},
             {"nics": (Nic("t", "02:00:00:00:00:01", "e1000f"),)},
+            {"nics": (Nic("t", "02:00:00:00:00:01", "e1000", 2),)},
             {"disks": (Disk(Path("/x"), "a'b"),)},
         ],
         ids=str,
@@ -115,6 +125,14 @@ class TestDomain:
 
 
 class TestSeed:
+    def test_a_links_mtu_is_set_on_its_nics_alone(self) -> None:
+        links = (LINKS[0], LINKS[1].model_copy(update={"mtu": 4096}))
+        conf = seed.machine_conf(MACHINES[0], MACHINES, links).splitlines()
+        assert [line for line in conf if line.startswith("ip ")] == ["ip link set dev data mtu 4096"]
+        assert not [
+            line for line in seed.machine_conf(MACHINES[0], MACHINES, LINKS).splitlines() if " mtu " in line
+        ]
+
     def test_conf_has_nics_and_neighbours_of_the_same_link(self) -> None:
         lines = seed.machine_conf(MACHINES[0], MACHINES, LINKS, [["vmsampler", "--slot", "2"]]).splitlines()
         assert lines == [

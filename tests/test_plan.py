@@ -191,6 +191,26 @@ def test_the_judging_point_waits_for_a_flood_that_outlasts_the_heal() -> None:
     assert planned(settings={"flood": "40s"}).judging.begin_at_s == 43
 
 
+def test_a_flood_that_outlasts_the_heal_is_what_is_judged_under() -> None:
+    assert planned(variant="flood-on").judging.through == ("flood",)
+    assert planned(variant="flood-on").judging.begin_at_s == 76
+    assert planned().judging.through == ()
+    assert planned(settings={"flood": "13s"}).judging.through == ()  # it ends with the outage
+    assert planned(variant="never-healed", settings={"flood": "40s"}).judging.through == ()
+    assert planned(variant="b-silent", settings={"flood": "40s"}).judging.through == ()
+
+
+def test_memory_must_be_whole_where_the_playbook_says_so() -> None:
+    rule = planned("fragmentation", STOCK, settings={"least": "0.8"}).judging.blocks
+    assert rule is not None and (rule.order, rule.least) == (3, 0.8)
+    assert planned().judging.blocks is None
+
+
+def test_dirty_memory_of_mke2fs_is_a_setting() -> None:
+    machine = planned("mke2fs", STOCK, settings={"dirty": "100"}).machine("A")
+    assert machine.sysctl == {"vm.dirty_ratio": "100", "vm.dirty_background_ratio": "1"}
+
+
 def test_nic_changes_the_subject_alone_and_drops_a_ring_that_its_driver_does_not_set() -> None:
     plan = planned(nic="virtio-net")
     nics = {machine.name: machine.nics for machine in plan.machines}
@@ -239,7 +259,8 @@ def test_mke2fs_watches_both_members_and_ends_by_its_exit() -> None:
 
 def test_the_reserve_is_burnt_without_a_fault_and_judged_when_the_burning_is_over() -> None:
     plan = planned("reserve-burn", STOCK)
-    assert timeline(plan) == [(0, "start", "period"), (0.5, "start", "burn"), (62, "start", "end")]
+    settings = [(0, "start", "period"), (0, "start", "pages")]
+    assert timeline(plan) == [*settings, (0.5, "start", "burn"), (62, "start", "end")]
     assert (plan.judging.requires, plan.judging.begin_at_s) == ((), 62)
 
 

@@ -294,7 +294,7 @@ def test_a_disk_too_small_for_its_transport_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"disk 'swap' of machine 'C' is too small .* 16 MiB") as caught:
         plan_of(tmp_path, FLOOD, small, transport="nfs3")
     assert caught.value.hint == "give it 32 MiB or more in the topology"
-    plan_of(tmp_path, FLOOD, small, transport="nvme-tcp")
+    plan_of(tmp_path, FLOOD, small, transport="nvme-tcp", settings={"memory": "1x"})
 
 
 def test_an_outage_that_is_never_healed_lasts_to_the_end_of_the_judging(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from testbed.errors import UsageError
 from testbed.load import PLAYBOOKS
 from testbed.model import KernelSpec, Plan, PlannedKernel
 from testbed.plan import Choices
+from tests import newcomer
 
 FLOOD = (PLAYBOOKS / "flood.toml").read_text()
 FLOOD = FLOOD.replace('topology = "abc"\n', 'topology = "abc"\nsteady = "$outage"\n')  # so that it is used
@@ -89,6 +90,17 @@ def test_damage_is_refused_where_checksums_come_after_it(tmp_path: Path) -> None
     assert error.where.endswith(": timeline[0].fault")
     planned(tmp_path, FLOOD.replace(CUT, corrupt), nic="e1000")
     planned(tmp_path, FLOOD.replace(CUT, reset), nic="virtio-net")
+
+
+def test_a_connection_is_reset_where_there_is_one(tmp_path: Path) -> None:
+    text = FLOOD.replace('kind = "nbd"\n', 'kind = "nfs3"\nproto = "udp"\n')
+    cut = 'for = "$outage"\n{}\nname = "cut"\nflow = "swap.replies"\n'
+    reset, corrupt = (cut.format(kind) for kind in KINDS)
+    error = refused(tmp_path, reset, text)
+    assert "'swap.replies' goes over UDP" in error.message
+    assert error.where.endswith(": timeline[0].flow")
+    for fault, played in ((corrupt, text), (reset, FLOOD.replace('"nbd"', '"nfs3"'))):
+        planned(tmp_path, played.replace(CUT, fault))
 
 
 @pytest.mark.parametrize("fault", KINDS)
@@ -227,14 +239,12 @@ def test_a_spell_counts_for_the_kernels_timers_and_not_the_whole(tmp_path: Path)
 
 
 @pytest.mark.parametrize("fault", ["server-kill", "reboot"])
-@pytest.mark.parametrize(
-    ("transport", "can"), [("nbd", True), ("nfs4", True), ("nvme-tcp", False), ("iscsi", False)]
-)
-def test_only_who_can_serve_again_is_ended(tmp_path: Path, fault: str, transport: str, can: bool) -> None:
+def test_only_who_can_serve_again_is_ended(tmp_path: Path, fault: str) -> None:
     ended = f'for = "$outage"\nfault = "{fault}"\nname = "cut"\nmachine = "C"\n'
-    if can:
+    for transport in ("nbd", "nfs3", "nfs4", "nvme-tcp", "iscsi"):
         planned(tmp_path, FLOOD.replace(CUT, ended), transport=transport)
-        return
-    error = refused(tmp_path, ended, transport=transport)
-    assert f"{transport} can not be served again" in error.message
+    with newcomer.dropped_in(tmp_path):
+        error = refused(tmp_path, ended, transport="nbd-through")
+    assert "nbd-through can not be served again" in error.message
+    assert error.hint.startswith("iscsi, nbd, nfs3, nfs4, nvme-tcp can")
     assert error.where.endswith(": timeline[0].fault")

@@ -20,9 +20,10 @@ from testbed.loads import Load, LoadContext, load_class, load_of
 from testbed.model import KernelSpec, Plan, PlannedKernel
 from testbed.plan import Choices
 from testbed.proc import Completed
-from testbed.transports import Ends, Transport, transport_class, transport_of
+from testbed.transports import Ends, SwapFlow, Transport, transport_class, transport_of
+from testbed.transports.nvme_tcp import DISKS
 
-LISTENING = "  0: 00000000:{port:04X} 00000000:0000 0A 00000000:00000000 00:00000000"
+LISTENING = "  0: 00000000:{port:04X} 00000000:0000 {state} 00000000:00000000 00:00000000"
 
 
 class Notebook:
@@ -37,7 +38,9 @@ class Notebook:
         assert timeout_s > 0
         if argv[0] != "cat":
             self.lines.append(" ".join(argv))
-        return Completed(tuple(argv), 0, "\n".join(LISTENING.format(port=port) for port in self.ports), "")
+        state = "07" if "/proc/net/udp" in argv else "0A"
+        table = "\n".join(LISTENING.format(port=port, state=state) for port in self.ports)
+        return Completed(tuple(argv), 0, table, "")
 
     def put(self, path: str, data: bytes) -> None:
         self.files[path] = data.decode()
@@ -76,6 +79,7 @@ def test_every_plugin_keeps_its_protocol() -> None:
         "iscsi",
     }
     loads = {"anonymous", "service", "flood", "job", "mke2fs", "kill", "write", "clock", "reader"}
+    loads |= {"storm", "blocks", "client", "shatter"}
     assert loads <= set(plugins.collect("testbed.loads", Load))
     faults = plugins.collect("testbed.faults", Fault)
     assert {"sysrq", "bitflip", "starve"} <= set(faults)
@@ -130,6 +134,42 @@ def test_nfs_serves_a_file_without_holes_to_the_link() -> None:
     assert client.lines[-1] == "swapon /run/swap/file"
 
 
+def test_nfs_3_goes_over_udp_with_the_times_that_are_usual_there() -> None:
+    plan = planned(transport="nfs3")
+    server, client = attached(plan, proto="udp", timeo="1100ms", retrans=3)
+    assert server.lines[-1] == "/usr/lib/testbed/nfs-serve /srv/swap 10.77.1.0/24"
+    options = "vers=3,mountproto=udp,nolock,proto=udp,hard,timeo=11,retrans=3"
+    assert client.lines[1] == f"mount -t nfs -o {options} 10.77.1.3:/srv/swap /run/swap"
+    over_udp = transport_class("nfs3").model_validate({"proto": "udp"})
+    assert (over_udp.timeo, over_udp.retrans) == (1.1, 3)
+    assert over_udp.swap_flow == SwapFlow("udp", 2049)
+    assert over_udp.kernel_timers_s == {}  # it asks for ever: no outage outlasts a timer
+    assert "!CONFIG_NFS_DISABLE_UDP_SUPPORT" in over_udp.client_options
+    assert transport_class("nfs3").model_validate({"proto": "udp", "timeo": "2s"}).timeo == 2
+    over_tcp = transport_class("nfs3").model_validate({})
+    assert (over_tcp.timeo, over_tcp.retrans, over_tcp.swap_flow.protocol) == (60, 2, "tcp")
+
+
+def test_a_server_that_listens_on_tcp_alone_does_not_serve_udp(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Half(Notebook):
+        def run(self, argv: Sequence[str], *, timeout_s: float, check: bool = True) -> Completed:
+            done = super().run(argv, timeout_s=timeout_s, check=check)
+            return Completed(done.argv, 0, "", "") if "/proc/net/udp" in argv else done
+
+    monkeypatch.setattr("testbed.transports.COMMAND_S", 0.05)
+    plan = planned(transport="nfs3")
+    ends = Ends.of(plan)
+    transport_class("nfs3").model_validate({}).serve(Half(2049), ends)
+    with pytest.raises(TestbedFault, match="a listener on UDP port 2049"):
+        transport_class("nfs3").model_validate({"proto": "udp"}).serve(Half(2049), ends)
+
+
+@pytest.mark.parametrize("version", ["4.0", "4.1", "4.2"])
+def test_nfs_4_refuses_udp(version: str) -> None:
+    with pytest.raises(ValueError, match=r"version 4 does not go over UDP: .* kind = \"nfs3\""):
+        transport_class("nfs4").model_validate({"version": version, "proto": "udp"})
+
+
 def test_nfs_4_is_told_its_lease_and_mounts_the_root_of_the_exports() -> None:
     plan = planned(transport="nfs4")
     server, client = attached(plan)
@@ -151,8 +191,9 @@ def test_nvme_connects_by_words_to_the_kernel() -> None:
         f"word {swap}/attr_allow_any_host 1",
         f"folder {swap}/namespaces/1",
         f"word {swap}/namespaces/1/device_path /dev/testbed/swap",
-        f"word {swap}/namespaces/1/enable 1",
+        f"word {swap}/namespaces/1/device_uuid {DISKS['nqn.2026-11.testbed:swap']}",
     ]
+    assert lines[5] == f"word {swap}/namespaces/1/enable 1"
     assert f"word {target}/ports/1/addr_traddr 10.77.1.3" in lines
     assert f"link {target}/ports/1/subsystems/nqn.2026-11.testbed:swap {swap}" in lines
     assert [line for line in lines if "buffered_io" in line] == [
@@ -277,6 +318,8 @@ def test_the_kernel_is_told_line_by_line(tmp_path: Path) -> None:
     assert kernel_conf(tmp_path, lines).status == 0
     assert (tmp_path / "attribute").read_text() == "two words\n"
     assert (tmp_path / "a/link").readlink() == tmp_path / "a/b"
+    assert kernel_conf(tmp_path, f"remove {tmp_path}/a/link\nremove {tmp_path}/a/b\n").status == 0
+    assert list((tmp_path / "a").iterdir()) == []
 
 
 @pytest.mark.parametrize(
@@ -286,6 +329,7 @@ def test_the_kernel_is_told_line_by_line(tmp_path: Path) -> None:
         ("word {} 1", "line 2, word {}: the kernel refuses '1'"),
         ("folder {}/lines/below", "line 2, folder {}/lines/below: the kernel refuses this folder"),
         ("link {}/none/link {}", "line 2, link {}/none/link: the kernel refuses this link"),
+        ("remove {}/none", "line 2, remove {}/none: the kernel keeps this"),
         ("wrod {} 1", "line 2, wrod {}: is no such line"),
     ],
 )
@@ -314,6 +358,49 @@ def test_the_anonymous_load_is_a_share_of_ram_or_of_what_is_available() -> None:
         argv(prebuilt, "anonymous-1")
 
 
+def test_those_that_exchange_stand_in_a_ring() -> None:
+    plan = planned(variant="mpi")
+    told = {name: argv(plan, name).split(" --order exchange ")[1] for name in ("anonymous-1", "anonymous-2")}
+    seeds = {name: argv(plan, name).split("--seed ")[1].split()[0] for name in told}
+    assert told["anonymous-1"] == f"--port 7803 --next-port 7804 --last-seed {seeds['anonymous-2']}"
+    assert told["anonymous-2"] == f"--port 7804 --next-port 7803 --last-seed {seeds['anonymous-1']}"
+
+
+def test_a_share_of_the_load_is_of_files_on_a_disk_that_is_made_ready_once() -> None:
+    plan = planned(variant="cache-rich")
+    whole = int((96 << 20) * 0.675) // 4096 * 4096
+    mapped = int(whole * 0.6) // 4096 * 4096
+    assert f"--bytes {whole} " in argv(plan, "anonymous-1")
+    assert argv(plan, "anonymous-1").endswith(f"--mapped {mapped} --file /mnt/cache/anonymous-1")
+
+    class Fresh(Notebook):
+        def run(self, argv: Sequence[str], *, timeout_s: float, check: bool = True) -> Completed:
+            mounted = any(line.startswith("mount ") for line in self.lines)
+            done = super().run(argv, timeout_s=timeout_s, check=check)
+            return done if mounted or argv[0] != "grep" else Completed(done.argv, 1, "", "")
+
+    guest = Fresh()
+    for load in plan.loads[:2]:
+        load_of(load).prepare(guest, LoadContext(plan, load))
+    assert [line.split()[0] for line in guest.lines] == ["grep", "mke2fs", "mkdir", "mount", "grep"]
+    assert guest.lines[1].endswith(" /dev/testbed/cache")
+    bare = Notebook()
+    load_of(planned().loads[0]).prepare(bare, LoadContext(plan, plan.loads[0]))
+    assert bare.lines == []
+
+
+def test_a_share_of_files_needs_a_disk() -> None:
+    with pytest.raises(ValidationError, match="'mapped' needs a disk"):
+        load_class("anonymous").model_validate({"memory": "1x", "mapped": 0.3})
+
+
+def test_the_storm_and_the_asking_for_blocks_are_the_agents() -> None:
+    storm = argv(planned(variant="storm"), "storm")
+    assert storm == "/usr/lib/testbed/agent storm --slot 6 --detach --pause-ms 20"
+    blocks = argv(planned("fragmentation", settings={"order": "4"}), "blocks")
+    assert blocks == "/usr/lib/testbed/agent blocks --slot 6 --detach --order 4 --every-ms 100"
+
+
 def test_loads_of_one_plan_differ_in_seed() -> None:
     plan = planned()
     assert argv(plan, "anonymous-1").split("--seed ")[1] != argv(plan, "anonymous-2").split("--seed ")[1]
@@ -331,6 +418,7 @@ def test_loads_of_one_plan_differ_in_seed() -> None:
         ("agent-killed", "kill", "deed-kill --slot 5 --detach --signal 9 --victim 0"),
         ("console-silent", "mute", "deed-write --slot 5 --detach --file /proc/sys/kernel/printk --text 1"),
         ("clock-jumping", "clock", "deed-clock --slot 5 --detach --step-s 3600 --every-ms 1000"),
+        ("memory-in-pieces", "shatter", "deed-shatter --slot 5 --detach --bytes 50331648 --keep 4"),
         (
             "lock-cycle",
             "reader",

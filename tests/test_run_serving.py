@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
+from uuid import UUID
 
 import pytest
 
@@ -17,9 +18,11 @@ from testbed.faults.server_kill import ServerKill
 from testbed.proc import Completed
 from testbed.run import serving
 from testbed.run.serving import Serving
-from testbed.transports import COMMAND_S, Ends
+from testbed.transports import COMMAND_S, CONF, Ends, Transport
+from testbed.transports.iscsi import Iscsi
 from testbed.transports.nbd import Nbd
 from testbed.transports.nfs import Nfs3
+from testbed.transports.nvme_tcp import NvmeTcp
 from testbed.witnesses.page import State, WitnessPage
 
 LISTENING = "  0: 00000000:{port:04X} 00000000:0000 0A 00000000:00000000 00:00000000"
@@ -39,7 +42,10 @@ class Machine:
     fills: bool = True
     free_blocks: int = 126_000
     lines: list[str] = field(default_factory=list)
+    configured: dict[str, str] = field(default_factory=dict)
+    """The kernel's own files and folders, as the lines for kernel-conf left them."""
     longest_s: float = 0.0
+    _conf: str = ""
     _asked: int | None = None
 
     # the guest
@@ -58,11 +64,31 @@ class Machine:
             return Completed(tuple(argv), 0, f"{self.free_blocks} 4096\n", "")
         if argv[0] == "rm" or (argv[0] == "fallocate" and self.fills):
             self.free_blocks = 126_000 if argv[0] == "rm" else 3
+        if argv[0] == "test":
+            return Completed(tuple(argv), int(argv[2] not in self.configured), "", "")
+        if argv[0].endswith("kernel-conf"):
+            self.obey()
         table = LISTENING.format(port=self.port) if self.listens else ""
         return Completed(tuple(argv), int(argv[0] == "grep"), table, "")
 
     def put(self, path: str, data: bytes) -> None:
         self.lines.append(f"put {path}")
+        self._conf = data.decode() if path == CONF else self._conf
+
+    def obey(self) -> None:
+        """As configfs: a link can be made once, and only what is there can go."""
+        for line in self._conf.splitlines():
+            word, path, *rest = line.split(maxsplit=2)
+            if word == "remove":
+                del self.configured[path]
+            elif word == "folder":
+                parents = path.split("/")
+                self.configured |= {"/".join(parents[:end]): "" for end in range(2, len(parents) + 1)}
+            else:
+                assert word != "link" or path not in self.configured
+                self.configured[path] = rest[0]
+        doors = [path for path in self.configured if "/ports/1/subsystems/" in path or "/np/" in path]
+        self.listens = bool(doors)
 
     def connect(self, deadline: Deadline) -> None:
         self.longest_s = max(self.longest_s, deadline.left_s)
@@ -84,13 +110,14 @@ class Machine:
     def reset(self) -> None:
         self.lines.append("reset")
         self.listens = False
+        self.configured.clear()
 
     def clear(self, slot: int) -> None:
         assert slot == 0
         self._asked = 0
 
 
-def server(transport: Nbd | Nfs3, **how: Any) -> tuple[Machine, FaultTarget]:
+def server(transport: Transport, **how: Any) -> tuple[Machine, FaultTarget]:
     machine = Machine(transport.swap_flow.port, **how)
     ends = Ends("10.77.1.1", "10.77.1.3", "10.77.1.0/24", {"swap": 512 << 20}, cpu_scale=10.0)
     made = Serving("C", machine, machine, cast(WitnessPage, machine), transport, ends)
@@ -125,6 +152,37 @@ def test_an_nfs_server_is_revived_on_the_file_system_that_it_has() -> None:
     assert "mount -t ext4 /dev/testbed/swap /srv/swap" in machine.lines
     assert not [line for line in machine.lines if line.startswith(("mke2fs", "fallocate"))]
     assert machine.lines[-1] == "/usr/lib/testbed/nfs-serve /srv/swap 10.77.1.0/24"
+
+
+@pytest.mark.parametrize("kind", [NvmeTcp, Iscsi])
+@pytest.mark.parametrize("fault", [ServerKill, Reboot])
+def test_a_target_in_the_kernel_serves_the_same_disk_again(
+    kind: type[NvmeTcp | Iscsi], fault: type[ServerKill | Reboot]
+) -> None:
+    machine, where = server(kind())
+    kind().serve(machine, Ends("10.77.1.1", "10.77.1.3", "10.77.1.0/24", {"swap": 512 << 20}))
+    as_served = dict(machine.configured)
+    for _ in range(2):
+        fault(machine="C").apply(where)
+        assert fault(machine="C").in_force(where)
+        assert machine.configured != as_served
+        if fault is ServerKill:
+            kept = [
+                path for path in as_served if path.endswith(("/namespaces/1/enable", "iblock_0/swap/enable"))
+            ]
+            assert kept and set(kept) <= set(machine.configured)
+        fault(machine="C").revert(where)
+        assert not fault(machine="C").in_force(where)
+        assert machine.configured == as_served
+
+
+def test_an_nvme_disk_has_the_name_that_it_had() -> None:
+    machine, _ = server(NvmeTcp())
+    NvmeTcp().serve(machine, Ends("10.77.1.1", "10.77.1.3", "10.77.1.0/24", {"swap": 512 << 20}))
+    names = [word for path, word in machine.configured.items() if path.endswith("/device_uuid")]
+    assert len(set(names)) == 2  # host/core.c, nvme_validate_ns: with another name the disk is removed
+    for name in names:
+        assert str(UUID(name)) == name
 
 
 def test_a_reset_server_is_revived_when_it_has_booted() -> None:

@@ -21,7 +21,7 @@ from testbed.run.endings import LINE_BYTES, Ending
 from testbed.run.observe import Observer, View
 from testbed.run.timeline import Timeline
 from testbed.witnesses import Readings
-from testbed.witnesses.page import Control, WitnessPage
+from testbed.witnesses.page import Control, State, WitnessPage
 from tests.histories import judging, plan_of
 
 NOTHING = cast(FaultTarget, None)
@@ -65,6 +65,7 @@ class Guest:
     name: str = "A/anonymous"
     told: list[Control] = field(default_factory=list)
     swaps: bool = True
+    ends: bool = True
     works: Callable[[], bool] = lambda: True
     work_units: int = 0
 
@@ -79,6 +80,7 @@ class Guest:
             "pages_filled": 10 if runs or self.work_units else 0,
             "work_units": self.work_units,
             "sweeps_done": int(runs and Control.SWEEP in self.told),
+            "state": State.DONE if self.ends and Control.QUIT in self.told else State.RUNNING,
         }
         swap = {"swap_total_kib": 100, "swap_free_kib": 50 if self.swaps else 100}
         return {"A/anonymous": values, "A/vmsampler": swap}
@@ -282,6 +284,30 @@ def test_a_load_of_the_timeline_is_started_and_stopped(tmp_path: Path) -> None:
     made.timeline.play()
     assert made.guest.told == [Control.RUN, Control.RUN, Control.STOP, Control.SWEEP]
     assert {"load.started flood", "load.stopped flood"} <= set(made.events())
+
+
+def test_what_was_before_anybody_worked_is_sampled_first(stage: Stage) -> None:
+    stage.timeline.play()
+    points = history.read(stage.folder / "history.jsonl").series("A/anonymous.work_units")
+    assert points[0][1] == 0
+
+
+def test_where_memory_must_be_whole_the_loads_are_ended_and_it_is_sampled_after(tmp_path: Path) -> None:
+    plan = small_plan(*CUT, blocks={"order": 3, "least": 0.5})
+    made = Stage(tmp_path, plan=plan)
+    made.timeline.play()
+    assert made.guest.told == [Control.RUN, Control.SWEEP, Control.QUIT]
+    assert made.events()[-3:] == ["sweep.done", "loads.ended", "judging.end"]
+    recorded = history.read(tmp_path / "history.jsonl")
+    ended, end = recorded.first("loads.ended"), recorded.first("judging.end")
+    assert ended and end and (end.t_ns - ended.t_ns) / NS == pytest.approx(5, abs=0.5)
+
+
+def test_loads_that_do_not_end_are_not_said_to_have(tmp_path: Path) -> None:
+    made = Stage(tmp_path, plan=small_plan(*CUT, blocks={"order": 3, "least": 0.5}), guest=Guest(ends=False))
+    made.timeline.play()
+    assert "loads.ended" not in made.events()
+    assert made.ending() == "finished"
 
 
 def test_a_deed_is_neither_read_back_nor_reverted(stage: Stage) -> None:

@@ -122,6 +122,25 @@ def test_a_closed_cycle_seen_twice_is_a_deadlock_and_is_told() -> None:
     assert not found.chances and not found.awaited
 
 
+@pytest.mark.parametrize(
+    ("again_in_ms", "proves", "says"),
+    [
+        (None, "open", "is not known"),
+        (29_000, "deadlocked", "has passed"),
+        (31_000, "open", "has not come yet"),
+    ],
+)
+def test_over_udp_it_is_the_request_that_is_sent_again(
+    again_in_ms: int | None, proves: str, says: str
+) -> None:
+    datagrams = SWAP_SOCKET.model_copy(update={"protocol": "udp", "retransmit_in_ms": None})
+    request = REQUEST.model_copy(update={"again_in_ms": again_in_ms})
+    found = pair(sockets=(datagrams, FLOODED), requests=(request,))
+    assert found.proves == proves
+    (when,) = [condition for condition in found.conditions if condition.name == "retransmission"]
+    assert says in when.statement and when.met == (proves == "deadlocked")
+
+
 def test_the_floor_is_that_of_the_kernel() -> None:
     assert ZONE.atomic_floor == 101
     assert ZONE.model_copy(update={"minimum": 256}).atomic_floor == 96

@@ -56,6 +56,7 @@ class _Told(BaseModel):
     time_to_recover_s: float | None = Field(default=None, ge=0, allow_inf_nan=False)
     observed_s: float | None = Field(default=None, ge=0, allow_inf_nan=False)
     bound_s: float = Field(ge=0, allow_inf_nan=False)
+    measures: dict[str, float] = {}
 
 
 class _Summary(BaseModel):
@@ -192,6 +193,7 @@ def _of_summary(told: _Summary) -> Observation:
         bound_s=told.verdict.bound_s,
         inputs={**told.inputs, "rules": digest(told.rules)},
         confounders=_confounders(told.surroundings),
+        measures=told.verdict.measures,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from testbed.campaign.expectation import Cell
@@ -17,7 +17,10 @@ KERNEL, OTHERS = "kernel under test", "kernel of the others"
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """A judged cell. `inputs` are digests by name of all that it hangs on: kernel, playbook, rules, ..."""
+    """A judged cell. `inputs` are digests by name of all that it hangs on: kernel, playbook, rules, ...
+
+    `measures` are the verdict's.
+    """
 
     name: str
     labels: Labels
@@ -27,6 +30,7 @@ class Observation:
     bound_s: float
     inputs: Mapping[str, str]
     confounders: tuple[str, ...] = ()
+    measures: Mapping[str, float] = field(default_factory=dict)
 
 
 def of_cell(cell: Cell) -> Observation:
@@ -40,6 +44,7 @@ def of_cell(cell: Cell) -> Observation:
         bound_s=verdict.bound_s,
         inputs={**cell.plan.inputs, "rules": digest(cell.plan.judging.model_dump(mode="json"))},
         confounders=cell.confounders,
+        measures=verdict.measures,
     )
 
 

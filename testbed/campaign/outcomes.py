@@ -19,6 +19,7 @@ SORTS: dict[Outcome, Sort] = {
     "io-error": "failed otherwise",
     "crashed": "failed otherwise",
     "corrupt": "failed otherwise",
+    "fragmented": "failed otherwise",
     "server-down": "not counted",
     "network-down": "not counted",
     "inconclusive": "not counted",

@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from testbed.campaign.claims import Answer, Assessed, State, Tried, Wanted
-from testbed.campaign.outcomes import Sort
+from testbed.campaign.claims.rules import Sign
 from testbed.load.toml import shown
 from testbed.plan.labels import cell_name
 from testbed.units import show_seconds
@@ -67,16 +67,16 @@ def in_full(one: Assessed) -> RenderableType:
     if rule is not None:
         once = f"asked once {about.repeats} cells of each arm count"
         lines += [f"  rule [bold]{rule.name}[/], {once}: {escape(rule.meaning)}"]
-        lines += [line for answer in one.answers for line in _answer(answer, rule.sort)]
+        lines += [line for answer in one.answers for line in _answer(answer, rule.sign)]
     return "\n".join(lines)
 
 
-def _answer(answer: Answer, sort: Sort) -> list[str]:
+def _answer(answer: Answer, sign: Sign) -> list[str]:
     lines = []
     for number, arm in enumerate(answer.arms):
         lacks = f", {arm.missing} missing" if arm.missing else ""
         against = "against " if number else ""
-        lines += [f"  {against}[bold]{escape(arm.place)}[/]: {escape(arm.words(sort))}{lacks}"]
+        lines += [f"  {against}[bold]{escape(arm.place)}[/]: {escape(arm.words(sign))}{lacks}"]
         lines += [
             f"    {outcome}: [dim]{escape(str(shown(cell.path)))}[/]"
             for outcome, cells in arm.by_outcome()
@@ -130,16 +130,16 @@ def claim_json(one: Assessed) -> dict[str, Any]:
         "state": one.state,
         "words": one.words,
         "missing": one.missing,
-        "answers": [_answer_json(answer, rule.sort) for answer in one.answers if rule],
+        "answers": [_answer_json(answer, rule.sign) for answer in one.answers if rule],
     }
 
 
-def _answer_json(answer: Answer, sort: Sort) -> dict[str, Any]:
+def _answer_json(answer: Answer, sign: Sign) -> dict[str, Any]:
     found = answer.difference
     return {
         "says": answer.says,
         "words": answer.words,
-        "arms": [_arm_json(arm, sort) for arm in answer.arms],
+        "arms": [_arm_json(arm, sign) for arm in answer.arms],
         "difference": None
         if found is None
         else {
@@ -152,13 +152,13 @@ def _answer_json(answer: Answer, sort: Sort) -> dict[str, Any]:
     }
 
 
-def _arm_json(arm: Tried, sort: Sort) -> dict[str, Any]:
+def _arm_json(arm: Tried, sign: Sign) -> dict[str, Any]:
     kernel, place = arm.arm.key
-    share = arm.share(sort)
+    share = arm.share(sign)
     return {
         "kernel": kernel,
         **asdict(place),
-        "sort": sort,
+        "sort": sign,
         "hits": share.tally.hits,
         "of": share.tally.of,
         "interval": list(share.interval),

@@ -213,7 +213,8 @@ def builder(own_image: Path | None = None, *, quiet: bool) -> Builder:
 
     def build(plan: Plan) -> Inputs:
         made = {key: build_kernel(kernel.spec, quiet=quiet) for key, kernel in plan.kernels.items()}
-        # Asked here as well, so that a host without leaves no half result behind.
+        # Both asked here, so that what can not be played leaves no half result behind.
+        planning.check_options(plan, {key: kernel.configured for key, kernel in made.items()})
         accelerator.choose(plan.accelerator, next(iter(made.values())).boots)
         return Inputs(made, build_image(own_image, quiet=quiet))
 

@@ -170,7 +170,7 @@ class Fault(Protocol):
 
     What else the plan asks of a class, where it has it: whether its `machine` must be the one that serves
     (`of_server`) and can serve again (`serves_again`), from a file that grows (`needs_store`), by packets
-    that have their checksums on the wire (`needs_checksums`).
+    that have their checksums on the wire (`needs_checksums`), of a flow that is TCP (`needs_tcp`).
     """
 
     kind: ClassVar[str]

@@ -18,6 +18,7 @@ class Reset(OnFlows):
 
     kind: ClassVar[str] = "reset"
     lasting: ClassVar[bool] = True
+    needs_tcp: ClassVar[bool] = True
 
     def cuts(self, target: FaultTarget) -> tuple[str, ...]:
         return target.covered(self._segments(target))

@@ -89,6 +89,43 @@ uint64_t mix(uint64_t value);
 /* xorshift64*: a random sequence; the state is not 0. */
 uint64_t next_random(uint64_t *state);
 
+/* --- proof.c: pages that prove their integrity ------------------------------------------------- */
+
+#define PROOF_PAGE_BYTES 4096
+
+/* `pages`: how many; the first `anonymous` of them are of anonymous memory, the rest is mapped from `file`. */
+struct proof {
+	uint64_t pages, anonymous, seed;
+	const char *file;
+};
+
+/* Takes the memory and makes the file; counts in the slot, whose kind is `anonymous`. */
+void proof_begin(struct slot slot, const struct proof *proof);
+/* Touches the page for the first time. */
+void proof_fill(uint64_t index);
+/*
+ * Verifies a page; writes its next generation if `renew` asks for that, or if it was bad, so that a
+ * bad page counts once. A page of the file is never written. Returns whether it was good.
+ */
+bool proof_visit(uint64_t index, bool renew);
+const void *proof_page(uint64_t index);
+/* Whether `page` is one whole page of whoever has this seed, whichever page it is. */
+bool proof_is_whole(const void *page, uint64_t seed);
+
+/* --- exchange.c: a ring of processes that need each other's pages ------------------------------ */
+
+/* The ports on the loopback of oneself and of the next; the seed of the one before. */
+struct ring {
+	uint64_t port, next_port, last_seed;
+};
+
+/* Listens, so that the others may connect as soon as all are ready. */
+void exchange_begin(struct slot slot, const struct ring *ring);
+/* Joins the ring; false: the host wants something other than `wanted`. */
+bool exchange_connect(enum witness_control wanted);
+/* Sends `page` and waits for the neighbour's; false: left undone, the host wants something else. */
+bool exchange_step(const void *page, enum witness_control wanted);
+
 /* --- counters.c: numbers out of the kernel's text files --------------------------------------- */
 
 /* A file kept open, and its last content. */
@@ -125,7 +162,10 @@ int client_main(int argc, char **argv);
 int deed_kill_main(int argc, char **argv);
 int deed_write_main(int argc, char **argv);
 int deed_clock_main(int argc, char **argv);
+int deed_shatter_main(int argc, char **argv);
 int reader_main(int argc, char **argv);
 int reaper_main(int argc, char **argv);
+int storm_main(int argc, char **argv);
+int blocks_main(int argc, char **argv);
 
 #endif

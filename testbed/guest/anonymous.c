@@ -1,139 +1,26 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * The load: anonymous memory that is meant to be swapped, and that proves its integrity.
+ * The load: memory that is meant to be swapped, worked on in some order, and swept when the host asks.
  *
- * Every page holds its index, its generation, and a pattern made of both and of the seed. Which
- * generation it must hold stands in an array of 16-bit numbers, locked in memory, so that a page
- * whose last write was lost (an older generation, whole in itself) is told from a right one. A wrong
- * page is counted, written anew and so counted once; the load itself never gives up.
+ * A wrong page never ends it: what it does with one is in proof.c.
  */
-#define _GNU_SOURCE
-#include <setjmp.h>
-#include <signal.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include "agent.h"
 
-#define PAGE_BYTES 4096
-#define PAGE_WORDS (PAGE_BYTES / sizeof(uint64_t))
-#define PATTERN_STEP 0x9e3779b97f4a7c15ull /* odd, so that all words of a page differ */
-#define FIRST_PATTERN_WORD 2
-#define FULL_GENERATION (UINT16_MAX + 1u)
-
-enum finding { PAGE_GOOD, PAGE_WRONG, PAGE_STALE, PAGE_LOST };
-
 static struct {
-	uint64_t bytes, seed, pause_us;
-	const char *order;
+	uint64_t bytes, mapped, seed, pause_us;
+	const char *order, *file;
+	struct ring ring;
 } config = { .seed = 1, .order = "random" };
 
 static struct slot slot;
-static uint64_t *area;
-static uint16_t *generations;
 static uint64_t pages;
-
-/*
- * A page that the kernel can not read back raises SIGBUS wherever it is touched, to be read or to be
- * written: whoever touches one has called sigsetjmp(unreadable) in the same function or above it.
- */
-static sigjmp_buf unreadable;
-
-static void on_bus_error(int signal)
-{
-	siglongjmp(unreadable, signal);
-}
-
-static uint64_t *page_at(uint64_t index)
-{
-	return area + index * PAGE_WORDS;
-}
-
-static uint64_t pattern_base(uint64_t index, uint16_t generation)
-{
-	return mix(config.seed ^ mix(index * FULL_GENERATION + generation));
-}
-
-static void write_page(uint64_t index, uint16_t generation)
-{
-	uint64_t *page = page_at(index);
-	uint64_t word = pattern_base(index, generation);
-
-	generations[index] = generation;
-	page[0] = index;
-	page[1] = generation;
-	for (unsigned int i = FIRST_PATTERN_WORD; i < PAGE_WORDS; i++, word += PATTERN_STEP)
-		page[i] = word;
-}
-
-/* All words are compared, whatever the first ones say: no early way out. */
-static bool holds(uint64_t index, uint16_t generation)
-{
-	const uint64_t *page = page_at(index);
-	uint64_t word = pattern_base(index, generation);
-	uint64_t difference = (page[0] ^ index) | (page[1] ^ generation);
-
-	for (unsigned int i = FIRST_PATTERN_WORD; i < PAGE_WORDS; i++, word += PATTERN_STEP)
-		difference |= page[i] ^ word;
-	return difference == 0;
-}
-
-static enum finding verify_page(uint64_t index)
-{
-	if (holds(index, generations[index]))
-		return PAGE_GOOD;
-	return holds(index, page_at(index)[1]) ? PAGE_STALE : PAGE_WRONG;
-}
+static bool exchanges;
 
 static void count(unsigned int field)
 {
 	slot_store(slot, field, slot_read(slot, field) + 1);
-}
-
-static void report_bad_page(uint64_t index, enum finding finding)
-{
-	if (slot_read(slot, ANONYMOUS_FIRST_BAD_PAGE) == 0)
-		slot_store(slot, ANONYMOUS_FIRST_BAD_PAGE, index + 1);
-	if (finding == PAGE_STALE)
-		count(ANONYMOUS_STALE_PAGES);
-	if (finding == PAGE_LOST)
-		count(ANONYMOUS_LOST_PAGES);
-	count(ANONYMOUS_BAD_PAGES);
-}
-
-/* Gives up what can not be read, else every touch of the page would raise SIGBUS again. */
-static void lose_page(uint64_t index)
-{
-	report_bad_page(index, PAGE_LOST);
-	madvise(page_at(index), PAGE_BYTES, MADV_DONTNEED);
-}
-
-static void fill_page(uint64_t index)
-{
-	if (sigsetjmp(unreadable, 0))
-		lose_page(index);
-	write_page(index, 1);
-}
-
-/*
- * Verifies a page; writes its next generation if `renew` asks for that, or if it was bad, so that a
- * bad page counts once. Returns whether it was good.
- */
-static bool visit_page(uint64_t index, bool renew)
-{
-	enum finding finding;
-
-	if (sigsetjmp(unreadable, 0)) {
-		lose_page(index);
-		write_page(index, generations[index] + 1);
-		return false;
-	}
-	finding = verify_page(index);
-	if (finding != PAGE_GOOD)
-		report_bad_page(index, finding);
-	if (finding != PAGE_GOOD || renew)
-		write_page(index, generations[index] + 1);
-	return finding == PAGE_GOOD;
 }
 
 /* False: the host wants something other than `wanted`. */
@@ -150,7 +37,7 @@ static void fill(void)
 
 		if (control == CONTROL_STOP || control == CONTROL_QUIT)
 			return;
-		fill_page(index);
+		proof_fill(index);
 		slot_store(slot, ANONYMOUS_PAGES_FILLED, index + 1);
 		slot_beat(slot);
 	}
@@ -163,7 +50,7 @@ static void sweep(void)
 	for (uint64_t index = 0; index < pages; index++) {
 		if (!goes_on(CONTROL_SWEEP))
 			return;
-		if (!visit_page(index, false))
+		if (!proof_visit(index, false))
 			count(ANONYMOUS_SWEEP_BAD_PAGES);
 		slot_store(slot, ANONYMOUS_SWEEP_PAGES, index + 1);
 	}
@@ -185,15 +72,20 @@ static void pause_between_units(enum witness_control control)
 /* Works until the control word is another than `control`. */
 static void work(enum witness_control control)
 {
-	bool random = strcmp(config.order, "random") == 0;
-	static uint64_t state, next;
+	bool linear = strcmp(config.order, "linear") == 0;
+	static uint64_t state, next, index;
+	static bool unsent; /* the step with this page was left before its end */
 
 	if (state == 0)
 		state = mix(config.seed) | 1;
 	while (goes_on(control)) {
-		uint64_t index = random ? next_random(&state) % pages : next++ % pages;
-
-		visit_page(index, true);
+		if (!unsent) {
+			index = linear ? next++ % pages : next_random(&state) % pages;
+			proof_visit(index, true);
+		}
+		unsent = exchanges && !exchange_step(proof_page(index), control);
+		if (unsent)
+			return;
 		count(ANONYMOUS_WORK_UNITS);
 		pause_between_units(control);
 	}
@@ -201,38 +93,54 @@ static void work(enum witness_control control)
 
 static void set_up(void)
 {
-	struct sigaction action = { .sa_handler = on_bus_error, .sa_flags = SA_NODEFER };
+	struct proof proof = { .seed = config.seed, .file = config.file };
 
-	pages = config.bytes / PAGE_BYTES;
-	area = take_memory(slot, pages * PAGE_BYTES);
-	generations = take_memory(slot, pages * sizeof(*generations));
-	if (mlock(generations, pages * sizeof(*generations)) < 0)
-		slot_fail(slot, "mlock of the generations");
-	sigaction(SIGBUS, &action, NULL);
-	slot_store(slot, ANONYMOUS_PAGES_TOTAL, pages);
+	pages = config.bytes / PROOF_PAGE_BYTES;
+	proof.pages = pages;
+	proof.anonymous = pages - config.mapped / PROOF_PAGE_BYTES;
+	proof_begin(slot, &proof);
+	if (exchanges)
+		exchange_begin(slot, &config.ring);
+}
+
+static void check_settings(void)
+{
+	if (config.bytes < PROOF_PAGE_BYTES)
+		usage_error("--bytes: at least one page (%d)", PROOF_PAGE_BYTES);
+	if (config.mapped > config.bytes || (config.mapped > 0 && !config.file))
+		usage_error("--mapped: of --bytes, and with --file");
+	exchanges = strcmp(config.order, "exchange") == 0;
+	if (!exchanges && strcmp(config.order, "random") != 0 && strcmp(config.order, "linear") != 0)
+		usage_error("--order: random, linear or exchange, not '%s'", config.order);
+	if (exchanges && (!config.ring.port || !config.ring.next_port))
+		usage_error("--order exchange: with --port and --next-port");
 }
 
 int anonymous_main(int argc, char **argv)
 {
 	const struct setting settings[] = {
 		{ "bytes", SETTING_NUMBER, &config.bytes },
+		{ "mapped", SETTING_NUMBER, &config.mapped },
+		{ "file", SETTING_TEXT, &config.file },
 		{ "seed", SETTING_NUMBER, &config.seed },
 		{ "order", SETTING_TEXT, &config.order },
 		{ "pause-us", SETTING_NUMBER, &config.pause_us },
+		{ "port", SETTING_NUMBER, &config.ring.port },
+		{ "next-port", SETTING_NUMBER, &config.ring.next_port },
+		{ "last-seed", SETTING_NUMBER, &config.ring.last_seed },
 	};
 	enum witness_control control;
 
 	read_settings(argc, argv, settings, ARRAY_LENGTH(settings));
-	if (config.bytes < PAGE_BYTES)
-		usage_error("--bytes: at least one page (%d)", PAGE_BYTES);
-	if (strcmp(config.order, "random") != 0 && strcmp(config.order, "linear") != 0)
-		usage_error("--order: random or linear, not '%s'", config.order);
+	check_settings();
 	slot = slot_begin(KIND_ANONYMOUS);
 	be_fair_game();
 	set_up();
 	slot_state(slot, STATE_READY);
 	control = slot_wait(slot, CONTROL_NONE);
 	slot_state(slot, STATE_RUNNING);
+	if (exchanges)
+		exchange_connect(control);
 	fill();
 	while ((control = slot_control(slot)) != CONTROL_STOP && control != CONTROL_QUIT) {
 		if (control == CONTROL_SWEEP)

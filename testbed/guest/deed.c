@@ -13,6 +13,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -207,6 +208,48 @@ int deed_clock_main(int argc, char **argv)
 		} while (wait_ms(slot, every_ms));
 		if (step < 0 && step_clock(step))
 			count(slot, DEED_UNDONE);
+	}
+	slot_state(slot, STATE_DONE);
+	return 0;
+}
+
+/* --- deed-shatter: free memory in pieces of a few pages ------------------------------------------ */
+
+#define PAGE_BYTES 4096
+
+/*
+ * Takes memory, which is locked and so comes at once, and gives back all but every `keep`th page of it.
+ * mm/page_alloc.c hands out the pages of a large block one after the other, so that what comes back lies
+ * between those that stay.
+ */
+int deed_shatter_main(int argc, char **argv)
+{
+	uint64_t bytes = 0, keep = 4, pages;
+	const struct setting settings[] = {
+		{ "bytes", SETTING_NUMBER, &bytes },
+		{ "keep", SETTING_NUMBER, &keep },
+	};
+	struct slot slot;
+	char *memory;
+
+	read_settings(argc, argv, settings, ARRAY_LENGTH(settings));
+	pages = bytes / PAGE_BYTES;
+	if (pages == 0 || keep < 2)
+		usage_error("--bytes of at least %d, and --keep of at least 2", PAGE_BYTES);
+	slot = slot_begin(KIND_DEED);
+	if (await_the_moment(slot)) {
+		memory = take_memory(slot, pages * PAGE_BYTES);
+		for (uint64_t page = 0; page < pages; page += keep) {
+			uint64_t given = pages - page - 1 < keep - 1 ? pages - page - 1 : keep - 1;
+
+			if (given > 0 && munmap(memory + (page + 1) * PAGE_BYTES, given * PAGE_BYTES) < 0)
+				slot_fail(slot, "munmap");
+			count(slot, DEED_HIT);
+		}
+		count(slot, DEED_DONE);
+		/* What stays is held until the end. */
+		while (wait_ms(slot, LOOK_MS))
+			;
 	}
 	slot_state(slot, STATE_DONE);
 	return 0;

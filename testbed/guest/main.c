@@ -20,8 +20,11 @@ static const struct program {
 	{ "deed-kill", deed_kill_main },
 	{ "deed-write", deed_write_main },
 	{ "deed-clock", deed_clock_main },
+	{ "deed-shatter", deed_shatter_main },
 	{ "reader", reader_main },
 	{ "reaper", reaper_main },
+	{ "storm", storm_main },
+	{ "blocks", blocks_main },
 };
 
 static const struct program *program_named(const char *name)

@@ -10,12 +10,15 @@
 
 #define TEXT_BYTES (16 * 1024)
 
-enum file { VMSTAT, MEMINFO, NETSTAT, SNMP, SOCKSTAT, MOUNTSTATS, FILES };
+enum file { VMSTAT, MEMINFO, NETSTAT, SNMP, SOCKSTAT, MOUNTSTATS, BUDDYINFO, FILES };
+
+#define ORDERS (VMSAMPLER_FREE_BLOCKS_10 - VMSAMPLER_FREE_BLOCKS_0 + 1)
 
 static const char *const paths[FILES] = {
 	[VMSTAT] = "/proc/vmstat",	  [MEMINFO] = "/proc/meminfo",
 	[NETSTAT] = "/proc/net/netstat",  [SNMP] = "/proc/net/snmp",
 	[SOCKSTAT] = "/proc/net/sockstat", [MOUNTSTATS] = "/proc/self/mountstats",
+	[BUDDYINFO] = "/proc/buddyinfo",
 };
 
 static struct source sources[FILES];
@@ -113,6 +116,22 @@ static void sample_rpc(struct slot slot)
 	slot_store(slot, VMSAMPLER_RPC_DATA_DONE, data_calls(" READ:") + data_calls(" WRITE:"));
 }
 
+/* mm/vmstat.c, frag_show_print(): "Node 0, zone    DMA32    5    3 ...", free blocks from order 0 up. */
+static void sample_blocks(struct slot slot)
+{
+	uint64_t blocks[ORDERS] = { 0 };
+
+	for (const char *at = sources[BUDDYINFO].text; (at = strstr(at, "zone "));) {
+		at += strlen("zone ");
+		at += strspn(at, " ");
+		at += strcspn(at, " \n");
+		for (unsigned int order = 0; order < ORDERS; order++)
+			blocks[order] += take_number(&at);
+	}
+	for (unsigned int order = 0; order < ORDERS; order++)
+		slot_store(slot, VMSAMPLER_FREE_BLOCKS_0 + order, blocks[order]);
+}
+
 static void sample(struct slot slot)
 {
 	for (unsigned int file = 0; file < FILES; file++)
@@ -126,6 +145,7 @@ static void sample(struct slot slot)
 	slot_store(slot, VMSAMPLER_UDP_MEM_PAGES, sockstat("UDP:", " mem "));
 	slot_store(slot, VMSAMPLER_FRAG_MEMORY_BYTES, sockstat("FRAG:", " memory "));
 	sample_rpc(slot);
+	sample_blocks(slot);
 	slot_store(slot, SLOT_BEAT_NS, clock_ns(CLOCK_MONOTONIC));
 	slot_store(slot, VMSAMPLER_SAMPLES, slot_read(slot, VMSAMPLER_SAMPLES) + 1);
 }

@@ -32,6 +32,8 @@ enum witness_kind {
 	KIND_DEED = 8,		/* kind: something done once, on purpose, at a moment of the timeline */
 	KIND_READER = 9,	/* kind: reads a file again and again */
 	KIND_CLIENT = 10,	/* kind: a second client of the swap's server */
+	KIND_STORM = 11,	/* kind: system calls that are counted when they fail */
+	KIND_BLOCKS = 12,	/* kind: asks for blocks of several pages */
 };
 
 enum witness_state {
@@ -142,6 +144,17 @@ enum vmsampler_field {
 	VMSAMPLER_RPC_BACKLOG = 37,		/* requests: cumulative length of the backlog queues */
 	VMSAMPLER_RPC_IN_FLIGHT = 38,		/* requests: sent by all NFS transports, not yet answered */
 	VMSAMPLER_RPC_DATA_DONE = 39,		/* requests: READs and WRITEs of all NFS mounts that ended */
+	VMSAMPLER_FREE_BLOCKS_0 = 40,		/* blocks: free, of one page, all zones (without per-cpu lists) */
+	VMSAMPLER_FREE_BLOCKS_1 = 41,		/* blocks: free, of 2 pages, all zones */
+	VMSAMPLER_FREE_BLOCKS_2 = 42,		/* blocks: free, of 4 pages, all zones */
+	VMSAMPLER_FREE_BLOCKS_3 = 43,		/* blocks: free, of 8 pages, all zones */
+	VMSAMPLER_FREE_BLOCKS_4 = 44,		/* blocks: free, of 16 pages, all zones */
+	VMSAMPLER_FREE_BLOCKS_5 = 45,		/* blocks: free, of 32 pages, all zones */
+	VMSAMPLER_FREE_BLOCKS_6 = 46,		/* blocks: free, of 64 pages, all zones */
+	VMSAMPLER_FREE_BLOCKS_7 = 47,		/* blocks: free, of 128 pages, all zones */
+	VMSAMPLER_FREE_BLOCKS_8 = 48,		/* blocks: free, of 256 pages, all zones */
+	VMSAMPLER_FREE_BLOCKS_9 = 49,		/* blocks: free, of 512 pages, all zones */
+	VMSAMPLER_FREE_BLOCKS_10 = 50,		/* blocks: free, of 1024 pages, all zones */
 };
 
 enum anonymous_field {
@@ -155,6 +168,8 @@ enum anonymous_field {
 	ANONYMOUS_SWEEPS_DONE = 15,		/* count: sweeps over all pages, finished */
 	ANONYMOUS_SWEEP_PAGES = 16,		/* pages: verified in the sweep under way, or the last one */
 	ANONYMOUS_SWEEP_BAD_PAGES = 17,		/* pages: found wrong in that sweep */
+	ANONYMOUS_MAPPED_PAGES = 18,		/* pages: of the area, those that are mapped from a file */
+	ANONYMOUS_EXCHANGED_PAGES = 19,		/* pages: that came from the neighbour in the ring */
 };
 
 enum service_field {
@@ -195,12 +210,50 @@ enum client_field {
 
 enum deed_field {
 	DEED_DONE = 8,				/* count: times that it was done */
-	DEED_HIT = 9,				/* count: processes, files or clocks that it was done to */
+	DEED_HIT = 9,				/* count: processes, files, clocks or pages that it was done to */
 	DEED_UNDONE = 10,			/* count: times that it was undone again */
 };
 
 enum reader_field {
 	READER_READS = 8,			/* count: reads finished */
+};
+
+enum storm_field {
+	STORM_FORK_TRIED = 8,		/* count: forks */
+	STORM_FORK_NO_MEMORY = 9,	/* count: of those, failed with ENOMEM or ENOBUFS */
+	STORM_FORK_AGAIN = 10,		/* count: of those, failed with EAGAIN */
+	STORM_FORK_OTHER = 11,		/* count: of those, failed otherwise; a child that was killed */
+	STORM_FORK_LONGEST_MS = 12,	/* ms: the longest that one took */
+	STORM_EXEC_TRIED = 13,		/* count: programs started (vfork and execve) */
+	STORM_EXEC_NO_MEMORY = 14,	/* count: of those, failed with ENOMEM or ENOBUFS */
+	STORM_EXEC_AGAIN = 15,		/* count: of those, failed with EAGAIN */
+	STORM_EXEC_OTHER = 16,		/* count: of those, failed otherwise; a child that was killed */
+	STORM_EXEC_LONGEST_MS = 17,	/* ms: the longest that one took */
+	STORM_MMAP_TRIED = 18,		/* count: mappings of four pages, filled */
+	STORM_MMAP_NO_MEMORY = 19,	/* count: of those, failed with ENOMEM or ENOBUFS */
+	STORM_MMAP_AGAIN = 20,		/* count: of those, failed with EAGAIN */
+	STORM_MMAP_OTHER = 21,		/* count: of those, failed otherwise */
+	STORM_MMAP_LONGEST_MS = 22,	/* ms: the longest that one took */
+	STORM_SOCKET_TRIED = 23,	/* count: TCP sockets opened */
+	STORM_SOCKET_NO_MEMORY = 24,	/* count: of those, failed with ENOMEM or ENOBUFS */
+	STORM_SOCKET_AGAIN = 25,	/* count: of those, failed with EAGAIN */
+	STORM_SOCKET_OTHER = 26,	/* count: of those, failed otherwise */
+	STORM_SOCKET_LONGEST_MS = 27,	/* ms: the longest that one took */
+	STORM_OPEN_TRIED = 28,		/* count: files opened */
+	STORM_OPEN_NO_MEMORY = 29,	/* count: of those, failed with ENOMEM or ENOBUFS */
+	STORM_OPEN_AGAIN = 30,		/* count: of those, failed with EAGAIN */
+	STORM_OPEN_OTHER = 31,		/* count: of those, failed otherwise */
+	STORM_OPEN_LONGEST_MS = 32,	/* ms: the longest that one took */
+	STORM_WAITING = 33,		/* count: calls that have been under way for over a second */
+};
+
+enum blocks_field {
+	BLOCKS_TRIED = 8,			/* count: blocks asked for */
+	BLOCKS_GOT = 9,				/* count: that came */
+	BLOCKS_REFUSED = 10,			/* count: that did not */
+	BLOCKS_LATE = 11,			/* count: answers that took 100 ms or more */
+	BLOCKS_LONGEST_MS = 12,			/* ms: the longest that one took */
+	BLOCKS_ORDER = 13,			/* order: 2 to the power of so many pages in one block */
 };
 
 #endif

@@ -19,7 +19,7 @@ AGENT_FLAGS = (*FLAGS, "-static")
 PRELOAD_FLAGS = (*FLAGS, "-shared", "-fPIC", "-nostdlib")
 PROGRAMS = (
     *("heartbeat", "blocksampler", "vmsampler", "anonymous", "service", "flood", "job"),
-    *("deed-kill", "deed-write", "deed-clock", "reader"),
+    *("deed-kill", "deed-write", "deed-clock", "deed-shatter", "reader", "storm", "blocks"),
 )
 """Names that the agent also answers to, each a link to it."""
 

@@ -12,12 +12,14 @@ from drgn.helpers.linux.timekeeping import ktime_get_coarse_ns, ktime_to_ns
 
 from testbed.introspection.reading import Reading, number, text
 from testbed.introspection.slots import slots_of
+from testbed.introspection.sockets import ticks_a_second
 from testbed.snapshot import Request
 
 DEVICE = "nfs"
 DATA = ("READ", "WRITE")
 """Procedures whose call data is a `struct nfs_pgio_header` (fs/nfs/nfs3xdr.c, nfs4xdr.c: their names)."""
 MOST_PAGES = 512
+IPPROTO_UDP = 17
 
 
 def read_calls(reading: Reading) -> tuple[Request, ...]:
@@ -25,12 +27,16 @@ def read_calls(reading: Reading) -> tuple[Request, ...]:
     if not reading.get("sunrpc", 0, lambda: number(reading.prog["sunrpc_net_id"])):
         return ()
     now_ns = reading.get("ktime", 0, lambda: number(ktime_get_coarse_ns(reading.prog)))
+    jiffies = reading.get("jiffies", 0, lambda: number(reading.prog["jiffies"]))
+    hz = ticks_a_second(reading)
     found: list[Request] = []
     for client in reading.each("RPC clients", _clients, reading.prog, most=64):
         for task in reading.each("RPC tasks", _tasks, client):
             one = reading.get("an RPC task", None, _call, reading, task, now_ns)
             if one is not None:
-                found.append(one.model_copy(update={"tag": len(found)}))
+                due = reading.get("an RPC's timer", 0, _sent_again, task)
+                again_in_ms = (due - jiffies) * 1000 // hz if due else None
+                found.append(one.model_copy(update={"tag": len(found), "again_in_ms": again_in_ms}))
     return tuple(found)
 
 
@@ -69,6 +75,15 @@ def _socket(task: Any) -> int:
     if not transport:
         return 0
     return number(drgn.cast("struct sock_xprt *", transport).inet)
+
+
+def _sent_again(task: Any) -> int:
+    """At which jiffy it is sent again over UDP; 0 without a timer. Over TCP that is the connection's affair.
+
+    net/sunrpc/sched.c (6.1), __rpc_add_timer(): tk_timeout is when the task is woken, 0 if it does not wait.
+    """
+    transport = task.tk_rqstp.rq_xprt if task.tk_rqstp else task.tk_xprt
+    return number(task.tk_timeout) if transport and number(transport.prot) == IPPROTO_UDP else 0
 
 
 def _pages(reading: Reading, task: Any) -> Iterator[int]:

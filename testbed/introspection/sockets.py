@@ -29,7 +29,7 @@ IDLE = ("LISTEN", "TIME_WAIT", "NEW_SYN_RECV", "CLOSE")
 def read_sockets(reading: Reading, tasks: tuple[Task, ...], wanted: frozenset[int]) -> tuple[Socket, ...]:
     """Sockets with packets queued, with memory reserve, or in `wanted` (that carry requests)."""
     jiffies = reading.get("jiffies", 0, lambda: number(reading.prog["jiffies"]))
-    hz = _hz(reading)
+    hz = ticks_a_second(reading)
     holders: dict[int, list[int]] = {}
     readers: dict[int, list[int]] = {}
     for task in tasks:
@@ -87,7 +87,7 @@ def _limit(prog: drgn.Program, protocol: str) -> Limit:
     return Limit(protocol=protocol, pages=number(allocated.counter), limits=(low, pressure, high))
 
 
-def _hz(reading: Reading) -> int:
+def ticks_a_second(reading: Reading) -> int:
     """Jiffies a second: a jiffy's length in ns is what its clocksource counts (kernel/time/jiffies.c)."""
 
     def measured() -> int:

@@ -42,13 +42,18 @@ def resumption(case: Case) -> Resumption:
     finish = finish_of(case)
     until_ns = finish.done_ns if finish.done_ns is not None else case.end_ns
     times = case.rises(counters(case), case.heal_ns, until_ns)
+    return Resumption(lasting(case, times, until_ns), times[0] if times else None, finish)
+
+
+def lasting(case: Case, times: tuple[int, ...], until_ns: int) -> int | None:
+    """The first of the rises after which, up to `until_ns`, progress never stood still again."""
     resumed = None
     next_ns = until_ns
     for t_ns in reversed(times):
         if next_ns - t_ns > case.still_ns:
             break
         resumed = next_ns = t_ns
-    return Resumption(resumed, times[0] if times else None, finish)
+    return resumed
 
 
 def finish_of(case: Case) -> Finish:

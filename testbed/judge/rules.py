@@ -5,8 +5,10 @@ from __future__ import annotations
 from testbed.clock import NS
 from testbed.judge.case import Case, case_of
 from testbed.judge.detectors import Detector, detectors
+from testbed.judge.measures import measures
 from testbed.judge.preconditions import preconditions
 from testbed.judge.resumption import rate_after, rate_before, resumption
+from testbed.judge.under import under
 from testbed.judge.values import Finding, Precondition, Says, Verdict
 from testbed.model import Outcome
 from testbed.store import Evidence
@@ -24,6 +26,7 @@ ORDER: tuple[tuple[Says, Outcome], ...] = (
     ("oom-killed", "oom-killed"),
     ("unknown", "inconclusive"),
     ("doubt", "inconclusive"),
+    ("fragmented", "fragmented"),
     ("recovered", "recovered"),
     ("deadlocked", "deadlocked"),
     ("network-down", "network-down"),
@@ -116,4 +119,6 @@ def _measures(case: Case, outcome: Outcome) -> dict[str, object]:
         "rate_after": rate_after(case, seen) if case.came_to_end else None,
         "preconditions": met,
         "examination": case.examination,
+        "under": under(case),
+        "measures": measures(case),
     }

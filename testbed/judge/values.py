@@ -22,6 +22,7 @@ Says = Literal[
     "broken",
     "io-error",
     "oom-killed",
+    "fragmented",
     "unknown",
     "doubt",
     "deadlocked",
@@ -80,6 +81,19 @@ class Precondition(Value):
     numbers: dict[str, float] = Field(default_factory=dict)
 
 
+class Under(Value):
+    """How it went from the heal on under `loads`, which were stopped only `observed_s` later.
+
+    `time_to_recover_s` runs from the heal to the first progress that went on under them, if there was one.
+    """
+
+    loads: tuple[str, ...]
+    outcome: Literal["went on", "slow", "stood still"]
+    observed_s: float
+    time_to_recover_s: float | None
+    rate: float | None
+
+
 class Verdict(Value):
     """What the evidence says of one cell.
 
@@ -87,6 +101,8 @@ class Verdict(Value):
     `censored` means: not within the `observed_s` that were watched. Rates are of the first
     progress witness, in units a second. `testbed_fault` is set where the testbed failed, and
     then the outcome is no verdict on the kernel. `examination` is what the looks into the guest show.
+    `under` is the first of two judgements where something was kept up through the heal. `measures` are
+    numbers by name that decide nothing by themselves (judge/measures.py).
     """
 
     judge_version: int = JUDGE_VERSION
@@ -103,6 +119,8 @@ class Verdict(Value):
     findings: tuple[Finding, ...] = ()
     testbed_fault: str | None = None
     examination: Examination | None = None
+    under: Under | None = None
+    measures: dict[str, float] = Field(default_factory=dict)
 
 
 def write_verdict(folder: Path, verdict: Verdict) -> None:

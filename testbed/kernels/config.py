@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,6 +33,20 @@ class Wish:
     def text(self) -> str:
         """The line as it stands in a `.config`."""
         return f"# {self.option} is not set" if self.value == "n" else f"{self.option}={self.value}"
+
+
+@dataclass(frozen=True, slots=True)
+class Configured:
+    """What a kernel came out with: its `.config`, and whether modules of it are loaded as well."""
+
+    options: Mapping[str, str]
+    modules: bool
+    where: str = ""
+
+    def has(self, option: str) -> bool:
+        """Whether it is there at run time: a module is not, where none can be loaded."""
+        value = self.options.get(option, "n")
+        return self.modules if value == "m" else value != "n"
 
 
 def _option(text: str) -> tuple[str, str] | None:

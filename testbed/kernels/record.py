@@ -7,6 +7,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from testbed.kernels.config import Configured, parse_config
 from testbed.model import KernelSpec, Value
 
 DIGEST_LENGTH = 24
@@ -49,6 +50,12 @@ class BuiltKernel:
         """What QEMU is given: the bzImage, or the ELF out of it (kernels/unpack.py)."""
         unpacked = self.folder / UNPACKED
         return unpacked if unpacked.is_file() else self.folder / "bzImage"
+
+    @property
+    def configured(self) -> Configured:
+        """What it was built with. Only one that brings a first root loads modules."""
+        path = self.folder / "config"
+        return Configured(parse_config(path.read_text()), self.initrd is not None, str(path))
 
     @property
     def cmdline(self) -> str:

@@ -50,7 +50,11 @@ class LoadContext:
 
     def own_seed(self) -> int:
         """A seed of this load alone, from the plan's."""
-        return self.plan.seed << 16 | self.load.slot
+        return self.seed_of(self.load)
+
+    def seed_of(self, load: PlannedLoad) -> int:
+        """That of another load of its machine."""
+        return self.plan.seed << 16 | load.slot
 
 
 class Load(Protocol):
@@ -59,19 +63,23 @@ class Load(Protocol):
     `parts`: the load as one value for each process it wants. `needs`: what its keys name, for the
     plan to check. `progress`: fields of its own slot that count its work. `devices`: block devices
     (of /sys/block) whose completions are its progress. `prepare` runs before the load, on an idle
-    guest; `argv` is for the agent, and returns once the slot is ready.
+    guest; `argv` is for the agent, and returns once the slot is ready. `kernel_options` are those of its
+    machine's kernel that it needs, `least_bytes` the memory that it fills, if it is one that fills it.
     """
 
     kind: ClassVar[str]
     page_kind: ClassVar[str]
     finish: ClassVar[Literal["sweep", "exit"] | None]
     progress: ClassVar[tuple[str, ...]]
+    kernel_options: ClassVar[tuple[str, ...]]
 
     def parts(self, *, prebuilt: bool) -> tuple[Self, ...]: ...
 
     def needs(self) -> tuple[Needed, ...]: ...
 
     def devices(self, machine: PlannedMachine) -> tuple[str, ...]: ...
+
+    def least_bytes(self, machine: PlannedMachine) -> int: ...
 
     def prepare(self, guest: Guest, context: LoadContext) -> None: ...
 
@@ -83,6 +91,7 @@ class OneProcess(Value):
 
     finish: ClassVar[Literal["sweep", "exit"] | None] = None
     progress: ClassVar[tuple[str, ...]] = ()
+    kernel_options: ClassVar[tuple[str, ...]] = ()
 
     def parts(self, *, prebuilt: bool) -> tuple[Self, ...]:
         return (self,)
@@ -92,6 +101,9 @@ class OneProcess(Value):
 
     def devices(self, machine: PlannedMachine) -> tuple[str, ...]:
         return ()
+
+    def least_bytes(self, machine: PlannedMachine) -> int:
+        return 0
 
     def prepare(self, guest: Guest, context: LoadContext) -> None:
         pass

@@ -1,17 +1,21 @@
-"""Owns the anonymous load: memory beyond RAM, touched at random, that proves its integrity."""
+"""Owns the anonymous load: memory beyond RAM, touched in some order, that proves its integrity."""
 
 from __future__ import annotations
 
 from typing import ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from testbed.errors import TestbedFault
 from testbed.load import Count, Memory, Seconds, Share
 from testbed.loads import LoadContext, Needed, agent
-from testbed.model import PlannedMachine, Value
+from testbed.model import PlannedLoad, PlannedMachine, Value
 from testbed.transports import Guest
 from testbed.units import PAGE_BYTES
+
+FIRST_PORT = 7800
+"""On the loopback; each process listens at its slot's own."""
+MAKE_S = 20.0
 
 
 class Anonymous(Value):
@@ -19,18 +23,31 @@ class Anonymous(Value):
 
     A multiple is one `of` the machine's RAM, or of MemAvailable as measured when the machine is
     ready: under a distribution's kernel, which keeps more for itself, the plan asks for the latter.
+
+    With `order = "exchange"` the processes stand in a ring, and each waits for a page of the one before it
+    for every page that it works on. `mapped` is the share of the memory that is no anonymous one but clean
+    pages of a file on `disk`, a disk of the machine's own: they are read and verified, and never written.
     """
 
     kind: ClassVar[str] = "anonymous"
     page_kind: ClassVar[str] = "anonymous"
     finish: ClassVar[Literal["sweep", "exit"] | None] = "sweep"
     progress: ClassVar[tuple[str, ...]] = ("work_units",)
+    kernel_options: ClassVar[tuple[str, ...]] = ()
 
     memory: Memory
     of: Literal["RAM", "MemAvailable"] = "RAM"
     processes: Count = Field(default=1, ge=1, le=64)
-    order: Literal["random", "linear"] = "random"
+    order: Literal["random", "linear", "exchange"] = "random"
+    mapped: float = Field(default=0.0, ge=0, le=0.9)
+    disk: str | None = None
     pause: Seconds = 0.0
+
+    @model_validator(mode="after")
+    def _somewhere(self) -> Self:
+        if self.mapped and self.disk is None:
+            raise ValueError("'mapped' needs a disk for the file: disk = \"cache\"")
+        return self
 
     def parts(self, *, prebuilt: bool) -> tuple[Self, ...]:
         if isinstance(self.memory, Share):
@@ -42,20 +59,60 @@ class Anonymous(Value):
         return (part,) * self.processes
 
     def needs(self) -> tuple[Needed, ...]:
-        return ()
+        return (("mapped", "disk", self.disk),) if self.mapped and self.disk else ()
 
     def devices(self, machine: PlannedMachine) -> tuple[str, ...]:
         return ()
 
     def prepare(self, guest: Guest, context: LoadContext) -> None:
-        pass
+        """The first process that maps files makes the file system that all of them lie on."""
+        if not self.mapped:
+            return
+        timeout_s, folder = MAKE_S * context.cpu_scale, self._folder
+        if guest.run(["grep", "-q", f" {folder} ", "/proc/mounts"], timeout_s=timeout_s, check=False).status:
+            device = f"/dev/testbed/{self.disk}"
+            # No journal, whose thread would need memory too; few inodes, which are written at once.
+            make = ["mke2fs", "-q", "-F", "-t", "ext4", "-O", "^has_journal", "-N", "64"]
+            guest.run([*make, "-E", "nodiscard,lazy_itable_init=0", device], timeout_s=timeout_s)
+            guest.run(["mkdir", "-p", folder], timeout_s=timeout_s)
+            guest.run(["mount", "-t", "ext4", "-o", "noatime", device, folder], timeout_s=timeout_s)
 
     def argv(self, slot: int, context: LoadContext) -> list[str]:
-        options: dict[str, object] = {"bytes": self._bytes(context), "seed": context.own_seed()}
+        size = self._bytes(context)
+        options: dict[str, object] = {"bytes": size, "seed": context.own_seed()}
         options["order"] = self.order
+        if self.mapped:
+            mapped = int(size * self.mapped) // PAGE_BYTES * PAGE_BYTES
+            options |= {"mapped": mapped, "file": f"{self._folder}/{context.load.name}"}
+        if self.order == "exchange":
+            last, following = self._neighbours(context)
+            options |= {"port": FIRST_PORT + slot, "next-port": FIRST_PORT + following.slot}
+            options["last-seed"] = context.seed_of(last)
         if self.pause:
             options["pause-us"] = round(self.pause * 1e6)
         return agent("anonymous", slot, options)
+
+    def least_bytes(self, machine: PlannedMachine) -> int:
+        if not isinstance(self.memory, Share):
+            return self.memory
+        # Before the machine runs nobody knows how much of its RAM is available.
+        return int(machine.memory_bytes * self.memory.times) if self.of == "RAM" else 0
+
+    @property
+    def _folder(self) -> str:
+        return f"/mnt/{self.disk}"
+
+    def _neighbours(self, context: LoadContext) -> tuple[PlannedLoad, PlannedLoad]:
+        """The one before and the one after it among all of its machine that exchange: one ring for all."""
+        ring = [
+            load
+            for load in context.plan.loads
+            if load.machine == context.load.machine
+            and load.kind == self.kind
+            and load.options["order"] == "exchange"
+        ]
+        own = next(number for number, load in enumerate(ring) if load.name == context.load.name)
+        return ring[own - 1], ring[(own + 1) % len(ring)]
 
     def _bytes(self, context: LoadContext) -> int:
         if not isinstance(self.memory, Share):

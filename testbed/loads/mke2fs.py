@@ -26,6 +26,7 @@ class Mke2fs(OneProcess):
     kind: ClassVar[str] = "mke2fs"
     page_kind: ClassVar[str] = "job"
     finish: ClassVar[Literal["sweep", "exit"] | None] = "exit"
+    kernel_options: ClassVar[tuple[str, ...]] = ("CONFIG_MD_RAID1",)
 
     disk: str
     bytes_per_inode: Bytes = Field(default=4 << 10, ge=1 << 10, le=64 << 20)

@@ -69,14 +69,14 @@ class Broker:
 
     # --- the network
 
-    def do_make_link(self, bridge: str, address: str | None, mac: str) -> Answer:
+    def do_make_link(self, bridge: str, address: str | None, mac: str, mtu: int) -> Answer:
         with self._lock:
-            self._network.make_link(bridge, address, mac)
+            self._network.make_link(bridge, address, mac, mtu)
         return None, None
 
-    def do_make_tap(self, tap: str, bridge: str, mac: str = "") -> Answer:
+    def do_make_tap(self, tap: str, bridge: str, mac: str, queues: int, mtu: int) -> Answer:
         with self._lock:
-            self._network.make_tap(tap, bridge, mac)
+            self._network.make_tap(tap, bridge, mac, queues, mtu)
         return None, None
 
     def do_count(self, name: str, flow: dict[str, Any]) -> Answer:

@@ -11,7 +11,7 @@ from typing import Any
 
 from testbed.errors import MissingCapability, TestbedFault
 from testbed.machines import messages
-from testbed.machines.wire import Count, Flow
+from testbed.machines.wire import USUAL_MTU, Count, Flow
 
 ANSWER_TIMEOUT_S = 10.0
 
@@ -31,13 +31,22 @@ class Broker:
 
     # --- the network
 
-    def make_link(self, bridge: str, *, address: str | None = None, mac: str = "02:00:00:00:ff:01") -> None:
+    def make_link(
+        self,
+        bridge: str,
+        *,
+        address: str | None = None,
+        mac: str = "02:00:00:00:ff:01",
+        mtu: int = USUAL_MTU,
+    ) -> None:
         """A bridge; `address` ("10.1.0.1/24") is the host's on it."""
-        self._ask("make_link", bridge=bridge, address=address, mac=mac)
+        self._ask("make_link", bridge=bridge, address=address, mac=mac, mtu=mtu)
 
-    def make_tap(self, tap: str, bridge: str, *, mac: str = "") -> None:
+    def make_tap(
+        self, tap: str, bridge: str, *, mac: str = "", queues: int = 1, mtu: int = USUAL_MTU
+    ) -> None:
         """A tap on that bridge, for a guest to open by name; `mac` is its NIC's, which `reset` asks for."""
-        self._ask("make_tap", tap=tap, bridge=bridge, mac=mac)
+        self._ask("make_tap", tap=tap, bridge=bridge, mac=mac, queues=queues, mtu=mtu)
 
     def count(self, name: str, flow: Flow) -> None:
         """Counts a flow from now on; see `counters`."""

@@ -12,13 +12,12 @@ from typing import Literal
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from testbed.errors import UsageError
+from testbed.machines.nics import MODELS
 from testbed.machines.wire import INTERFACE
 
 WITNESS_BYTES = 1 << 20
 TB_CACHE_MIB = 256
 EMULATOR = "/usr/bin/qemu-system-x86_64"
-NIC_MODELS = {name: name.removesuffix("-net") for name in ("e1000e", "virtio-net", "e1000", "rtl8139")}
-"""What a user calls a NIC, and what libvirt does."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,39}")
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
@@ -35,6 +34,7 @@ class Nic:
     tap: str
     mac: str
     model: str
+    queues: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ def render(guest: GuestSpec, *, emulator: str = EMULATOR) -> str:
         emulator=emulator,
         tb_cache_mib=TB_CACHE_MIB,
         witness_bytes=WITNESS_BYTES,
-        nic_models=NIC_MODELS,
+        nic_models={name: model.called for name, model in MODELS.items()},
     )
     ElementTree.fromstring(text)
     return text
@@ -99,8 +99,10 @@ def _check(guest: GuestSpec) -> None:
     for nic in guest.nics:
         _must(INTERFACE, nic.tap, "a tap's name")
         _must(_MAC, nic.mac, "a MAC address")
-        if nic.model not in NIC_MODELS:
-            raise UsageError(f"no NIC model '{nic.model}'", hint=f"known: {', '.join(NIC_MODELS)}")
+        if nic.model not in MODELS:
+            raise UsageError(f"no NIC model '{nic.model}'", hint=f"known: {', '.join(MODELS)}")
+        if nic.queues != 1 and not MODELS[nic.model].queues:
+            raise UsageError(f"a NIC of model '{nic.model}' has one queue, not {nic.queues}")
     for disk in guest.disks:
         _must(_SERIAL, disk.serial, "a disk's serial")
     for path in (guest.kernel, guest.console, *(disk.path for disk in guest.disks)):

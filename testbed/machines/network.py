@@ -19,10 +19,12 @@ from pyroute2.netlink.exceptions import NetlinkError
 from testbed.errors import MissingCapability, TestbedFault
 from testbed.machines import rules
 from testbed.machines.nft import Nft, Refused
-from testbed.machines.wire import INTERFACE, LABEL, Count, Flow
+from testbed.machines.wire import INTERFACE, LABEL, USUAL_MTU, Count, Flow
 
 TAP_QUEUE_FRAMES = 32
 """A tap's default of 1000 frames would hold what the guest does not read, and replay it after a heal."""
+TAP_TYPE = 2
+"""IFF_TAP (linux/if_tun.h)."""
 TBF_LATENCY_S = 0.05
 TBF_BURST_S = 0.01
 SWITCHES = {
@@ -61,7 +63,7 @@ class Network:
             ]
         )
 
-    def make_link(self, bridge: str, address: str | None, mac: str) -> None:
+    def make_link(self, bridge: str, address: str | None, mac: str, mtu: int = USUAL_MTU) -> None:
         """A bridge without spanning tree or multicast snooping; `address` (with prefix) is the host's on it.
 
         Its MAC is fixed: else it changes with every tap that joins, and permanent neighbours go stale.
@@ -74,22 +76,29 @@ class Network:
             if address is not None:
                 place = ip_interface(address)
                 route.addr("add", index=index, address=str(place.ip), prefixlen=place.network.prefixlen)
-            route.link("set", index=index, state="up")
+            route.link("set", index=index, mtu=mtu, state="up")
         self._links[bridge] = []
 
-    def make_tap(self, tap: str, bridge: str, mac: str) -> None:
-        """A persistent tap on the bridge, with a short queue. A guest opens it by name, and has that MAC."""
+    def make_tap(self, tap: str, bridge: str, mac: str, queues: int = 1, mtu: int = USUAL_MTU) -> None:
+        """A persistent tap on the bridge, with a short queue. A guest opens it by name, and has that MAC.
+
+        One that is to have several `queues` says so when it is made (6.1, drivers/net/tun.c tun_set_iff).
+        """
         _check(INTERFACE, tap)
         if bridge not in self._links:
             raise TestbedFault(f"no bridge '{bridge}' in this lab")
         with IPRoute() as route:
-            route.link("add", ifname=tap, kind="tuntap", mode="tap")
+            if queues > 1:
+                route.link("add", ifname=tap, kind="tun", tun_type=TAP_TYPE, tun_multi_queue=1)
+            else:
+                route.link("add", ifname=tap, kind="tuntap", mode="tap")
             index = _index(route, tap)
-            route.link("set", index=index, txqlen=TAP_QUEUE_FRAMES, master=_index(route, bridge))
+            route.link("set", index=index, mtu=mtu, txqlen=TAP_QUEUE_FRAMES, master=_index(route, bridge))
             route.link("set", index=index, state="up")
             attributes = route.get_links(index)[0]
-            if attributes.get("txqlen") != TAP_QUEUE_FRAMES or attributes.get("state") != "up":
-                raise TestbedFault(f"tap '{tap}' did not take its queue length or state")
+            taken = tuple(attributes.get(name) for name in ("txqlen", "mtu", "state"))
+            if taken != (TAP_QUEUE_FRAMES, mtu, "up"):
+                raise TestbedFault(f"tap '{tap}' did not take its queue length, MTU or state: {taken}")
         self._links[bridge].append(tap)
         self._macs[tap] = mac
 

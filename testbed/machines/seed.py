@@ -60,6 +60,9 @@ def _nics(machine: PlannedMachine, links: Sequence[PlannedLink]) -> Iterator[tup
     for nic in machine.nics:
         prefix = ip_network(_link(nic.link, links).subnet).prefixlen
         yield ("nic", nic.mac, nic.ifname, f"{nic.address}/{prefix}", str(nic.rx_ring or 0))
+        mtu = _link(nic.link, links).mtu
+        if mtu is not None:
+            yield ("ip", "link", "set", "dev", nic.ifname, "mtu", str(mtu))
 
 
 def _neighbours(machine: PlannedMachine, other: PlannedMachine) -> Iterator[tuple[str, ...]]:

@@ -3,6 +3,7 @@
 from testbed.plan.cell import Kernels, idle, plan, repeated, support_spec
 from testbed.plan.check import check_playbook, check_topology
 from testbed.plan.labels import Choices
+from testbed.plan.options import check_options
 from testbed.plan.playbook import PlaybookFile, is_topology, read_playbook, topology_of
 from testbed.plan.schema import KINDS, schema
 
@@ -11,6 +12,7 @@ __all__ = [
     "Choices",
     "Kernels",
     "PlaybookFile",
+    "check_options",
     "check_playbook",
     "check_topology",
     "idle",

@@ -7,13 +7,14 @@ from typing import Literal
 
 from testbed.configuration import Playbook, Topology, Variant
 from testbed.model import Judging, KernelSpec, Plan, PlannedKernel, PlannedMachine
+from testbed.plan.changes import changed
 from testbed.plan.judging import judging
 from testbed.plan.labels import Choices, cell_name, idle_labels, labels_of
 from testbed.plan.loads import Parts, planned_loads, watched_devices
 from testbed.plan.machines import planned_links, planned_machines, subject_of
 from testbed.plan.playbook import PlaybookFile
 from testbed.plan.timeline import Course, course
-from testbed.plan.transport import check_server, check_timers, planned_transport
+from testbed.plan.transport import check_ports, check_room, check_server, check_timers, planned_transport
 from testbed.plan.wiring import check_addresses, check_checksums, check_flows
 from testbed.transports import transport_of
 
@@ -37,6 +38,7 @@ def plan(topology: Topology, file: PlaybookFile, kernels: Kernels, image: str, c
     playbook = file.playbook(choices.form, choices.variant, choices.settings)
     links = planned_links(topology)
     prebuilt = kernels.under_test.spec.prebuilt
+    topology = changed(topology, playbook)
     machines = planned_machines(topology, links, prebuilt=prebuilt, nic=choices.nic)
     planned = planned_transport(playbook, machines, choices.transport, subject_of(topology))
     transport = transport_of(planned)
@@ -49,6 +51,9 @@ def plan(topology: Topology, file: PlaybookFile, kernels: Kernels, image: str, c
     rules = judging(playbook, variant, subject, transport, parts, watched, way, events)
     check_timers(playbook, planned, transport, way, rules)
     check_server(playbook, transport, way)
+    check_ports(playbook, transport)
+    server = next(machine for machine in machines if machine.name == planned.server)
+    check_room(playbook, transport, subject, server, loads)
     labels = labels_of(file, playbook, variant, kernels.under_test.spec, subject, links, planned, choices)
     made = Plan(
         cell=cell_name(labels),

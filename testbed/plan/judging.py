@@ -5,7 +5,7 @@ from __future__ import annotations
 from testbed.configuration import Playbook, Variant
 from testbed.errors import UsageError, nearest
 from testbed.loads import load_of
-from testbed.model import Judging, PlannedEvent, PlannedLoad, PlannedMachine
+from testbed.model import BlockRule, Judging, PlannedEvent, PlannedLoad, PlannedMachine
 from testbed.plan.loads import Parts, progress_series
 from testbed.plan.timeline import Course
 from testbed.transports import Transport
@@ -43,6 +43,8 @@ def judging(
         ),
         free_pages=(f"{name}/memory.free_pages", f"{name}/blocksampler.free_pages"),
         heals=course.heals,
+        through=tuple(load.name for key in course.through for load in parts[key] if load.machine != name),
+        blocks=None if rules.blocks is None else BlockRule(**rules.blocks.model_dump()),
         requires=requires,
         finish=rules.finish,
         finish_loads=_finish_loads(playbook, subject, parts, loads),

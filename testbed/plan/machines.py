@@ -7,7 +7,8 @@ from ipaddress import IPv4Network
 
 from testbed.configuration import MachineTable, NicTable, Topology
 from testbed.errors import UsageError, nearest
-from testbed.machines.domain import NIC_MODELS
+from testbed.machines.nics import MODELS, able
+from testbed.machines.wire import USUAL_MTU
 from testbed.model import PlannedDisk, PlannedLink, PlannedMachine, PlannedNic
 
 MANAGEMENT = "mgmt"
@@ -15,8 +16,6 @@ MANAGEMENT_NIC = "rtl8139"
 MANAGEMENT_SUBNETS = tuple(f"10.{second}.0.0/24" for second in range(76, 90))
 MAX_HOSTS = 64
 MIN_MEMORY_BYTES = 64 << 20
-RING_MODELS = ("e1000", "e1000e")
-"""Whose drivers take `ethtool -G`: 8139cp does not, virtio-net only where the device can reset a ring."""
 
 
 def subject_of(topology: Topology) -> str:
@@ -51,7 +50,7 @@ def planned_links(topology: Topology) -> tuple[PlannedLink, ...]:
             )
         networks = {MANAGEMENT: _free_network(networks)} | networks
         managing = [MANAGEMENT]
-    return tuple(_link(name, network, name == managing[0]) for name, network in networks.items())
+    return tuple(_link(topology, name, network, name == managing[0]) for name, network in networks.items())
 
 
 def planned_machines(
@@ -73,7 +72,8 @@ def planned_machines(
                 kernel=table.kernel,
                 nics=_nics(topology, links, name, number, nic if name == subject else None),
                 disks=tuple(PlannedDisk(name=disk.name, size_bytes=disk.size) for disk in table.disks),
-                sysctl={key: str(value) for key, value in table.sysctl.items()},
+                sysctl={key: str(value) for key, value in table.sysctl.items() if value != ""},
+                cmdline=table.cmdline,
             )
         )
     _check_taps(topology, machines)
@@ -108,10 +108,15 @@ def _free_network(taken: dict[str, IPv4Network]) -> IPv4Network:
     return next(free for free in networks if not any(free.overlaps(other) for other in taken.values()))
 
 
-def _link(name: str, network: IPv4Network, management: bool) -> PlannedLink:
+def _link(topology: Topology, name: str, network: IPv4Network, management: bool) -> PlannedLink:
     host = f"{network.broadcast_address - 1}/{network.prefixlen}" if management else None
     return PlannedLink(
-        name=name, bridge=f"br-{name}", subnet=str(network), management=management, host_address=host
+        name=name,
+        bridge=f"br-{name}",
+        subnet=str(network),
+        management=management,
+        host_address=host,
+        mtu=topology.links[name].mtu if name in topology.links else None,
     )
 
 
@@ -127,6 +132,7 @@ def _nics(
         if nic is None:
             continue
         chosen = nic.model if model is None or link.management else model
+        _check_mtu(topology, link, chosen)
         found.append(
             PlannedNic(
                 link=link.name,
@@ -135,7 +141,8 @@ def _nics(
                 address=str(IPv4Network(link.subnet)[number]),
                 tap=tap_name(machine, link.name),
                 ifname=link.name,
-                rx_ring=nic.rx_ring if chosen in RING_MODELS else None,
+                rx_ring=nic.rx_ring if MODELS[chosen].ring else None,
+                queues=nic.queues if MODELS[chosen].queues else None,
             )
         )
     return tuple(found)
@@ -161,12 +168,7 @@ def _check_machine(topology: Topology, name: str, table: MachineTable) -> None:
             raise UsageError(f"two NICs on link '{nic.link}'", where=topology.where(*key))
         seen.add(nic.link)
         _check_model(nic.model, topology.where(*key, "model"))
-        if nic.rx_ring is not None and nic.model not in RING_MODELS:
-            raise UsageError(
-                f"the driver of '{nic.model}' has a fixed ring",
-                hint=f"leave it out, or use one of {', '.join(RING_MODELS)}",
-                where=topology.where(*key, "rx_ring"),
-            )
+        _check_nic(topology, key, nic, table.vcpus)
     disks = [disk.name for disk in table.disks]
     for number, disk in enumerate(disks):
         if disk in ("root", "seed") or disk in disks[:number]:
@@ -175,9 +177,51 @@ def _check_machine(topology: Topology, name: str, table: MachineTable) -> None:
             )
 
 
+def _check_nic(topology: Topology, key: tuple[str | int, ...], nic: NicTable, vcpus: int) -> None:
+    """Refuses what the model can not have, and what would not be used."""
+    model = MODELS[nic.model]
+    if nic.rx_ring is not None and not model.ring:
+        raise UsageError(
+            f"the driver of '{nic.model}' has a fixed ring",
+            hint=f"leave it out, or use one of {able('ring')}",
+            where=topology.where(*key, "rx_ring"),
+        )
+    if nic.queues is not None and not model.queues:
+        raise UsageError(
+            f"the driver of '{nic.model}' has one pair of queues",
+            hint=f"leave it out, or use {able('queues')}",
+            where=topology.where(*key, "queues"),
+        )
+    if nic.queues is not None and nic.queues > vcpus:
+        # drivers/net/virtio_net.c (6.1), virtnet_probe(): it uses as many as there are CPUs.
+        raise UsageError(
+            f"{nic.queues} pairs of queues, of which {vcpus} would be used: one for each CPU",
+            hint=f"set vcpus = {nic.queues} as well",
+            where=topology.where(*key, "queues"),
+        )
+    mtu = topology.links[nic.link].mtu or USUAL_MTU
+    if nic.mtu is not None and nic.mtu != mtu:
+        raise UsageError(
+            f"an MTU of {nic.mtu} on link '{nic.link}', whose MTU is {mtu}: what is longer than the"
+            " smaller of them would vanish without a word",
+            hint=f"set mtu = {nic.mtu} in [links.{nic.link}], for all on it, or leave it out here",
+            where=topology.where(*key, "mtu"),
+        )
+
+
+def _check_mtu(topology: Topology, link: PlannedLink, model: str) -> None:
+    most = MODELS[model].most_mtu
+    if link.mtu is not None and link.mtu > most:
+        raise UsageError(
+            f"{link.mtu} is more than a NIC of model '{model}' takes: {most} at most",
+            hint="give the link a smaller MTU, or the machine another model",
+            where=topology.where("links", link.name, "mtu"),
+        )
+
+
 def _check_model(model: str, where: str) -> None:
-    if model not in NIC_MODELS:
-        raise UsageError(f"no NIC model '{model}'", hint=nearest(model, NIC_MODELS), where=where)
+    if model not in MODELS:
+        raise UsageError(f"no NIC model '{model}'", hint=nearest(model, MODELS), where=where)
 
 
 def _check_taps(topology: Topology, machines: list[PlannedMachine]) -> None:

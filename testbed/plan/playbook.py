@@ -9,7 +9,17 @@ from typing import Any
 
 from testbed.configuration import Answer, Opening, Parameter, Playbook, Scalar, Topology, Variant
 from testbed.errors import UsageError, nearest
-from testbed.load import TOPOLOGIES, UNITLESS, Source, find_file, load_toml, measure, read_toml, validate
+from testbed.load import (
+    TOPOLOGIES,
+    UNITLESS,
+    KeyPath,
+    Source,
+    find_file,
+    load_toml,
+    measure,
+    read_toml,
+    validate,
+)
 from testbed.load.toml import shown
 
 MAIN = ""
@@ -99,6 +109,7 @@ class PlaybookFile:
             return replace(self.source, tree=tree)
         own, moved = variants[variant], dict(self.source.moved)
         tree["variants"] = {variant: own}
+        _change_machines(tree, own.get("machines", {}), ("variants", variant, "machines"), moved)
         for key, empty in (("loads", dict), ("judge", dict), ("timeline", list)):
             base = tree.get(key, empty())
             if key not in own or not isinstance(base, empty):
@@ -168,8 +179,9 @@ def read_playbook(path: Path) -> PlaybookFile:
 
 
 def is_topology(source: Source) -> bool:
-    """By what the file says, wherever it lies."""
-    return "machines" in source.tree
+    """By what the file says, wherever it lies. A playbook may have words for machines, too."""
+    keys = source.tree.keys()
+    return bool(keys & {"links", "machines"}) and not keys & {"topology", "transport", "judge"}
 
 
 def topology_of(file: PlaybookFile, folder: Path = TOPOLOGIES) -> Topology:
@@ -179,6 +191,17 @@ def topology_of(file: PlaybookFile, folder: Path = TOPOLOGIES) -> Topology:
     if not isinstance(name, str):
         raise UsageError("is missing, or is no name", where=where)
     return load_toml(find_file(name, folder, where=where, only_names=True), Topology)
+
+
+def _change_machines(
+    tree: dict[str, Any], changes: Mapping[str, Any], here: KeyPath, moved: dict[KeyPath, KeyPath]
+) -> None:
+    """Key by key: a variant that says one thing of a machine leaves the rest as the playbook has it."""
+    base = tree.get("machines", {})
+    if not changes or not isinstance(base, dict):
+        return  # nothing to change, or a mistake that is told when the whole is validated
+    tree["machines"] = {**base, **{name: {**base.get(name, {}), **own} for name, own in changes.items()}}
+    moved |= {("machines", name, key): (*here, name, key) for name, own in changes.items() for key in own}
 
 
 def _parameters(part: Any) -> Iterator[str]:

@@ -78,6 +78,14 @@ class Course:
         return tuple(sorted(events, key=lambda event: event.at_s))
 
     @property
+    def through(self) -> tuple[str, ...]:
+        """The loads that are stopped after the last of the judged heals, and were started before it."""
+        if not self.heals:
+            return ()
+        ended = [load for load in self.loads if load.to_s is not None and load.to_s > self.heal_s]
+        return tuple(load.name for load in ended if load.from_s < self.heal_s)
+
+    @property
     def begin_s(self) -> float:
         """The judging point: the heal, or the end of the timeline where that comes later."""
         ends = [load.to_s if load.to_s is not None else load.from_s for load in self.loads]

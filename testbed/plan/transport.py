@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from testbed.configuration import Playbook
 from testbed.errors import UsageError, nearest
 from testbed.faults import fault_class
 from testbed.load import validate
-from testbed.model import Judging, PlannedMachine, PlannedTransport
+from testbed.loads import load_of
+from testbed.model import Judging, PlannedLoad, PlannedMachine, PlannedTransport
 from testbed.plan.timeline import Course, PlayedFault
-from testbed.transports import Revivable, Transport, transport_class
+from testbed.transports import Revivable, Transport, revivable, transport_class
 from testbed.units import show_bytes
+
+TAKEN_PORTS = {22: "SSH, by which it is set up"}
 
 
 def planned_transport(
@@ -83,6 +87,41 @@ def check_timers(
             )
 
 
+def check_ports(playbook: Playbook, transport: Transport) -> None:
+    """Refuses a port of the server that is taken on every machine. Raises UsageError."""
+    for port in transport.ports:
+        if port in TAKEN_PORTS:
+            raise UsageError(
+                f"port {port} of '{playbook.transport.server}' is taken by {TAKEN_PORTS[port]}",
+                hint="give another 'port' in [transport], or none: each kind has its usual one",
+                where=playbook.where("transport", "port"),
+            )
+
+
+def check_room(
+    playbook: Playbook,
+    transport: Transport,
+    subject: PlannedMachine,
+    server: PlannedMachine,
+    loads: Iterable[PlannedLoad],
+) -> None:
+    """Refuses loads of more memory than there is with all of the swap. Raises UsageError.
+
+    What the kernel and programs take for themselves is not counted: more may be too much as well.
+    """
+    wanted_bytes = sum(load_of(load).least_bytes(subject) for load in loads if load.machine == subject.name)
+    size = next(disk.size_bytes for disk in server.disks if disk.name == transport.server_disk)
+    swap_bytes = size - transport.spare_bytes if getattr(transport, "swap", True) else 0
+    if wanted_bytes > subject.memory_bytes + swap_bytes:
+        raise UsageError(
+            f"the loads of '{subject.name}' want {show_bytes(wanted_bytes)} of memory: it has"
+            f" {show_bytes(subject.memory_bytes)}, and {show_bytes(swap_bytes)} of swap by {transport.kind}",
+            hint=f"give disk '{transport.server_disk}' of '{server.name}' more room in the topology, or the"
+            " loads less memory",
+            where=playbook.where("transport", "disk"),
+        )
+
+
 def check_server(playbook: Playbook, transport: Transport, way: Course) -> None:
     """Refuses a fault of the server that this transport's server can not have. Raises UsageError."""
     for fault in way.faults:
@@ -90,7 +129,7 @@ def check_server(playbook: Playbook, transport: Transport, way: Course) -> None:
         if getattr(kind, "serves_again", False) and not isinstance(transport, Revivable):
             raise UsageError(
                 f"'{fault.planned.name}' ends what serves, and {transport.kind} can not be served again",
-                hint="nbd, nfs3 and nfs4 can; or freeze the machine, or drop its packets",
+                hint=f"{', '.join(revivable())} can; or freeze the machine, or drop its packets",
                 where=playbook.where("timeline", fault.entry, "fault"),
             )
         if getattr(kind, "needs_store", False) and transport.store is None:

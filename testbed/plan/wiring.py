@@ -52,12 +52,19 @@ def check_flows(playbook: Playbook, plan: Plan, way: Course) -> None:
     known = flows(plan)
     for fault in way.faults:
         name = fault.planned.options.get("flow")
-        if name is None or name in known or any(each.startswith(f"{name}.") for each in known):
+        if name is None:
             continue
-        hint = nearest(name, ("swap", *known))
-        raise UsageError(
-            f"no flow '{name}'", hint=hint, where=playbook.where("timeline", fault.entry, "flow")
-        )
+        where = playbook.where("timeline", fault.entry, "flow")
+        named = [flow for each, flow in known.items() if each == name or each.startswith(f"{name}.")]
+        if not named:
+            raise UsageError(f"no flow '{name}'", hint=nearest(name, ("swap", *known)), where=where)
+        needs_tcp = getattr(fault_class(fault.planned.kind), "needs_tcp", False)
+        if needs_tcp and any(flow.protocol == "udp" for flow in named):
+            raise UsageError(
+                f"'{name}' goes over UDP: there is no connection to {fault.planned.kind}",
+                hint="use a drop instead, or a transport over TCP",
+                where=where,
+            )
 
 
 def check_addresses(playbook: Playbook, plan: Plan, way: Course) -> None:

@@ -51,6 +51,10 @@ MEANS: dict[Outcome, tuple[str, str]] = {
         "Memory came back other than it was written.",
         "It says nothing about time: nothing outweighs wrong data.",
     ),
+    "fragmented": (
+        "Work went on after the heal and all memory was intact, but free memory had fallen to pieces.",
+        "It does not say who broke it: compare it with the same without a flood.",
+    ),
     "server-down": (
         "The swap server did not serve any more, neither the machine under test nor anybody else.",
         "It says nothing about the kernel under test.",

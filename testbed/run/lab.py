@@ -24,6 +24,7 @@ from testbed.machines.console import Console
 from testbed.machines.domain import WITNESS_BYTES, Disk, GuestSpec, Nic
 from testbed.machines.hypervisor import Domain, Hypervisor
 from testbed.machines.sandbox import Sandbox
+from testbed.machines.wire import USUAL_MTU
 from testbed.model import Plan, PlannedMachine
 from testbed.plan.wiring import addresses, flows, taps
 from testbed.run.serving import Serving
@@ -51,7 +52,8 @@ CMDLINE = (
 
 def _cmdline(plan: Plan, machine: PlannedMachine, kernel: BuiltKernel) -> str:
     """The kernel's command line, with the kinds of things that the machine has to do with in this plan."""
-    line = " ".join(filter(None, [CMDLINE, kernel.cmdline, f"testbed.machine={machine.name}"]))
+    words = [CMDLINE, kernel.cmdline, f"testbed.machine={machine.name}", machine.cmdline]
+    line = " ".join(filter(None, words))
     if plan.transport is None:
         return line
     kinds = [nic.model for nic in machine.nics] + [plan.transport.kind]
@@ -192,11 +194,13 @@ class Lab:
 
     def _make_network(self) -> None:
         for link in self.plan.links:
-            self.broker.make_link(link.bridge, address=link.host_address)
+            self.broker.make_link(link.bridge, address=link.host_address, mtu=link.mtu or USUAL_MTU)
         for machine in self.plan.machines:
             for nic in machine.nics:
-                bridge = next(link.bridge for link in self.plan.links if link.name == nic.link)
-                self.broker.make_tap(nic.tap, bridge, mac=nic.mac)
+                link = next(link for link in self.plan.links if link.name == nic.link)
+                self.broker.make_tap(
+                    nic.tap, link.bridge, mac=nic.mac, queues=nic.queues or 1, mtu=link.mtu or USUAL_MTU
+                )
         for name, flow in flows(self.plan).items():
             self.broker.count(name, flow)
 
@@ -222,7 +226,7 @@ class Lab:
             console=self.consoles[machine.name].path.absolute(),
             accelerator=self.accelerator.domain_type,
             disks=self._disks(machine),
-            nics=tuple(Nic(nic.tap, nic.mac, nic.model) for nic in machine.nics),
+            nics=tuple(Nic(nic.tap, nic.mac, nic.model, nic.queues or 1) for nic in machine.nics),
             witness=f"witness-{machine.name}",
             may_restart=self.plan.transport is not None and machine.name == self.plan.transport.server,
         )

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 
+from testbed.errors import UsageError
 from testbed.history import Writer
 from testbed.loads import AGENT, LoadContext, load_of
 from testbed.model import Plan, PlannedLoad
 from testbed.run.lab import Lab
-from testbed.transports import Ends, transport_of
+from testbed.transports import Ends, Guest, Transport, listens, transport_of
 
 BLOCKSAMPLER_SLOT = 1
 VMSAMPLER_SLOT = 2
@@ -23,6 +24,7 @@ def attach(plan: Plan, lab: Lab, history: Writer) -> None:
     if plan.transport is not None:
         ends = Ends.of(plan, lab.cpu_scale)
         transport = transport_of(plan.transport)
+        _check_ports(plan.transport.server, transport, lab.guests[plan.transport.server], ends)
         transport.serve(lab.guests[plan.transport.server], ends)
         transport.attach(lab.guests[plan.transport.client], ends)
         history.event("transport.attached", name=plan.transport.kind)
@@ -33,6 +35,17 @@ def attach(plan: Plan, lab: Lab, history: Writer) -> None:
     with ThreadPoolExecutor(max(1, len(by_machine))) as pool:
         for done in [pool.submit(_start_loads, plan, lab, loads, available) for loads in by_machine.values()]:
             done.result()
+
+
+def _check_ports(name: str, transport: Transport, server: Guest, ends: Ends) -> None:
+    """Refuses a port that somebody has already: what listens there would be taken for the server."""
+    protocol = transport.swap_flow.protocol
+    for port in transport.ports:
+        if listens(server, port, ends, protocol):
+            raise UsageError(
+                f"{protocol.upper()} port {port} of '{name}' is taken before {transport.kind} is served",
+                hint="give another 'port' in [transport]",
+            )
 
 
 def _start_samplers(plan: Plan, lab: Lab) -> None:

@@ -55,7 +55,8 @@ class Serving:
         if not self._is_up():
             return False
         try:
-            return transports.listens(self.guest, self.transport.swap_flow.port, self._ends)
+            flow = self.transport.swap_flow
+            return transports.listens(self.guest, flow.port, self._ends, flow.protocol)
         except TestbedFault:
             return False
 

@@ -20,12 +20,16 @@ from testbed.model import Plan, PlannedEvent, PlannedLoad
 from testbed.run.endings import Ending
 from testbed.run.looking import Looker
 from testbed.run.observe import Observer
-from testbed.witnesses.page import Control, WitnessPage
+from testbed.witnesses.page import Control, State, WitnessPage
 
 log = logging.getLogger(__name__)
 
 FILL_BOUND_S = 60.0
 SWAPPING_BOUND_S = 10.0
+END_BOUND_S = 6.0
+SETTLE_S = 5.0
+"""For memory to come back after its owners have said that they are done."""
+HOLD_MEMORY = ("anonymous", "service")
 AT_ONCE_S = 0.1
 """A deed on the host's side takes some milliseconds."""
 RESUMED_MOVES_S = 2.0
@@ -96,6 +100,7 @@ class Timeline:
 
     def _reach_steady_state(self) -> None:
         self.observer.enter("filling memory")
+        self.observer.tick()  # how all was before anybody worked
         early = [load for load in self.plan.loads if load.start == "early"]
         for load in early:
             self._control(load, Control.RUN)
@@ -196,6 +201,8 @@ class Timeline:
         self.observer.enter("measuring the rate")
         self.observer.until(now_ns() + round(judging.rate_window_s * NS), self.ending.came)
         self._finish()
+        if judging.blocks is not None:
+            self._end_loads()
         self.history.event("judging.end", why="finished")
 
     def _await_resumption(self, end_ns: int) -> str:
@@ -264,6 +271,23 @@ class Timeline:
         end_ns = now_ns() + round(judging.finish_s * self.cpu_scale * NS)
         self.observer.until(end_ns, lambda: done() or self.ending.came() or still())
         self.history.event("sweep.done" if done() else "sweep.late")
+
+    def _end_loads(self) -> None:
+        """Ends what holds memory on the subject, so that it is free again, and samples a little of that."""
+        subject = self.plan.judging.subject
+        holding = [
+            load for load in self.plan.loads if load.machine == subject and load.page_kind in HOLD_MEMORY
+        ]
+        self.observer.enter("ending the loads")
+        for load in holding:
+            self._control(load, Control.QUIT)
+
+        def ended() -> bool:
+            return all(self._field(load, "state") == State.DONE for load in holding)
+
+        if self.observer.until(now_ns() + round(END_BOUND_S * self.cpu_scale * NS), ended):
+            self.history.event("loads.ended")
+            self.observer.until(now_ns() + round(SETTLE_S * NS))
 
     # --- the witness page
 

@@ -30,6 +30,11 @@ COMMAND_S = 20.0
 TCP_GIVES_UP_S = 924.6
 """ip-sysctl: the default 15 of tcp_retries2 gives a hypothetical timeout of 924.6 s, a lower bound."""
 
+Carrier = Literal["tcp", "udp"]
+
+LAST_LINES = 3
+"""Of a kernel's log, where it refuses something: what it says of that is the last that it said."""
+
 CONF = "/run/kernel.conf"
 """Where `obeyed` leaves its lines in a guest (guest/kernel-conf)."""
 
@@ -46,7 +51,7 @@ class Guest(Protocol):
 class SwapFlow:
     """The packets of the transport: those to `port` of the server, and their answers."""
 
-    protocol: Literal["tcp", "udp"]
+    protocol: Carrier
     port: int
 
 
@@ -86,14 +91,28 @@ class Transport(Protocol):
     the shortest tests that instead. `server_disk` is the disk it serves, of `least_disk_bytes` or more.
     `borrow` makes another machine a client too: of LENT_BYTES that are not the swap, at LENT_PATH.
     `store` is a folder of the server whose file system must have room for what the client writes; None if
-    all room was taken before.
+    all room was taken before. `client_options` and `server_options` are those of the two kernels'
+    configurations that it needs, by name ("CONFIG_BLK_DEV_NBD"); one that must be off has a "!" before it.
+    `ports` are those that it listens on, which nobody else may have. Of its disk `spare_bytes` are no swap.
     """
 
     kind: ClassVar[str]
     least_disk_bytes: ClassVar[int]
 
     @property
+    def client_options(self) -> tuple[str, ...]: ...
+
+    @property
+    def server_options(self) -> tuple[str, ...]: ...
+
+    @property
     def swap_flow(self) -> SwapFlow: ...
+
+    @property
+    def ports(self) -> tuple[int, ...]: ...
+
+    @property
+    def spare_bytes(self) -> int: ...
 
     @property
     def block_devices(self) -> tuple[str, ...]: ...
@@ -144,6 +163,8 @@ class OneDevice(Value):
 
     device: ClassVar[str]
     least_disk_bytes: ClassVar[int] = 1 << 20
+    client_options: ClassVar[tuple[str, ...]] = ()
+    server_options: ClassVar[tuple[str, ...]] = ()
 
     disk: str = "swap"
     port: Count
@@ -152,6 +173,14 @@ class OneDevice(Value):
     @property
     def swap_flow(self) -> SwapFlow:
         return SwapFlow("tcp", self.port)
+
+    @property
+    def ports(self) -> tuple[int, ...]:
+        return (self.port,)
+
+    @property
+    def spare_bytes(self) -> int:
+        return 0
 
     @property
     def block_devices(self) -> tuple[str, ...]:
@@ -185,21 +214,52 @@ class OneDevice(Value):
 
 
 class KernelTarget(OneDevice):
-    """What transports have in common whose server is a target in the kernel, set up by configfs."""
+    """What transports have in common whose server is a target in the kernel, set up by configfs.
+
+    It is ended by closing its port, which takes the connections with it; what is behind the port outlasts
+    that, but no boot.
+    """
+
+    place: ClassVar[str]
+    """The folder of configfs that is there as long as the target is."""
 
     def serve(self, server: Guest, ends: Ends) -> None:
         server.put(LENT_FILE, bytes(LENT_BYTES))
-        obeyed(server, tuple(self.target(ends)), ends)
+        obeyed(server, (*self.target(ends), *self.opened(ends)), ends)
+        await_listener(server, self.port, ends)
+
+    def kill(self, server: Guest, ends: Ends) -> None:
+        obeyed(server, tuple(self.closed(ends)), ends)
+
+    def revive(self, server: Guest, ends: Ends) -> None:
+        if server.run(["test", "-d", self.place], timeout_s=ends.command_s, check=False).status != 0:
+            self.serve(server, ends)
+            return
+        obeyed(server, tuple(self.opened(ends)), ends)
         await_listener(server, self.port, ends)
 
     @abstractmethod
     def target(self, ends: Ends) -> Iterator[str]:
         """The lines for guest/kernel-conf that make it: the swap's disk, and LENT_FILE for a second one."""
 
+    @abstractmethod
+    def opened(self, ends: Ends) -> Iterator[str]:
+        """The lines that let clients in."""
+
+    @abstractmethod
+    def closed(self, ends: Ends) -> Iterator[str]:
+        """The lines that throw them out, and keep them out."""
+
 
 def transport_class(kind: str, *, where: str = "") -> type[Any]:
     """The transport of that kind. Raises UsageError with the nearest one."""
     return plugins.find(__name__, Transport, kind, where=where)
+
+
+def revivable() -> tuple[str, ...]:
+    """The kinds whose server can be ended and serve again."""
+    found = plugins.collect(__name__, object)
+    return tuple(sorted(kind for kind, plugin in found.items() if issubclass(plugin, Revivable)))
 
 
 def transport_of(planned: PlannedTransport) -> Transport:
@@ -219,21 +279,23 @@ def _address(machine: PlannedMachine, link: str) -> str:
     return next(nic.address for nic in machine.nics if nic.link == link)
 
 
-def await_listener(guest: Guest, port: int, ends: Ends) -> None:
-    """Waits until `guest` listens on TCP `port`: daemons detach before they listen.
+def await_listener(guest: Guest, port: int, ends: Ends, protocol: Carrier = "tcp") -> None:
+    """Waits until `guest` listens on `port`: daemons detach before they listen.
 
     Raises TestbedFault if it never does.
     """
-    deadline = Deadline.after(ends.command_s, f"a listener on TCP port {port}")
-    poll(lambda: listens(guest, port, ends), deadline, every_s=0.1)
+    deadline = Deadline.after(ends.command_s, f"a listener on {protocol.upper()} port {port}")
+    poll(lambda: listens(guest, port, ends, protocol), deadline, every_s=0.1)
 
 
-def listens(guest: Guest, port: int, ends: Ends) -> bool:
-    """Whether `guest` listens on TCP `port`."""
-    tables = guest.run(["cat", "/proc/net/tcp", "/proc/net/tcp6"], timeout_s=ends.command_s, check=False)
+def listens(guest: Guest, port: int, ends: Ends, protocol: Carrier = "tcp") -> bool:
+    """Whether `guest` listens on `port`."""
+    files = [f"/proc/net/{protocol}", f"/proc/net/{protocol}6"]
+    tables = guest.run(["cat", *files], timeout_s=ends.command_s, check=False)
     rows = (line.split() for line in tables.stdout.splitlines())
-    # Fields: number, local address, remote address, state; 0A is TCP_LISTEN.
-    return any(len(row) > 3 and row[1].endswith(f":{port:04X}") and row[3] == "0A" for row in rows)
+    # Fields: number, local address, remote address, state; 0A is TCP_LISTEN, 07 what a bound UDP socket has.
+    state = {"tcp": "0A", "udp": "07"}[protocol]
+    return any(len(row) > 3 and row[1].endswith(f":{port:04X}") and row[3] == state for row in rows)
 
 
 def make_file_system(server: Guest, disk: str, folder: str, ends: Ends) -> None:
@@ -262,9 +324,16 @@ def await_device(guest: Guest, device: str, ends: Ends) -> None:
 
 
 def swap_to(client: Guest, path: str, ends: Ends) -> None:
-    """Makes a device or file the client's swap."""
+    """Makes a device or file the client's swap. Raises UsageError if its kernel does not take it."""
     client.run(["mkswap", path], timeout_s=ends.command_s)
-    client.run(["swapon", path], timeout_s=ends.command_s)
+    done = client.run(["swapon", path], timeout_s=ends.command_s, check=False)
+    if done.status != 0:
+        log = client.run(["dmesg"], timeout_s=ends.command_s, check=False).stdout.splitlines()
+        raise UsageError(
+            f"the client's kernel does not swap to {path}: {(done.stderr or done.stdout).strip()}",
+            hint="its log ends with: " + " | ".join(log[-LAST_LINES:]),
+            where="swapon",
+        )
 
 
 def lend_at(client: Guest, path: str, ends: Ends) -> None:

@@ -45,9 +45,20 @@ class Iscsi(KernelTarget):
     iscsit_handle_dataout_timeout; iscsi_target_util.c, iscsit_handle_nopin_response_timeout). By itself
     it waits 3 s for data (include/target/iscsi/iscsi_target_core.h, NA_DATAOUT_TIMEOUT); another time can
     be given to an initiator only that it knows by name.
+
+    A portal group that is disabled drops its sessions (iscsi_target_tpg.c,
+    iscsit_tpg_disable_portal_group), and would answer who logs in that it is not there; without portals
+    nobody listens (iscsi_target.c, iscsit_del_np).
     """
 
     kind: ClassVar[str] = "iscsi"
+    place: ClassVar[str] = f"{TARGET}/iscsi/{NAME}"
+    client_options: ClassVar[tuple[str, ...]] = ("CONFIG_ISCSI_TCP", "CONFIG_BLK_DEV_SD")
+    server_options: ClassVar[tuple[str, ...]] = (
+        "CONFIG_ISCSI_TARGET",
+        "CONFIG_TCM_IBLOCK",
+        "CONFIG_TCM_FILEIO",
+    )
     device: ClassVar[str] = "sda"
 
     port: Count = Field(default=3260, ge=1, le=65535)
@@ -84,7 +95,7 @@ class Iscsi(KernelTarget):
         yield from self._backing(disk, f"udev_path=/dev/testbed/{self.disk}")
         yield from self._backing(lent, f"fd_dev_name={LENT_FILE},fd_dev_size={LENT_BYTES}")
         for name, backing in ((NAME, disk), (LENT_NAME, lent)):
-            group = f"{TARGET}/iscsi/{name}/tpgt_1"
+            group = self._group(name)
             yield f"folder {group}"
             yield f"folder {group}/lun/lun_0"
             yield f"link {group}/lun/lun_0/backing {backing}"
@@ -94,8 +105,19 @@ class Iscsi(KernelTarget):
             yield f"link {known}/lun_0/unit {group}/lun/lun_0"
             for limit in ("dataout_timeout", "nopin_response_timeout"):
                 yield f"word {known}/attrib/{limit} {round(self.target_timeout)}"
-            yield f"folder {group}/np/{ends.server}:{self.port}"
-            yield f"word {group}/enable 1"
+
+    def opened(self, ends: Ends) -> Iterator[str]:
+        for name in (NAME, LENT_NAME):
+            yield f"folder {self._group(name)}/np/{ends.server}:{self.port}"
+            yield f"word {self._group(name)}/enable 1"
+
+    def closed(self, ends: Ends) -> Iterator[str]:
+        for name in (NAME, LENT_NAME):
+            yield f"word {self._group(name)}/enable 0"
+            yield f"remove {self._group(name)}/np/{ends.server}:{self.port}"
+
+    def _group(self, name: str) -> str:
+        return f"{TARGET}/iscsi/{name}/tpgt_1"
 
     def _backing(self, folder: str, what: str) -> Iterator[str]:
         yield f"folder {folder}"

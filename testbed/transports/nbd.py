@@ -51,6 +51,7 @@ class Nbd(OneDevice):
 
     kind: ClassVar[str] = "nbd"
     device: ClassVar[str] = "nbd0"
+    client_options: ClassVar[tuple[str, ...]] = ("CONFIG_BLK_DEV_NBD",)
 
     program: Literal["nbd-server", "qemu-nbd", "nbdkit"] = "nbd-server"
     direct: Flag = False
@@ -68,6 +69,14 @@ class Nbd(OneDevice):
     @property
     def kernel_timers_s(self) -> Mapping[str, float]:
         return {"TCP gives the connection up (tcp_retries2), swap ends with I/O errors": TCP_GIVES_UP_S}
+
+    @property
+    def ports(self) -> tuple[int, ...]:
+        return tuple(dict.fromkeys((self.port, self._lent_port)))
+
+    @property
+    def spare_bytes(self) -> int:
+        return SPARE_BYTES if self.backing == "file" else 0
 
     @property
     def store(self) -> str | None:
@@ -88,7 +97,7 @@ class Nbd(OneDevice):
             server.put(CONFIG, self._config(ends).encode())
         for argv in self._servers(ends):
             server.run(argv, timeout_s=ends.command_s)
-        for port in dict.fromkeys((self.port, self._lent_port)):
+        for port in self.ports:
             await_listener(server, port, ends)
 
     def kill(self, server: Guest, ends: Ends) -> None:

@@ -1,17 +1,18 @@
-"""Owns NFS, versions 3 and 4: a swap file on an export of the server, over TCP."""
+"""Owns NFS, versions 3 and 4: a swap file on an export of the server, over TCP or UDP."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 
 from testbed.load import Count, Seconds
 from testbed.model import Value
 from testbed.transports import (
     LENT_BYTES,
+    Carrier,
     Ends,
     Guest,
     SwapFlow,
@@ -29,6 +30,8 @@ LENT_MOUNT = "/run/lent"
 PORT = 2049
 SPARE_BYTES = 16 << 20
 """Left for the export's own file system beside the swap file."""
+UDP_TIMEO, UDP_RETRANS = "1100ms", 3
+"""include/linux/nfs_fs.h (6.1): NFS_DEF_UDP_TIMEO, NFS_DEF_UDP_RETRANS."""
 
 
 class Nfs(Value):
@@ -50,7 +53,15 @@ class Nfs(Value):
 
     @property
     def swap_flow(self) -> SwapFlow:
-        return SwapFlow("tcp", PORT)
+        return SwapFlow(self._carrier, PORT)
+
+    @property
+    def ports(self) -> tuple[int, ...]:
+        return (PORT,)
+
+    @property
+    def spare_bytes(self) -> int:
+        return SPARE_BYTES
 
     @property
     def block_devices(self) -> tuple[str, ...]:
@@ -73,6 +84,14 @@ class Nfs(Value):
         # net/sunrpc/xprtsock.c (6.1): user timeout of the socket is timeo * (retrans + 1).
         replaced = "sunrpc's TCP user timeout replaces the connection"
         return {replaced: self.timeo * (self.retrans + 1)}
+
+    @property
+    def client_options(self) -> tuple[str, ...]:
+        return ("CONFIG_NFS_FS", "CONFIG_NFS_SWAP")
+
+    @property
+    def server_options(self) -> tuple[str, ...]:
+        return ("CONFIG_NFSD",)
 
     @property
     def server_disk(self) -> str:
@@ -104,7 +123,7 @@ class Nfs(Value):
     def _export(self, server: Guest, ends: Ends) -> None:
         serve = ["/usr/lib/testbed/nfs-serve", EXPORT, ends.clients, *self._lease]
         server.run(serve, timeout_s=ends.command_s)
-        await_listener(server, PORT, ends)
+        await_listener(server, PORT, ends, self._carrier)
 
     def attach(self, client: Guest, ends: Ends) -> None:
         self._mount(client, ends, MOUNT)
@@ -116,7 +135,7 @@ class Nfs(Value):
 
     def _mount(self, client: Guest, ends: Ends, where: str) -> None:
         decisecond = str(round(self.timeo * 10))
-        options = f"{self._version},proto=tcp,hard,timeo={decisecond},retrans={self.retrans}"
+        options = f"{self._version},proto={self._carrier},hard,timeo={decisecond},retrans={self.retrans}"
         client.run(["mkdir", "-p", where], timeout_s=ends.command_s)
         argv = ["mount", "-t", "nfs", "-o", options, f"{ends.server}:{self.path}", where]
         client.run(argv, timeout_s=ends.command_s)
@@ -127,20 +146,55 @@ class Nfs(Value):
         """Its options of mount(8)."""
 
     @property
+    def _carrier(self) -> Carrier:
+        return "tcp"
+
+    @property
     def _lease(self) -> tuple[str, ...]:
         """The last word for nfs-serve, if there is one."""
         return ()
 
 
 class Nfs3(Nfs):
-    """NFSv3, which has no state and no timers of its own."""
+    """NFSv3, which has no state and no timers of its own.
+
+    With `proto = "udp"` there is no connection to give up either: a request is sent again until it is
+    answered. It waits as long as answers took before, and doubles that each time, up to 60 s
+    (net/sunrpc/xprt.c 6.1, xprt_wait_for_reply_request_rtt; fs/nfs/client.c, nfs_init_timeout_values:
+    NFS_MAX_UDP_TIMEOUT); after `timeo` x 2^`retrans` it says that the server does not respond, and begins
+    anew (xprt_adjust_timeout). So the kernel's own 1.1 s and 3 are the defaults. A request or answer of up to
+    32 KiB (include/linux/sunrpc/svc.h, RPCSVC_MAXPAYLOAD_UDP) is one datagram: of its fragments only the
+    first has the port by which a flow is known.
+    """
 
     kind: ClassVar[str] = "nfs3"
     path: ClassVar[str] = EXPORT
 
+    proto: Carrier = "tcp"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _patience(cls, keys: Any) -> Any:
+        """Over UDP other times are usual."""
+        over_udp = isinstance(keys, dict) and keys.get("proto") == "udp"
+        return {"timeo": UDP_TIMEO, "retrans": UDP_RETRANS, **keys} if over_udp else keys
+
+    @property
+    def kernel_timers_s(self) -> Mapping[str, float]:
+        return super().kernel_timers_s if self.proto == "tcp" else {}
+
+    @property
+    def client_options(self) -> tuple[str, ...]:
+        udp = ("!CONFIG_NFS_DISABLE_UDP_SUPPORT",) if self.proto == "udp" else ()
+        return (*super().client_options, "CONFIG_NFS_V3", *udp)
+
     @property
     def _version(self) -> str:
-        return "vers=3,mountproto=tcp,nolock"
+        return f"vers=3,mountproto={self.proto},nolock"
+
+    @property
+    def _carrier(self) -> Carrier:
+        return self.proto
 
 
 class Nfs4(Nfs):
@@ -157,7 +211,25 @@ class Nfs4(Nfs):
     path: ClassVar[str] = "/"
 
     version: Literal["4.0", "4.1", "4.2"] = "4.0"
+    proto: Carrier = "tcp"
     lease: Seconds = Field(default=90.0, ge=10, le=3600, multiple_of=1)
+
+    @field_validator("proto")
+    @classmethod
+    def _never_udp(cls, proto: Carrier) -> Carrier:
+        # fs/nfs/fs_context.c (6.1), nfs_server_transport_udp_invalid()
+        if proto == "udp":
+            raise ValueError('NFS version 4 does not go over UDP: leave it out, or set kind = "nfs3"')
+        return proto
+
+    @property
+    def client_options(self) -> tuple[str, ...]:
+        minors = [f"CONFIG_NFS_V4_{minor}" for minor in ("1", "2") if f"4.{minor}" <= self.version]
+        return (*super().client_options, "CONFIG_NFS_V4", *minors)
+
+    @property
+    def server_options(self) -> tuple[str, ...]:
+        return (*super().server_options, "CONFIG_NFSD_V4")
 
     @property
     def kernel_timers_s(self) -> Mapping[str, float]:

@@ -20,8 +20,14 @@ from testbed.transports import (
 )
 
 TARGET = "/sys/kernel/config/nvmet"
+PORT = f"{TARGET}/ports/1"
 SUBSYSTEM = "nqn.2026-11.testbed:swap"
 LENT_SUBSYSTEM = "nqn.2026-11.testbed:lent"
+DISKS = {
+    SUBSYSTEM: "ce5b1b7e-3f0b-4a52-8d1e-7a1d3f5c0a01",
+    LENT_SUBSYSTEM: "ce5b1b7e-3f0b-4a52-8d1e-7a1d3f5c0a02",
+}
+"""The disks' own ids: by itself a target that was made anew, as after a boot, says that they are others."""
 FABRICS = "/dev/nvme-fabrics"
 IO_TIMEOUT = "/sys/module/nvme_core/parameters/io_timeout"
 
@@ -44,9 +50,17 @@ class NvmeTcp(KernelTarget):
 
     Every I/O queue is a TCP connection, one more is for administration; a host makes no more queues than it
     has CPUs.
+
+    A target without subsystems shuts its hosts' sockets down, without a word, and listens no more
+    (target/configfs.c, nvmet_port_subsys_drop_link; target/tcp.c, nvmet_tcp_delete_ctrl). A host that is
+    back looks whether the disk is the one it knew, by its uuid, and removes it if not (host/core.c,
+    nvme_validate_ns); by itself a target picks one at random (target/core.c, nvmet_ns_alloc).
     """
 
     kind: ClassVar[str] = "nvme-tcp"
+    place: ClassVar[str] = PORT
+    client_options: ClassVar[tuple[str, ...]] = ("CONFIG_NVME_TCP",)
+    server_options: ClassVar[tuple[str, ...]] = ("CONFIG_NVME_TARGET_TCP",)
     device: ClassVar[str] = "nvme0n1"
 
     port: Count = Field(default=4420, ge=1, le=65535)
@@ -79,14 +93,19 @@ class NvmeTcp(KernelTarget):
         yield from self._subsystem(SUBSYSTEM, f"/dev/testbed/{self.disk}", buffered=False)
         # The lent file lies in memory, which knows no direct I/O.
         yield from self._subsystem(LENT_SUBSYSTEM, LENT_FILE, buffered=True)
-        port = f"{TARGET}/ports/1"
-        yield f"folder {port}"
-        yield f"word {port}/addr_trtype tcp"
-        yield f"word {port}/addr_adrfam ipv4"
-        yield f"word {port}/addr_traddr {ends.server}"
-        yield f"word {port}/addr_trsvcid {self.port}"
-        for name in (SUBSYSTEM, LENT_SUBSYSTEM):
-            yield f"link {port}/subsystems/{name} {TARGET}/subsystems/{name}"
+        yield f"folder {PORT}"
+        yield f"word {PORT}/addr_trtype tcp"
+        yield f"word {PORT}/addr_adrfam ipv4"
+        yield f"word {PORT}/addr_traddr {ends.server}"
+        yield f"word {PORT}/addr_trsvcid {self.port}"
+
+    def opened(self, ends: Ends) -> Iterator[str]:
+        for name in DISKS:
+            yield f"link {PORT}/subsystems/{name} {TARGET}/subsystems/{name}"
+
+    def closed(self, ends: Ends) -> Iterator[str]:
+        for name in DISKS:
+            yield f"remove {PORT}/subsystems/{name}"
 
     def _subsystem(self, name: str, backing: str, *, buffered: bool) -> Iterator[str]:
         subsystem = f"{TARGET}/subsystems/{name}"
@@ -95,6 +114,7 @@ class NvmeTcp(KernelTarget):
         namespace = f"{subsystem}/namespaces/1"
         yield f"folder {namespace}"
         yield f"word {namespace}/device_path {backing}"
+        yield f"word {namespace}/device_uuid {DISKS[name]}"
         if buffered:
             yield f"word {namespace}/buffered_io 1"
         yield f"word {namespace}/enable 1"

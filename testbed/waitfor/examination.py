@@ -139,19 +139,23 @@ def seen_between(first: Snapshot, second: Snapshot, history: History, rules: Jud
 
 
 def next_retransmission_ns(snapshot: Snapshot, devices: frozenset[str]) -> int | None:
-    """When the last of the connections that carry requests will have sent again; None without a timer."""
+    """When all that carries requests, or they themselves, will have sent again; None without a timer."""
+    timers_ms = [sock.retransmit_in_ms for sock in _carriers(devices, snapshot)]
+    timers_ms += [request.again_in_ms for request in _of(devices, snapshot)]
     due = [
-        snapshot.taken_ns + snapshot.paused_ms * 1_000_000 + sock.retransmit_in_ms * 1_000_000
-        for sock in _carriers(devices, snapshot)
-        if sock.retransmit_in_ms is not None
+        snapshot.taken_ns + snapshot.paused_ms * 1_000_000 + in_ms * 1_000_000
+        for in_ms in timers_ms
+        if in_ms is not None
     ]
     return max(due, default=None)
 
 
 def _retransmission_passed(devices: frozenset[str], first: Snapshot, to_ns: int) -> bool | None:
+    """None where it is not known. TCP with all acknowledged has nothing to send again; UDP has a timer."""
     carriers = _carriers(devices, first)
     due_ns = next_retransmission_ns(first, devices)
-    if not carriers or (due_ns is None and any(sock.unacknowledged_bytes for sock in carriers)):
+    may_send = any(sock.protocol == "udp" or sock.unacknowledged_bytes for sock in carriers)
+    if not carriers or (due_ns is None and may_send):
         return None
     return due_ns is None or due_ns < to_ns
 

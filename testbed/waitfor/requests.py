@@ -79,7 +79,9 @@ def add_socket(builder: Builder, sock: Socket) -> str:
             "the timer of the next retransmission",
             "waits for",
             "observed",
-            f"icsk_retransmit_timer is due in {(sock.retransmit_in_ms or 0) / 1000:.1f} s",
+            f"icsk_retransmit_timer is due in {(sock.retransmit_in_ms or 0) / 1000:.1f} s"
+            if sock.protocol == "tcp"
+            else "rpc_task.tk_timeout of a request that it carries is still to come",
             "sure",
         )
     if outside.answers is None or outside.answers < LEAST_ANSWERS:

@@ -27,7 +27,7 @@ def _as_oserror() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class VcpuTime:
-    """`A/vcpu`: ns that its CPUs ran, and ns that they waited for one of the host's."""
+    """`A/vcpu`: how many CPUs it has, ns that they ran, and ns that they waited for one of the host's."""
 
     machine: str
     threads: tuple[int, ...]
@@ -41,7 +41,8 @@ class VcpuTime:
     def read(self) -> Readings:
         with _as_oserror():
             times = self.broker.thread_times(self.threads).values()
-        return {self.name: {"run_ns": sum(t[0] for t in times), "delay_ns": sum(t[1] for t in times)}}
+        run_ns, delay_ns = (sum(time[which] for time in times) for which in (0, 1))
+        return {self.name: {"run_ns": run_ns, "delay_ns": delay_ns, "vcpus": len(self.threads)}}
 
 
 @dataclass(frozen=True)

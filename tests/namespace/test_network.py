@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 
 import pytest
@@ -13,7 +14,7 @@ from testbed.faults.flow import FlowDrop
 from testbed.faults.rate import Rate
 from testbed.machines.sandbox import Sandbox
 from testbed.machines.wire import Flow
-from tests.namespace.conftest import Wish, send
+from tests.namespace.conftest import Wish, inside, send
 
 pytestmark = pytest.mark.namespace
 
@@ -100,6 +101,18 @@ def test_a_rate_is_read_back_and_lifted(lab: Sandbox) -> None:
     assert arrived < 200
     fault.revert(where)
     assert not fault.in_force(where)
+
+
+def test_a_tap_has_the_queues_and_the_mtu_that_it_was_made_with(lab: Sandbox) -> None:
+    lab.broker.make_link("br-big", mtu=4096)
+    lab.broker.make_tap("one", "br-big", mtu=4096)
+    lab.broker.make_tap("several", "br-big", queues=2, mtu=4096)
+    told = {link["ifname"]: link for link in json.loads(inside(lab, "ip", "-json", "-details", "link"))}
+    assert [told[name]["mtu"] for name in ("br-big", "one", "several", "br-data")] == [4096, 4096, 4096, 1500]
+    taps = [told[name]["linkinfo"]["info_data"] for name in ("one", "several")]
+    assert [tap["type"] for tap in taps] == ["tap", "tap"]
+    assert [tap.get("multi_queue", False) for tap in taps] == [False, True]
+    assert [told[name]["txqlen"] for name in ("one", "several")] == [32, 32]
 
 
 def test_blocks_of_two_faults_overlap(lab: Sandbox) -> None:

@@ -44,7 +44,7 @@ FAULT
 requires = []
 finish = "sweep"
 finish_within = "3s"
-bound = "15s"
+bound = "BOUND"
 """
 
 LOST = re.compile(r"block nbd0: (Receive control|Send \S+) failed")
@@ -67,10 +67,12 @@ class Cell:
         return [event.what.removeprefix("fault.") for event in events]
 
 
-def play(folder: Path, fault: str, *, backing: str = "disk", transport: str = "nbd") -> Cell:
+def play(
+    folder: Path, fault: str, *, backing: str = "disk", transport: str = "nbd", bound: str = "15s"
+) -> Cell:
     """Plays it on stock, and demands that the testbed itself did all it had to."""
     path = folder / "server.toml"
-    path.write_text(PLAYBOOK.replace("FAULT", fault).replace("BACKING", backing))
+    path.write_text(PLAYBOOK.replace("FAULT", fault).replace("BACKING", backing).replace("BOUND", bound))
     into = str(folder / "cells")
     done = testbed("run", str(path), "-k", "stock", "--transport", transport, "--into", into, "--quiet")
     assert done.exit_code in (Exit.MET, Exit.NOT_MET, Exit.INCONCLUSIVE), done.output
@@ -99,11 +101,14 @@ def completed(cell: Cell) -> int:
     return sum(cell.recorded.growth(name, *in_force(cell)) or 0 for name in series)
 
 
-@pytest.mark.parametrize(
+ENDED = pytest.mark.parametrize(
     "fault",
     ['for = "6s"\nfault = "server-kill"\nmachine = "C"', 'for = "20s"\nfault = "reboot"\nmachine = "C"'],
     ids=["server-kill", "reboot"],
 )
+
+
+@ENDED
 def test_a_server_that_forgot_the_connection_serves_again_and_nbd_does_not_come_back(
     tmp_path: Path, fault: str
 ) -> None:
@@ -114,6 +119,21 @@ def test_a_server_that_forgot_the_connection_serves_again_and_nbd_does_not_come_
     assert cell.verdict.outcome in ("io-error", "stalled", "inconclusive"), cell.verdict.reason
     boots = cell.console("C").count("Linux version ")
     assert boots == (2 if "reboot" in fault else 1)
+
+
+@ENDED
+@pytest.mark.parametrize("transport", ["nvme-tcp", "iscsi"])
+def test_a_target_in_the_kernel_is_found_again_and_has_the_same_disk(
+    tmp_path: Path, transport: str, fault: str
+) -> None:
+    # NVMe's host tries again every 10 s, and TCP may first have to find out that the other end is gone.
+    cell = play(tmp_path, fault, transport=transport, bound="90s")
+    assert cell.spells() == ["applied", "reverted"]
+    assert not completed(cell)
+    assert works(cell, "fault.reverted")
+    assert cell.verdict.outcome in ("recovered", "slow"), cell.verdict.reason
+    assert "Write-error on swap-device" not in cell.console("A")
+    assert cell.console("C").count("Linux version ") == (2 if "reboot" in fault else 1)
 
 
 def test_nfs_goes_on_when_its_server_serves_again(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ DIRECT = 'program = "qemu-nbd"\ndirect = true\nconnections = 2'
     ("kind", "keys"),
     [
         ("nfs3", ""),
+        ("nfs3", 'proto = "udp"'),
         ("nfs4", ""),
         ("nvme-tcp", ""),
         ("iscsi", ""),

@@ -6,13 +6,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from testbed.campaign.claims.rules import SAID, Difference, Says, State, state
+from testbed.campaign.claims.rules import SAID, Difference, Says, Sign, State, state
 from testbed.campaign.claims.table import Arm, Claim, Key, key_of
 from testbed.campaign.kept import Collected, Found
-from testbed.campaign.observation import mixed
-from testbed.campaign.outcomes import SORTS, Sort, counts
-from testbed.campaign.repeats import AT, Proportion, tally_of
+from testbed.campaign.observation import Observation, mixed
+from testbed.campaign.outcomes import SORTS, counts
+from testbed.campaign.repeats import AT, Proportion
 from testbed.campaign.statistics import anytime, proportions
+from testbed.campaign.statistics.proportions import Tally
 from testbed.campaign.until_clear import Note
 from testbed.judge.values import OUTCOMES
 from testbed.model import Outcome
@@ -59,30 +60,31 @@ class Tried:
         confounded = any(cell.observation.confounders for cell in self.cells)
         return (*told, f"{self.arm.labels.kernel} has confounders.") if confounded else told
 
-    def share(self, sort: Sort) -> Proportion:
-        """How many of the cells that count came out so."""
-        tally = tally_of((cell.observation.outcome for cell in self.cells), sort)
+    def share(self, sign: Sign) -> Proportion:
+        """How many of the cells that count show it."""
+        shown = [shows(cell.observation, sign) for cell in self.counted]
+        tally = Tally(sum(shown), len(shown))
         interval = anytime.interval(tally) if self.always else proportions.wilson(tally)
         return Proportion(tally, interval, self.always)
 
-    def words(self, sort: Sort) -> str:
+    def words(self, sign: Sign) -> str:
         """`wedged 6 of 6; 61-100 % at 95 %`."""
-        share = self.share(sort)
+        share = self.share(sign)
         if not self.cells:
             return "no cell"
         if not share.tally.of:
             return f"none of {len(self.cells)} counts"
-        return f"{sort} {share.count}; {share.span} {AT}{' at every look' if self.always else ''}"
+        return f"{sign} {share.count}; {share.span} {AT}{' at every look' if self.always else ''}"
 
     def by_outcome(self) -> tuple[tuple[Outcome, tuple[Found, ...]], ...]:
         """Its cells by what came out, in the order of the judge's rules."""
         told = ((name, tuple(c for c in self.cells if c.observation.outcome == name)) for name in OUTCOMES)
         return tuple((name, cells) for name, cells in told if cells)
 
-    def by_round(self, sort: Sort) -> dict[int, bool]:
-        """By repeat whether it came out so; of several of one number the last."""
+    def by_round(self, sign: Sign) -> dict[int, bool]:
+        """By repeat whether it shows it; of several of one number the last."""
         told = (cell.observation for cell in self.counted)
-        return {one.labels.repeat: SORTS[one.outcome] == sort for one in told}
+        return {one.labels.repeat: shows(one, sign) for one in told}
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +138,13 @@ class Assessed:
         return "; ".join(told)
 
 
+def shows(one: Observation, sign: Sign) -> bool:
+    """Whether a cell shows what a rule looks for."""
+    if sign == "had calls fail":
+        return one.measures.get("calls_failed", 0) > 0
+    return SORTS[one.outcome] == sign
+
+
 def assess(claims: Iterable[Claim], kept: Collected) -> tuple[Assessed, ...]:
     """Every claim, in the order of the table. Comparisons are adjusted for all of its claims together."""
     by_arm: dict[Key, list[Found]] = {}
@@ -144,7 +153,7 @@ def assess(claims: Iterable[Claim], kept: Collected) -> tuple[Assessed, ...]:
     asked = [(claim, _questions(claim, by_arm, kept.notes)) for claim in claims]
     found = _after_holm(
         {
-            (claim.id, number): _difference(arms, claim.rule.sort)
+            (claim.id, number): _difference(arms, claim.rule.sign)
             for claim, questions in asked
             if claim.rule and claim.rule.compares
             for number, arms in enumerate(questions)
@@ -188,12 +197,12 @@ def _names(arms: Sequence[Arm]) -> list[str]:
     ]
 
 
-def _difference(arms: tuple[Tried, ...], sort: Sort) -> Difference:
+def _difference(arms: tuple[Tried, ...], sign: Sign) -> Difference:
     """Of two arms, alone in its table: `_after_holm` knows of the others."""
     one, other = arms
-    first, second = one.share(sort).tally, other.share(sort).tally
+    first, second = one.share(sign).tally, other.share(sign).tally
     if one.always or other.always:
-        mine, its = one.by_round(sort), other.by_round(sort)
+        mine, its = one.by_round(sign), other.by_round(sign)
         rounds = [(mine[number], its[number]) for number in sorted(mine.keys() & its.keys())]
         p = anytime.p_value(rounds)
         return Difference(first, second, anytime.difference(rounds), p, p, at_every_look=True)
@@ -211,13 +220,13 @@ def _after_holm(found: Mapping[K, Difference]) -> dict[K, Difference]:
 def _answer(claim: Claim, arms: tuple[Tried, ...], found: Difference | None) -> Answer:
     rule = claim.rule
     assert rule is not None  # a claim with arms has a rule: table.py
-    words = " against ".join(arm.words(rule.sort) for arm in arms)
+    words = " against ".join(arm.words(rule.sign) for arm in arms)
     if any(arm.missing for arm in arms):
         return Answer(arms, "open", words)
     if rule.paired and found:
         return Answer(arms, rule.paired(found), f"{words}; {found.words}", found)
     assert rule.alone is not None
-    return Answer(arms, rule.alone(arms[0].share(rule.sort).interval), words)
+    return Answer(arms, rule.alone(arms[0].share(rule.sign).interval), words)
 
 
 def _listed(answers: Sequence[Answer], of: int) -> str:

@@ -81,7 +81,7 @@ def _table(answers: Iterable[Answer], rule: Rule, folder: Path) -> list[str]:
             says = SAID[answer.says] if arm is answer.arms[0] else "(against it)"
             missing = str(arm.missing) if arm.missing else ""
             cells = _cells(arm, folder) or "\N{EM DASH}"
-            share = _safe(arm.words(rule.sort)) if arm.cells else ""
+            share = _safe(arm.words(rule.sign)) if arm.cells else ""
             lines.append(f"| {_safe(arm.place)} | {says} | {share} | {missing} | {cells} |")
         if answer.difference is not None:
             lines.append(f"| | | {_safe(answer.difference.words)} | | |")

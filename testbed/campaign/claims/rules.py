@@ -17,6 +17,9 @@ from testbed.campaign.statistics.proportions import Interval, Tally
 from testbed.campaign.until_clear import WIDTH, within
 from testbed.configuration import RuleName
 
+Sign = Sort | Literal["had calls fail"]
+"""What a rule looks for in a cell: how it came out, or that a system call of the storm failed in it."""
+
 Says = Literal["yes", "no", "open"]
 State = Literal["holds", "refuted", "holds only when", "not settled"]
 
@@ -88,10 +91,10 @@ def alike(found: Difference) -> Says:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A rule by name: whether it looks at arms one by one or in pairs, and at which sort of outcome."""
+    """A rule by name: whether it looks at arms one by one or in pairs, and for which sign."""
 
     name: RuleName
-    sort: Sort
+    sign: Sign
     meaning: str
     alone: Callable[[Interval], Says] | None = None
     paired: Callable[[Difference], Says] | None = None
@@ -113,6 +116,12 @@ RULES: dict[RuleName, Rule] = {
             "wedged",
             f"two arms differ by less than {WIDTH * 100:.0f} points in how often they wedge",
             paired=alike,
+        ),
+        Rule(
+            "fails-calls-more",
+            "had calls fail",
+            "system calls fail in more cells of the first arm than of the second",
+            paired=more,
         ),
     )
 }

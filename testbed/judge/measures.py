@@ -1,0 +1,66 @@
+"""Owns numbers of a cell that decide nothing by themselves: what loads counted that count no progress."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from testbed.judge.blocks import after, before
+from testbed.judge.case import Case
+
+CALLS = ("fork", "exec", "mmap", "socket", "open")
+CLASSES = ("no_memory", "again", "other")
+"""Of failures: ENOMEM and ENOBUFS, EAGAIN, all else (testbed/guest/witness.h, enum storm_field)."""
+
+
+def measures(case: Case) -> dict[str, float]:
+    """By name, from the timeline's first deed to the end; empty where nobody counted."""
+    return {**_calls(case), **_blocks(case), **_whole(case)}
+
+
+def _sources(case: Case, field: str) -> Iterator[str]:
+    """The subject's sources that have a series of that name."""
+    for name in case.history.values:
+        source, _, own = name.rpartition(".")
+        if own == field and source.startswith(f"{case.subject}/"):
+            yield source
+
+
+def _grown(case: Case, name: str) -> int:
+    return case.growth(name, case.deed_ns, case.end_ns) or 0
+
+
+def _most(case: Case, name: str) -> int:
+    return max((value for _, value in case.within(name, case.deed_ns, case.end_ns)), default=0)
+
+
+def _calls(case: Case) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for source in _sources(case, "fork_tried"):
+        for call in CALLS:
+            found[f"calls_{call}"] = _grown(case, f"{source}.{call}_tried")
+            failed = {kind: _grown(case, f"{source}.{call}_{kind}") for kind in CLASSES}
+            found |= {f"calls_{call}_{kind}": number for kind, number in failed.items() if number}
+            found[f"calls_{call}_longest_ms"] = _most(case, f"{source}.{call}_longest_ms")
+        found["calls"] = sum(found[f"calls_{call}"] for call in CALLS)
+        found["calls_failed"] = sum(
+            found.get(f"calls_{call}_{kind}", 0) for call in CALLS for kind in CLASSES
+        )
+        found["calls_waiting_most"] = _most(case, f"{source}.waiting")
+    return found
+
+
+def _blocks(case: Case) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for source in _sources(case, "refused"):
+        fields = ("tried", "got", "refused", "late")
+        found |= {f"blocks_{field}": _grown(case, f"{source}.{field}") for field in fields}
+        found["blocks_longest_ms"] = _most(case, f"{source}.longest_ms")
+    return found
+
+
+def _whole(case: Case) -> dict[str, float]:
+    if case.rules.blocks is None:
+        return {}
+    shares = {"whole_before": before, "whole_after": after}
+    told = {name: share(case, case.rules.blocks.order) for name, share in shares.items()}
+    return {name: share for name, share in told.items() if share is not None}

@@ -1,0 +1,39 @@
+"""Owns the first of two judgements: how it went under what others kept up through the heal."""
+
+from __future__ import annotations
+
+from testbed.clock import NS
+from testbed.judge.case import Case
+from testbed.judge.resumption import counters, lasting, rate_before
+from testbed.judge.values import Under
+
+
+def under(case: Case) -> Under | None:
+    """From the heal to the stop of the last of `rules.through`; None where nothing was kept up."""
+    stops = [
+        event.t_ns
+        for event in case.history.events_of("load.stopped")
+        if event.name in case.rules.through and case.heal_ns < event.t_ns <= case.end_ns
+    ]
+    if not stops:
+        return None
+    until_ns = max(stops)
+    resumed_ns = lasting(case, case.rises(counters(case), case.heal_ns, until_ns), until_ns)
+    rate = _rate(case, resumed_ns, until_ns)
+    before = rate_before(case)
+    slow = before is not None and rate is not None and rate < case.rules.slow_share * before
+    return Under(
+        loads=case.rules.through,
+        outcome="stood still" if resumed_ns is None else "slow" if slow else "went on",
+        observed_s=(until_ns - case.heal_ns) / NS,
+        time_to_recover_s=None if resumed_ns is None else (resumed_ns - case.heal_ns) / NS,
+        rate=rate,
+    )
+
+
+def _rate(case: Case, resumed_ns: int | None, until_ns: int) -> float | None:
+    """Of the first progress counter, over the last `rate_window_s` under it."""
+    if resumed_ns is None or not case.rules.progress:
+        return None
+    window_ns = round(case.rules.rate_window_s * NS)
+    return case.rate(case.rules.progress[0], max(resumed_ns, until_ns - window_ns), until_ns)

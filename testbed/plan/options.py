@@ -1,0 +1,52 @@
+"""Owns the question whether kernels have what a plan asks of them, before anything boots: their options.
+
+Transports, loads and NICs name the options of a kernel's configuration that they need; one that must be off
+has a "!" before it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from testbed.errors import UsageError
+from testbed.kernels.config import Configured
+from testbed.loads import load_class
+from testbed.machines.nics import MODELS
+from testbed.model import Plan, PlannedMachine
+from testbed.transports import transport_of
+
+
+def check_options(plan: Plan, kernels: Mapping[str, Configured]) -> None:
+    """Refuses kernels (by the plan's keys) that lack an option. Raises UsageError that names who needs it."""
+    for machine in plan.machines:
+        kernel = kernels[machine.kernel]
+        for what, option in _asked(plan, machine):
+            name = option.removeprefix("!")
+            wanted = not option.startswith("!")
+            if kernel.has(name) == wanted:
+                continue
+            label = plan.kernels[machine.kernel].spec.label
+            raise UsageError(
+                f"kernel '{label}' of machine '{machine.name}' {'lacks' if wanted else 'has'} {name}:"
+                f" {what} can not be played on it",
+                hint=f"take another kernel, or not {what}; what is built here has the options of"
+                " testbed/kernels/guest.config",
+                where=kernel.where,
+            )
+
+
+def _asked(plan: Plan, machine: PlannedMachine) -> Iterator[tuple[str, str]]:
+    """What the machine needs an option for, in words, and which."""
+    for nic in machine.nics:
+        yield f"the NIC {nic.model}", MODELS[nic.model].option
+    if plan.transport is not None:
+        transport, words = transport_of(plan.transport), f"the transport {plan.transport.kind}"
+        borrows = any(load.kind == "client" and load.machine == machine.name for load in plan.loads)
+        if machine.name == plan.transport.client or borrows:
+            yield from ((words, option) for option in transport.client_options)
+        if machine.name == plan.transport.server:
+            yield from ((words, option) for option in transport.server_options)
+    for load in plan.loads:
+        if load.machine == machine.name:
+            needed = load_class(load.kind).kernel_options
+            yield from ((f"the load {load.kind}", option) for option in needed)
