@@ -16,7 +16,7 @@ NEEDED_DISK_BYTES = 12 << 30
 NEEDED_MEMORY_BYTES = 2 << 30
 CCACHE = Path("/usr/lib/ccache/gcc")
 """Debian's link, which builds find before gcc (kernels/compile.py)."""
-PACKAGES = Path(__file__).parent.parent / "debian-packages.txt"
+PACKAGES = paths.PROJECT / "debian-packages.txt"
 
 
 @dataclass(frozen=True, slots=True)

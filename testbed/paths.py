@@ -1,4 +1,4 @@
-"""Owns the places on disk: where caches and running labs live."""
+"""Owns the places on disk: where the project lies, where caches and running labs live."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from pathlib import Path
 
 from testbed.errors import TestbedFault
 
+PROJECT = Path(__file__).resolve().parents[1]
+"""What holds our package, and beside it playbooks, topologies, patch sets, documents and results."""
 MAX_RUNTIME_PATH = 50
 """Labs hold unix sockets, whose paths must stay below 108 bytes (sun_path in unix(7))."""
 

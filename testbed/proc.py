@@ -11,15 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from testbed.errors import MissingCapability, TestbedFault
+from testbed.paths import PROJECT
 
 ERROR_TAIL_BYTES = 4000
-PACKAGE_ROOT = Path(__file__).resolve().parents[1]
 
 
 def package_in_reach() -> dict[str, str]:
     """The variables by which a child finds our modules by name, wherever it is: before what we were given."""
     known = os.environ.get("PYTHONPATH")
-    return {"PYTHONPATH": f"{PACKAGE_ROOT}:{known}" if known else str(PACKAGE_ROOT)}
+    return {"PYTHONPATH": f"{PROJECT}:{known}" if known else str(PROJECT)}
 
 
 @dataclass(frozen=True, slots=True)

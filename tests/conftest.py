@@ -1,10 +1,14 @@
-"""What a test needs of its host: missing, it is skipped with the remedy; in CI every skip is a failure."""
+"""What a test needs of its host: missing, it is skipped with the remedy; in CI every skip is a failure.
+
+And the budget of CI: a run that takes longer fails, however many tests have passed.
+"""
 
 from __future__ import annotations
 
 import gc
 import os
 import shutil
+import time
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -18,6 +22,9 @@ from testbed.errors import MissingCapability, TestbedError
 from testbed.images import programs
 
 ROOT = Path(__file__).parent.parent
+BUDGET_S = 45 * 60
+"""What CI has for all that `make test` does, from an empty clone on; `.ci/run` says when that began."""
+BEGUN = pytest.StashKey[float]()
 
 
 def _programs(*names: str) -> str | None:
@@ -59,7 +66,34 @@ settings.register_profile("quick", deadline=None, max_examples=20, database=None
 settings.load_profile("usual")
 
 
-def pytest_configure() -> None:
+def over_budget(took_s: float) -> str:
+    """What is to be said of a run of CI that took so long; empty if that was within the budget."""
+    if took_s <= BUDGET_S:
+        return ""
+    return (
+        f"CI has {BUDGET_S / 60:.0f} min, and this took {took_s / 60:.1f}: move what is slowest (--durations)"
+        " to `make nightly`, or make it faster"
+    )
+
+
+def _over_budget(config: pytest.Config) -> str:
+    if not os.environ.get("CI") or hasattr(config, "workerinput"):
+        return ""
+    return over_budget(time.time() - config.stash[BEGUN])
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if _over_budget(session.config):
+        session.exitstatus = session.exitstatus or pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    if said := _over_budget(config):
+        terminalreporter.write_line(said, red=True)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[BEGUN] = float(os.environ.get("TESTBED_CI_BEGUN") or time.time())
     # Tests make many values and few cycles; to look for these every 700 values takes a tenth of their time.
     gc.set_threshold(50_000, 20, 1000)
 

@@ -45,19 +45,15 @@ OWNERS = {
     "rich": {"cli/"},
 }
 
-# The judge is pure: it may read nothing but the evidence that it is handed.
-JUDGE_MAY_NOT = {
-    "run",
-    "machines",
-    "kernels",
-    "images",
-    "transports",
-    "loads",
-    "faults",
-    "plan",
-    "witnesses",
-    "introspection",
-}
+# The judge is pure: it may read nothing but the evidence that it is handed. What it may import, and what
+# it may not reach by way of that either, is what docs/architecture.md says.
+JUDGE_MAY, JUDGE_MAY_NOT = (
+    frozenset(re.findall(r"\w+", part)) - {"and", "or"}
+    for part in re.findall(
+        r"The judge imports, besides its own modules, only ([^.]*?), and nothing of\s([^.]*?) is reached",
+        (ROOT.parent / "docs" / "architecture.md").read_text(),
+    )[0]
+)
 
 
 def modules() -> list[Path]:
@@ -100,10 +96,30 @@ def test_imports_only_what_stands_below() -> None:
     wrong = [
         f"{path.relative_to(ROOT)} may not import {other}"
         for path, other in within
-        if layer(other) > layer(own_name(path)) or (own_name(path) == "judge" and other in JUDGE_MAY_NOT)
+        if layer(other) > layer(own_name(path))
     ]
     assert not wrong
     assert len(within) > len(modules())  # it did look
+
+
+def imported_by(package: str) -> frozenset[str]:
+    """The packages and modules of ours that it imports, itself left out."""
+    own = [path for path in modules() if own_name(path) == package]
+    names = {name.split(".")[1] for path in own for name in imports(path) if name.startswith("testbed.")}
+    return frozenset(names - {package})
+
+
+def test_the_judge_imports_only_what_the_document_says() -> None:
+    assert {"run", "plan", "machines", "introspection"} <= JUDGE_MAY_NOT
+    assert imported_by("judge") == JUDGE_MAY
+
+
+def test_the_judge_reaches_nothing_that_could_ask_a_guest() -> None:
+    reached, ahead = set[str](), {"judge"}
+    while ahead:
+        reached |= ahead
+        ahead = {name for package in ahead for name in imported_by(package)} - reached
+    assert "snapshot" in reached and not reached & JUDGE_MAY_NOT
 
 
 @pytest.mark.parametrize("library", sorted(OWNERS))
@@ -131,6 +147,45 @@ def test_what_takes_long_to_import_is_imported_where_it_is_used(library: str) ->
         top = [node for node in tree(path).body if isinstance(node, ast.Import | ast.ImportFrom)]
         named = {name for node in top for name in _imports_of(node)}
         assert library not in {name.split(".")[0] for name in named}, f"{path.relative_to(ROOT)}"
+
+
+def test_the_projects_folder_is_computed_in_one_place() -> None:
+    """Elsewhere a module finds by its own path only what lies in the package."""
+    leaving = {
+        str(path.relative_to(ROOT))
+        for path in modules()
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.Attribute | ast.Subscript)
+        and _levels_up(node) > len(path.relative_to(ROOT).parts)
+    }
+    assert leaving == {"paths.py"}
+
+
+def _levels_up(node: ast.expr) -> int:
+    """How many folders up from `__file__` an expression leads: its `.parent`s, or its `.parents[N]`."""
+    text = ast.unparse(node)
+    found = re.search(r"\.parents\[(\d+)\]", text)
+    if "__file__" not in text:
+        return 0
+    return int(found.group(1)) + 1 if found else text.count(".parent")
+
+
+SHARED = re.compile(r'"(--[a-z-]+)"')
+OF_ANOTHER_MEANING = {"--kernel"}
+"""`compare` asks which of the kept cells' kernels, `run` which to play."""
+
+
+def test_an_option_of_several_commands_is_declared_once() -> None:
+    shared = set(SHARED.findall((ROOT / "cli" / "options.py").read_text())) - OF_ANOTHER_MEANING
+    assert {"--json", "--lab", "--accelerator"} <= shared
+    for path in (ROOT / "cli").glob("*.py"):
+        options = [
+            word
+            for node in ast.walk(tree(path))
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "typer.Option"
+            for word in SHARED.findall(ast.unparse(node).replace("'", '"'))
+        ]
+        assert path.name == "options.py" or not shared & set(options), path.name
 
 
 def _imports_of(node: ast.Import | ast.ImportFrom) -> list[str]:

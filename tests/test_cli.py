@@ -3,28 +3,37 @@
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Iterator
+from contextlib import nullcontext
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import typer
 import typer.main
 import typer.testing
+from histories import Story, write_result
 from rich.console import Console
 from typer.testing import CliRunner
 
+from testbed import paths, proc, store
 from testbed import plan as planning
-from testbed.cli import inputs, show
+from testbed.campaign import play as campaign
+from testbed.cli import inputs, lab, main, show
 from testbed.cli.exits import Exit, shows_errors
 from testbed.cli.live import Screen, concerns
+from testbed.cli.main import app
 from testbed.cli.run import exit_code
 from testbed.errors import BootFailure, BuildError, MissingCapability, TestbedFault, UsageError
 from testbed.images import BuiltImage
 from testbed.kernels import BuiltKernel
 from testbed.kernels.builder import FRAGMENT
 from testbed.kernels.config import config_text, parse_fragment
-from testbed.load import PLAYBOOKS
-from testbed.machines import accelerator, sandbox
+from testbed.load import PLAYBOOKS, TOPOLOGIES
+from testbed.machines import accelerator, registry, sandbox
 from testbed.model import KernelSpec, Plan
 from testbed.run.observe import View
 from tests.commands import testbed
@@ -37,6 +46,9 @@ COMMANDS = (
 DIGEST = "0" * 24
 command_of = cache(typer.main.get_command)
 """An app's commands and options, made out of its functions once and not again for every call."""
+CORPUS = paths.PROJECT / "results" / "summaries" / "corpus"
+GUIDE = (paths.PROJECT / "docs" / "guide.md").read_text()
+EXIT_CODES = GUIDE.partition("\n## Exit codes")[2].partition("\n## ")[0]
 QEMU_SAYS = "qemu-system-x86_64: error: failed to set MSR 0x10a"
 
 
@@ -97,6 +109,13 @@ WRONG = (
     (("plan", "flod"), "no playbook 'flod'", "did you mean 'flood'?"),
     (("plan", "flood", "--kernel", "vanila-2007"), "no kernel 'vanila-2007'", "did you mean 'vanilla-2007'?"),
     (("plan", "flood", "--kernel", "debian+stock"), "takes no patches", "write 'debian'"),
+    (("run", "flood", "--into", "/dev/null"), "'/dev/null' can not hold results", "name a folder"),
+    (("selftest", "--into", "/dev/null/below"), "can not hold results: Not a directory", "name a folder"),
+    (("export", str(CORPUS), "--into", "/dev/null"), "can not hold results", "name a folder"),
+    (("claims", "write", "--into", "/dev/null/page.md"), "can not hold results", "name a folder"),
+    (("claims", "write", "--into", "/dev"), "'/dev' is a folder", "the page itself"),
+    (("patches", "new", "mine", "--into", "/dev/null"), "can not hold results", "name a folder"),
+    (("plan", "topologies/abc.toml"), "abc.toml: is a topology, and no playbook", "testbed up"),
     (("plan", "flood", "--form", "shrt"), "no form 'shrt'", "short"),
     (("plan", "flood", "--set", "outtage=50s"), "outtage", "outage"),
     (("plan", "flood", "--set", "outage=50"), "'outage' is a duration", "16s"),
@@ -227,16 +246,221 @@ def test_a_fault_of_ours_outweighs_a_kernel_that_does_not_boot() -> None:
     assert exit_code([], [unbootable, fault]) is exit_code([], [fault, unbootable]) is Exit.FAULT
 
 
+@pytest.mark.parametrize("during", ["the build", "the cell"])
+def test_only_a_cell_that_was_played_is_said_to_be_healed(
+    during: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(accelerator, "_why_no_kvm", lambda kernel: QEMU_SAYS)
+    if during == "the build":
+        monkeypatch.setattr(inputs.kernels, "build", interrupted)
+    else:
+        monkeypatch.setattr(campaign.run_stage, "run", interrupted)
+    done = testbed("run", "flood", "--quiet", "--into", str(tmp_path / "r"))
+    assert done.exit_code == Exit.INTERRUPTED, done.output
+    healed = ": healed, saved and torn down" if during == "the cell" else ""
+    assert done.stderr == f"interrupted{healed}\n"
+
+
 # --- what programs read
 
 
 @pytest.mark.parametrize(
-    "words", [("plan", "flood", "--json"), ("schema", "playbook"), ("status", "--json"), ("build", "--json")]
+    "words",
+    [
+        *(("plan", "flood", "--json"), ("schema", "playbook"), ("status", "--json"), ("build", "--json")),
+        *(("check", "topologies/abc.toml", "--json"), ("gc", "--json")),
+    ],
 )
 def test_json_is_alone_on_standard_output(words: tuple[str, ...]) -> None:
     done = testbed(*words)
     assert done.exit_code == Exit.MET
     json.loads(done.stdout)
+
+
+def test_a_file_is_checked_as_what_it_says_it_is(tmp_path: Path) -> None:
+    for origin, name, holds in (
+        (TOPOLOGIES / "abc.toml", "my.toml", "topology"),
+        (PLAYBOOKS / "flood.toml", "topologies/my.toml", "playbook, "),
+        (paths.PROJECT / "claims.toml", "other.toml", " claims, "),
+    ):
+        copy = tmp_path / name
+        copy.parent.mkdir(exist_ok=True)
+        copy.write_text(origin.read_text())
+        (found,) = json.loads(testbed("check", str(copy), "--json").stdout)
+        assert holds in found["holds"]
+    assert testbed("check", "flood").exit_code == Exit.MET  # a playbook's name will do
+
+
+def test_an_error_in_a_topology_anywhere_has_its_line(tmp_path: Path) -> None:
+    copy = tmp_path / "my.toml"
+    text = (TOPOLOGIES / "abc.toml").read_text()
+    assert text.count('memory = "96MiB"') == 1
+    copy.write_text(text.replace('memory = "96MiB"', "memory = 96"))
+    line = text[: text.index('memory = "96MiB"')].count("\n") + 1
+    done = testbed("check", str(copy))
+    assert done.exit_code == Exit.USAGE and f"my.toml:{line}: machines.A.memory" in done.stderr
+
+
+def test_what_check_and_gc_found_is_for_programs_too() -> None:
+    assert json.loads(testbed("check", "topologies/abc.toml", "--json").stdout) == [
+        {"file": "topologies/abc.toml", "holds": "topology"}
+    ]
+    a_lab("dead", holder="1:1")
+    assert json.loads(testbed("gc", "--json").stdout) == {"labs": ["dead"], "cache": []}
+
+
+def test_the_guest_image_is_told_when_it_was_made(tmp_path: Path) -> None:
+    assert testbed("build").stdout == f"guest image: {DIGEST} in {tmp_path}\n"
+
+
+def test_what_plan_makes_is_as_its_help_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[object] = []
+    image = inputs.images.build(None)
+    monkeypatch.setattr(inputs.images, "build", lambda own: made.append(own) or image)
+    monkeypatch.setattr(inputs.kernels, "build", lambda *_, **__: pytest.fail("built a kernel"))
+    assert testbed("plan", "flood").exit_code == Exit.MET
+    said = " ".join(testbed("plan", "--help").stdout.split())
+    assert made == [None] and "the guest image is made" in said and "Nothing is built" not in said
+
+
+@pytest.mark.parametrize(
+    ("dumps", "said"),
+    [
+        ((0, 0), "no memory dump is kept there: nothing was read anew"),
+        ((1, 0), "1 memory dump read anew, of 1 cell"),
+        ((2, 1), "3 memory dumps read anew, of 2 cells"),
+    ],
+)
+def test_who_looks_again_is_told_at_how_many_dumps(
+    dumps: tuple[int, ...], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(len(dumps)):
+        write_result(tmp_path / f"cell-{number}", Story())
+    counts = iter(dumps)
+    monkeypatch.setattr(main, "look_again", lambda folder: next(counts))
+    done = testbed("judge", str(tmp_path), "--look-again", "--json")
+    assert done.stderr == said + "\n"
+    assert len(json.loads(done.stdout)) == len(dumps)
+    assert testbed("judge", str(tmp_path), "--json").stderr == ""
+
+
+# --- labs that were left up
+
+
+def a_lab(lab_id: str, *, holder: str = "", plan: bool = True) -> Path:
+    """The record of one, as if it ran; ours if nobody else is said to hold it."""
+    folder = paths.labs_dir() / lab_id
+    folder.mkdir()
+    if plan:
+        store.write_json(folder / store.PLAN, a_plan().model_dump(mode="json"))
+    registry.Record(lab_id, holder or proc.run_id(os.getpid()) or "", what=f"lab {lab_id}").save(folder)
+    return folder
+
+
+class Booted:
+    """A lab that is up at once, and only its record."""
+
+    def __init__(self, plan: Plan, *_: object) -> None:
+        self.plan = plan
+
+    def __enter__(self) -> Booted:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def keep(self) -> str:
+        (a_lab("abcdef") / lab.CONSOLES).symlink_to("/nowhere")
+        return "abcdef"
+
+
+def test_a_program_is_told_which_lab_is_up_and_its_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lab, "Lab", Booted)
+    monkeypatch.setattr(accelerator, "_why_no_kvm", lambda kernel: QEMU_SAYS)
+    told = json.loads(testbed("up", "abc", "--json").stdout)
+    assert told["id"] == "abcdef"
+    assert {name: sorted(links) for name, links in told["machines"].items()} == {
+        name: ["data", "mgmt"] for name in "ABC"
+    }
+    assert len({address for links in told["machines"].values() for address in links.values()}) == 6
+
+
+def test_a_lab_is_ended_by_the_beginning_of_its_id(monkeypatch: pytest.MonkeyPatch) -> None:
+    ended: list[str] = []
+    monkeypatch.setattr(registry.AttachedLab, "end", lambda attached: ended.append(attached.record.id))
+    for name in ("abc1", "abd2"):
+        a_lab(name)
+    a_lab("played", plan=False)
+    a_lab("dead", holder="1:1")
+    for words, said in (
+        ((), "2 labs are up: abc1 (lab abc1), abd2 (lab abd2)"),
+        (("--lab", "ab"), "2 labs are up"),
+        (("--lab", "played"), "no lab 'played' is up"),
+        (("--lab", "dead"), "no lab 'dead' is up"),
+    ):
+        done = testbed("down", *words)
+        assert done.exit_code == Exit.USAGE and said in done.stderr, done.output
+    assert not ended
+    assert json.loads(testbed("down", "--lab", "abd", "--json").stdout) == {"id": "abd2"}
+    assert ended == ["abd2"]
+    assert testbed("down", "abd2").exit_code == Exit.USAGE  # the id is an option, as everywhere
+
+
+@pytest.mark.parametrize(("answer", "code"), [(b"", Exit.INCONCLUSIVE), (b"sysrq: help", Exit.MET)])
+def test_a_sysrq_key_that_is_not_answered_says_nothing_of_the_kernel(
+    answer: bytes, code: Exit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = a_lab("one") / lab.CONSOLES / store.console_name("A")
+    log.parent.mkdir()
+    log.write_bytes(b"booted\n")
+
+    class Domain:
+        def sysrq(self, key: str, heard: object) -> None:
+            log.write_bytes(log.read_bytes() + answer)
+
+    hypervisor = nullcontext(SimpleNamespace(domains=lambda: {"A": Domain()}))
+    monkeypatch.setattr(lab, "Hypervisor", lambda uri: hypervisor)
+    done = testbed("console", "A", "--sysrq", "h")
+    assert done.exit_code == code
+    assert ("did not answer to SysRq-h" in done.stderr) is not bool(answer)
+
+
+def test_the_guide_tells_the_exit_codes_of_all_commands() -> None:
+    rows = [line.split("|") for line in EXIT_CODES.splitlines() if line.startswith("| ")][1:]
+    meanings = {int(code): meaning for _, code, meaning, _ in rows}
+    assert set(meanings) == set(Exit)
+    assert "`console --sysrq`" in meanings[Exit.INCONCLUSIVE]
+    assert "`ssh` ends with the code of the command" in EXIT_CODES
+
+
+WITHOUT_JSON = {"ssh", "console", "schema"}
+
+
+def test_what_takes_json_is_as_the_guide_says() -> None:
+    assert "All but `ssh`, `console` and `schema` (which prints JSON anyway) take `--json`" in GUIDE
+    without = {name for name, one in _commands(command_of(app), "") if "as_json" not in _parameters(one)}
+    assert without == WITHOUT_JSON
+
+
+def test_no_command_takes_the_uri_of_another_libvirt() -> None:
+    """As README.md and docs/remote.md say."""
+    names = {name for _, one in _commands(command_of(app), "") for name in _parameters(one)}
+    assert "kernel" in names and not {name for name in names if "uri" in name}
+
+
+def _commands(group: Any, before: str) -> Iterator[tuple[str, Any]]:
+    for name, one in group.commands.items():
+        if hasattr(one, "commands"):
+            yield from _commands(one, f"{before}{name} ")
+        else:
+            yield f"{before}{name}", one
+
+
+def _parameters(command: Any) -> set[str]:
+    return {parameter.name for parameter in command.params}
 
 
 def test_check_passes_all_of_the_project() -> None:

@@ -102,6 +102,15 @@ def test_our_apt_takes_the_hosts_proxies_and_no_trust(
     assert f'Dir::State "{tmp_path}/state";' in said
 
 
+def test_a_series_that_no_suite_has_is_mistyped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TESTBED_CACHE", str(tmp_path))
+    monkeypatch.setattr(source, "SOURCES", tmp_path)
+    monkeypatch.setattr(source, "Archive", lambda *_: pytest.fail("asked the archive"))
+    with pytest.raises(UsageError, match=r"no suite of Debian's is known to have base 6\.11") as raised:
+        source.find("6.11")
+    assert "did you mean '6.1'?" in raised.value.hint and "linux-source-6.11" in raised.value.hint
+
+
 def test_a_cache_with_blanks_in_its_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(archive, "KEYRING", Path(__file__))
     monkeypatch.setattr(archive, "site", lambda: "http://archive.example/debian")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -119,6 +120,39 @@ def test_a_wrong_playbook_names_file_line_key_and_remedy(
     assert ":" in error.where.split("test.toml")[1]
     assert says in error.message
     assert hint in error.hint
+
+
+OUTAGE = '[parameters.outage]\ndefault = "16s"\nmin = "8s"\nmax = "1h"\n'
+
+
+@pytest.mark.parametrize(
+    ("parameter", "blamed", "says"),
+    [
+        ({"default": "16", "min": "8s", "max": "1h"}, "default", "'16' is a word"),
+        ({"default": 16, "min": "8s", "max": "1h"}, "default", "16 is a number"),
+        ({"default": "16MiB", "min": "8s", "max": "1h"}, "default", "'16MiB' is a size"),
+        ({"default": "16", "min": "8s"}, "default", "all else that 'outage' can be is a duration"),
+        ({"default": "16"}, "default", "'16' is a word"),
+        ({"default": "16s", "min": "8", "max": "1h"}, "min", "'8' is a word, but 'outage' is a duration"),
+        ({"default": "16s", "min": "8s", "max": 3600}, "max", "3600 is a number"),
+    ],
+)
+def test_the_value_that_is_not_like_the_others_is_blamed(
+    tmp_path: Path, parameter: dict[str, object], blamed: str, says: str
+) -> None:
+    """The forms of the flood say outages with a unit, so a default that stands alone has them against it."""
+    lines = [f"{key} = {json.dumps(value)}" for key, value in parameter.items()]
+    text = changed(OUTAGE, "\n".join(["[parameters.outage]", *lines, ""]))
+    error = refused(tmp_path, text)
+    assert error.where.endswith(f"test.toml:{line_of(text, f'{blamed} = ')}: parameters.outage.{blamed}")
+    assert says in error.message
+    assert error.hint in ("as in '8s'", "as in '16s'")
+
+
+def test_one_against_one_the_default_decides(tmp_path: Path) -> None:
+    text = FLOOD.replace('outage = "16s"\n', "").replace('outage = "50s"\n', "")
+    text = changed(OUTAGE, '[parameters.outage]\ndefault = "16s"\nmin = "8MiB"\n', text)
+    assert refused(tmp_path, text).where.endswith("parameters.outage.min")
 
 
 def test_the_line_is_that_of_the_key(tmp_path: Path) -> None:

@@ -18,13 +18,14 @@ from histories import Story, judging, kernel_line, plan_of, write_result
 from testbed import store
 from testbed.campaign.expectation import Cell, accepted, compare
 from testbed.campaign.summary import summarise
+from testbed.clock import NS
 from testbed.errors import UsageError
 from testbed.judge import OUTCOMES, Verdict, judge
 from testbed.judge.case import Case, case_of
-from testbed.judge.values import write_verdict
+from testbed.judge.values import read_verdict, write_verdict
 from testbed.reports import html, junit, ktap
 from testbed.reports.excerpt import MOST_LINES, excerpt
-from testbed.reports.plot import draw
+from testbed.reports.plot import Clip, draw, work_of, work_words
 from testbed.reports.words import MEANS
 
 HOSTILE = "<script>alert(1)</script>&\"'\x00\x1b[31m\ufffe$x^2$"
@@ -107,6 +108,14 @@ def test_the_verdict_stands_before_all_else(report: str) -> None:
     assert order == sorted(order)
 
 
+def test_the_verdicts_sentence_stands_once_and_what_said_so_is_named(reported: Path, report: str) -> None:
+    verdict = read_verdict(reported)
+    assert verdict.reason == verdict.findings[0].statement
+    assert report.count(verdict.reason) == 1
+    assert "What the verdict says." in report and f"{verdict.findings[0].detector}: recovered" in report
+    assert f"The verdict: {verdict.outcome}." in report
+
+
 def test_the_report_tells_what_to_do_it_again_with(report: str) -> None:
     for text in ("4f" * 16, "ab" * 16, "9d" * 32, "testbed judge", "Confounders", "e" * 0):
         assert text in report
@@ -150,6 +159,40 @@ def test_the_plot_shows_watermarks_floor_bands_and_moments(plot: str) -> None:
         "sweep",
     ):
         assert text in plot
+
+
+LOADS = ("A/anonymous-1.work_units", "A/anonymous-2.work_units")
+
+
+@pytest.mark.parametrize(
+    ("progress", "names", "words"),
+    [
+        (
+            (*LOADS, "A/blocksampler.writes_completed_0"),
+            LOADS,
+            "Work done by 2 loads together (pages worked on, per second)",
+        ),
+        (("A/client.reads",), ("A/client.reads",), "Work done by 1 load (reads done, per second)"),
+        (
+            ("A/blocksampler.writes_completed_1", "A/blocksampler.reads_completed_0"),
+            ("A/blocksampler.writes_completed_1",),
+            "Work done (writes completed by block device 2, per second)",
+        ),
+        ((), (), "Work done: nothing counts it"),
+    ],
+)
+def test_the_work_that_is_drawn_is_that_of_all_loads(
+    progress: tuple[str, ...], names: tuple[str, ...], words: str
+) -> None:
+    assert work_of(progress) == names
+    assert work_words(names) == words
+
+
+def test_the_work_of_two_loads_is_added_up() -> None:
+    case = case_of(Story().evidence())
+    clip = Clip(case, case.origin_ns - 4 * NS, case.origin_ns)
+    once, twice = (clip.rate(*["A/anonymous.work_units"] * count)[1] for count in (1, 2))
+    assert max(once) > 0 and twice == [2 * value for value in once]
 
 
 def test_the_same_evidence_gives_the_same_plot(plot: str) -> None:

@@ -1,11 +1,14 @@
-"""What skips: with its remedy on a user's machine, as a failure in CI; what an ordinary user leaves out."""
+"""What CI asks of the tests: a skip names its remedy, there it is a failure, and all keeps to a budget."""
 
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 import pytest
+
+from tests.conftest import BUDGET_S, over_budget
 
 pytest_plugins = ("pytester",)
 
@@ -71,3 +74,40 @@ def test_an_ordinary_users_run_leaves_out_what_becomes_one(
     monkeypatch.setattr(os, "getuid", lambda: 1000)
     outcomes, _ = played(run)
     assert outcomes == {"failed": 1, "errors": 2, "xfailed": 1, "deselected": 1}
+
+
+# --- the budget
+
+
+@pytest.mark.parametrize(("took_s", "over"), [(0.0, False), (BUDGET_S, False), (BUDGET_S + 1, True)])
+def test_the_budget_is_three_quarters_of_an_hour(took_s: float, over: bool) -> None:
+    assert BUDGET_S == 2700
+    assert bool(over_budget(took_s)) is over
+    assert not over or "CI has 45 min, and this took 45.0" in over_budget(took_s)
+
+
+@pytest.mark.parametrize(
+    ("ci", "ago_s", "code"),
+    [
+        ("true", BUDGET_S + 60, pytest.ExitCode.TESTS_FAILED),
+        ("true", 60, pytest.ExitCode.OK),
+        ("", BUDGET_S + 60, pytest.ExitCode.OK),
+    ],
+)
+def test_ci_fails_beyond_its_budget_though_all_passed(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, ci: str, ago_s: float, code: pytest.ExitCode
+) -> None:
+    pytester.makeconftest(CONFTEST.read_text())
+    pytester.makepyfile("def test_that_passes(): ...")
+    monkeypatch.setenv("CI", ci)
+    monkeypatch.setenv("TESTBED_CI_BEGUN", str(time.time() - ago_s))
+    done = pytester.runpytest_inprocess("--disable-plugin-autoload", "-W", "ignore")
+    assert done.parseoutcomes() == {"passed": 1}
+    assert done.ret == code
+    assert ("CI has 45 min" in done.stdout.str()) is (code != pytest.ExitCode.OK)
+
+
+def test_ci_says_when_it_began() -> None:
+    assert (
+        "TESTBED_CI_BEGUN=$(date +%s) exec make test" in (CONFTEST.parent.parent / ".ci" / "run").read_text()
+    )

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from testbed import store
+from testbed import paths, store
 from testbed.campaign import claims, kept
 from testbed.campaign import play as campaign
 from testbed.campaign.claims import Assessed, Wanted, document
@@ -16,12 +16,12 @@ from testbed.campaign.claims.table import Key
 from testbed.campaign.kept import Collected
 from testbed.cli import claimed, inputs, playing
 from testbed.cli.exits import TABLE, Exit, code_of, out, print_json, shows_errors
-from testbed.cli.options import AcceleratorOption, AsJson
+from testbed.cli.options import AcceleratorOption, AsJson, Quiet
 from testbed.errors import TestbedError, UsageError, nearest
 from testbed.model import Plan
 
 FOLDER = "claims"
-PAGE = inputs.PROJECT / "docs" / "claims.md"
+PAGE = paths.PROJECT / "docs" / "claims.md"
 SUMMARIES = "summaries"
 
 app = typer.Typer(
@@ -88,7 +88,7 @@ def run(
     ] = False,
     accelerator_wish: AcceleratorOption = "auto",
     results: Results = inputs.RESULTS,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No live display.")] = False,
+    quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
     """Play the cells that claims lack, in rounds over their arms. What was kept is not played again.
@@ -134,6 +134,9 @@ def write(
 
     Example: testbed claims write
     """
+    inputs.made(into.absolute().parent)
+    if into.is_dir():
+        raise UsageError(f"'{into}' is a folder", hint="name the page itself", where="--into")
     summaries = kept.together(kept.summaries_below(results / SUMMARIES))
     text = document.render(claims.assess(claims.read(), summaries), into.absolute().parent)
     store.write_atomically(into, text.encode())
@@ -163,7 +166,7 @@ def _named(ids: Sequence[str], assessed: Sequence[Assessed]) -> tuple[Assessed, 
 def _play(cells: Sequence[Wanted], accelerator: str, folder: Path, *, quiet: bool) -> list[TestbedError]:
     """Plays the cells as `testbed run` does; what failed."""
     plans = _plans(cells, accelerator)
-    folder.mkdir(parents=True, exist_ok=True)
+    inputs.made(folder)
     build, display = inputs.builder(quiet=quiet), playing.display(plans, quiet=quiet)
     played = playing.tell(campaign.play(plans, folder, build, display), folder, quiet=quiet)
     inputs.write_index(folder, campaign.cells_of(folder))

@@ -5,21 +5,23 @@ from __future__ import annotations
 import functools
 import json
 import logging
+import sys
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from enum import IntEnum
 from typing import Any, ParamSpec
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 
+from testbed.cli.output import Output, OutputGone, written
 from testbed.errors import BootFailure, TestbedError, UsageError
 
 P = ParamSpec("P")
 
-out = Console(highlight=False, soft_wrap=True)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
+out = Output(highlight=False, soft_wrap=True)
+err = Output(stderr=True, highlight=False, soft_wrap=True)
 
 
 class Exit(IntEnum):
@@ -31,12 +33,14 @@ class Exit(IntEnum):
     INCONCLUSIVE = 3
     FAULT = 4
     INTERRUPTED = 130
+    UNREAD = 141
 
 
 TABLE = (
     "Exit codes: 0 done, or every expectation met; 1 an expectation or a check of a patch set not met, "
     "or the kernel under test does not boot; 2 usage: an input is wrong; "
-    "3 inconclusive, or a control failed; 4 fault of the testbed or its host; 130 interrupted."
+    "3 inconclusive, or a control failed; 4 fault of the testbed or its host; 130 interrupted; "
+    "141 nobody reads the output any more."
 )
 
 
@@ -47,18 +51,20 @@ def shows_errors(command: Callable[P, None]) -> Callable[P, None]:
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
         try:
             command(*args, **kwargs)
+        except OutputGone as error:
+            raise typer.Exit(Exit.UNREAD) from error
         except TestbedError as error:
             show(error)
             raise typer.Exit(code_of(error)) from error
         except KeyboardInterrupt as error:
-            err.print("[yellow]interrupted[/]: healed, saved and torn down")
+            _say(": ".join(["[yellow]interrupted[/]", *getattr(error, "__notes__", ())]))
             raise typer.Exit(Exit.INTERRUPTED) from error
         except (typer.Exit, typer.Abort, typer.BadParameter):
             raise
         except Exception as error:
             # A bug of ours must not end with 1: that would say something of a kernel.
-            err.print(traceback.format_exc(), markup=False)
-            err.print("[bold red]testbed fault[/]: this is a bug of the testbed, not of a kernel")
+            _say(escape(traceback.format_exc()))
+            _say("[bold red]testbed fault[/]: this is a bug of the testbed, not of a kernel")
             raise typer.Exit(Exit.FAULT) from error
 
     return wrapped
@@ -78,9 +84,15 @@ KINDS = {UsageError: "error", BootFailure: "the kernel under test does not boot"
 
 def show(error: TestbedError) -> None:
     kind = next((word for sort, word in KINDS.items() if isinstance(error, sort)), "testbed fault")
-    err.print(f"[bold red]{kind}[/]: {escape(str(error))}")
+    _say(f"[bold red]{kind}[/]: {escape(str(error))}")
     if error.hint:
-        err.print(f"  [dim]hint:[/] {escape(error.hint)}")
+        _say(f"  [dim]hint:[/] {escape(error.hint)}")
+
+
+def _say(text: str) -> None:
+    """On standard error. What went wrong keeps its exit code, also where nobody reads this any more."""
+    with suppress(OutputGone):
+        err.print(text)
 
 
 class Told(logging.Handler):
@@ -88,9 +100,10 @@ class Told(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         colour = "red" if record.levelno >= logging.ERROR else "yellow"
-        err.print(f"[{colour}]{record.levelname.lower()}[/]: {escape(record.getMessage())}")
+        _say(f"[{colour}]{record.levelname.lower()}[/]: {escape(record.getMessage())}")
 
 
 def print_json(value: Any) -> None:
     """For programs: one JSON document on standard output, no markup."""
-    print(json.dumps(value, indent=1, sort_keys=True))
+    with written(sys.stdout):
+        print(json.dumps(value, indent=1, sort_keys=True), flush=True)

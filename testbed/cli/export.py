@@ -10,23 +10,25 @@ import typer
 from testbed.campaign import export as exporting
 from testbed.cli import inputs
 from testbed.cli.exits import out, print_json, shows_errors
+from testbed.cli.options import AsJson, Folder
 
 SUMMARIES = inputs.RESULTS / "summaries"
 
 
 @shows_errors
 def export(
-    folder: Annotated[Path, typer.Argument(help="A result folder, or a campaign's folder.", exists=True)],
+    folder: Folder,
     into: Annotated[Path, typer.Option(help="Where the summaries go.")] = SUMMARIES,
     evidence: Annotated[
         bool, typer.Option("--evidence", help="Copy what the judge reads as well, to INTO/corpus.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="For programs: the paths as JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Write a small summary of each judged cell: verdict, numbers, hashes, no raw history.
 
     Example: testbed export results/flood-short
     """
+    inputs.made(into)
     written = []
     for one in inputs.cell_folders(folder):
         written.append(exporting.write_summary(one, into))

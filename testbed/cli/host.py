@@ -10,11 +10,10 @@ from testbed import doctor as examination
 from testbed import kernels
 from testbed.cli import inputs, show
 from testbed.cli.exits import Exit, out, print_json, shows_errors
+from testbed.cli.options import AsJson
 from testbed.errors import TestbedFault
 from testbed.machines import accelerator, registry
 from testbed.machines.sandbox import Sandbox
-
-AsJson = Annotated[bool, typer.Option("--json", help="For programs: one JSON document on standard output.")]
 
 
 @shows_errors
@@ -67,6 +66,7 @@ def _probe_accelerator() -> str:
 @shows_errors
 def gc(
     cache_gib: Annotated[float, typer.Option(help="Bound of the kernel cache in GiB.")] = 12.0,
+    as_json: AsJson = False,
 ) -> None:
     """End what killed controllers left running, and bound the cache.
 
@@ -74,6 +74,9 @@ def gc(
     """
     ended = registry.gc()
     dropped = kernels.gc(round(cache_gib * (1 << 30)))
+    if as_json:
+        print_json({"labs": list(ended), "cache": [path.name for path in dropped]})
+        return
     for lab_id in ended:
         out.print(f"lab {lab_id}: ended and removed")
     for path in dropped:

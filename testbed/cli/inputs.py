@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,15 +21,14 @@ from testbed.configuration import Answer, Topology
 from testbed.errors import UsageError, nearest
 from testbed.images import BuiltImage
 from testbed.kernels import BuiltKernel, patchset
-from testbed.load import CLAIMS, PLAYBOOKS, TOPOLOGIES, find_file, load_toml
+from testbed.load import CLAIMS, PLAYBOOKS, TOPOLOGIES, find_file, load_toml, read_toml
 from testbed.load.toml import shown
 from testbed.machines import accelerator, sandbox
 from testbed.model import KernelSpec, Plan, PlannedKernel
 from testbed.reports import html, junit, ktap
 from testbed.run.cell import Inputs
 
-PROJECT = Path(__file__).parent.parent.parent
-RESULTS = PROJECT / "results"
+RESULTS = paths.PROJECT / "results"
 
 Told = Callable[[str, float | None], None]
 AcceleratorName = Literal["auto", "kvm", "tcg"]
@@ -157,7 +157,7 @@ def check_all(files: Sequence[str]) -> Iterator[tuple[str, str]]:
     named = [Path(name) for name in files] or [
         *sorted(TOPOLOGIES.glob("*.toml")),
         *sorted(PLAYBOOKS.glob("*.toml")),
-        *sorted(PROJECT.glob("kernel-patches/*/set.toml")),
+        *sorted(paths.PROJECT.glob("kernel-patches/*/set.toml")),
         CLAIMS,
     ]
     for path in named:
@@ -170,13 +170,15 @@ def _check(path: Path) -> str:
         found = patchset.load(name, root)
         counts = [f"{base} ({len(patchset.load(name, root, base).patches)})" for base in found.about.bases]
         return f"patch set, for {', '.join(counts)}"
-    if path.name == CLAIMS.name:
+    path = find_file(str(path), PLAYBOOKS)
+    source = read_toml(path)
+    if "claims" in source.tree:
         found_claims = claims.read(path)
         return f"{len(found_claims)} claims, {sum(bool(one.arms) for one in found_claims)} of them with arms"
-    if path.parent.name == "topologies":
+    if planning.is_topology(source):
         planning.check_topology(load_toml(path, Topology))
         return "topology"
-    file = planning.read_playbook(find_file(str(path), PLAYBOOKS))
+    file = planning.read_playbook(path)
     count = planning.check_playbook(file, planning.topology_of(file))
     return f"playbook, {count} forms and variants"
 
@@ -200,10 +202,10 @@ def resolve(name: str, *, quiet: bool) -> KernelSpec:
         return kernels.resolve(name, progress=told)
 
 
-def build_kernel(spec: KernelSpec, *, quiet: bool, allow_voiding: bool = False) -> BuiltKernel:
+def build_kernel(spec: KernelSpec, *, quiet: bool) -> BuiltKernel:
     """From the cache, or built with a progress bar."""
     with progress(f"kernel {spec.label}", quiet=quiet) as told:
-        return kernels.build(spec, progress=told, allow_voiding=allow_voiding)
+        return kernels.build(spec, progress=told)
 
 
 def builder(own_image: Path | None = None, *, quiet: bool) -> Builder:
@@ -253,6 +255,25 @@ def any_kernel() -> Path | None:
 
 
 # --- results
+
+
+def made(folder: Path, option: str = "--into") -> Path:
+    """The folder of a user's that results go to, made if missing. Raises UsageError where that can not be."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _no_place(folder, option, error.strerror or str(error)) from error
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise _no_place(folder, option, "nothing can be written into it")
+    return folder
+
+
+def _no_place(folder: Path, option: str, why: str) -> UsageError:
+    return UsageError(
+        f"'{folder}' can not hold results: {why}",
+        hint="name a folder, or where one can be made",
+        where=option,
+    )
 
 
 def cell_folders(folder: Path) -> list[Path]:

@@ -12,6 +12,7 @@ from testbed import introspection, store
 from testbed.cli import lab as labs
 from testbed.cli import looks
 from testbed.cli.exits import Exit, out, print_json, shows_errors
+from testbed.cli.options import AsJson, Lab, MachineName
 from testbed.clock import now_ns
 from testbed.errors import UsageError
 from testbed.machines import layout
@@ -23,7 +24,7 @@ from testbed.waitfor import wait_for_graph
 
 @shows_errors
 def inspect(
-    machine: Annotated[str, typer.Argument(help="Machine, as the topology names it.")] = "A",
+    machine: MachineName = "A",
     result: Annotated[
         Path | None, typer.Option("--result", help="A saved cell instead of a running lab.", exists=True)
     ] = None,
@@ -31,8 +32,8 @@ def inspect(
         bool, typer.Option("--drgn", help="A drgn shell on its memory as it is now, with our views.")
     ] = False,
     gdb: Annotated[bool, typer.Option("--gdb", help="gdb on the guest; it stands still meanwhile.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
-    lab: labs.LabOption = "",
+    as_json: AsJson = False,
+    lab: Lab = "",
 ) -> None:
     """Look into a machine without its help: who waits for whom, memory, requests, sockets, the ring.
 
@@ -43,7 +44,7 @@ def inspect(
     if result is not None:
         _show(_saved(result), as_json=as_json)
         return
-    attached = labs.attach(lab)
+    attached = labs.left_up(lab)
     labs.machine_of(store.read_plan(attached.folder), machine)
     vmlinux = layout.vmlinux(attached.folder, machine)
     if not vmlinux.exists():

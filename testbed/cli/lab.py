@@ -15,7 +15,7 @@ import typer
 from rich.markup import escape
 
 from testbed import paths, proc, store
-from testbed.cli import inputs
+from testbed.cli import inputs, options
 from testbed.cli.exits import Exit, err, out, print_json, shows_errors
 from testbed.errors import TestbedError, UsageError, nearest
 from testbed.machines import registry
@@ -45,39 +45,39 @@ SYSRQ = {
 }
 """Documentation/admin-guide/sysrq.rst of Linux 6.1."""
 
-LabOption = Annotated[
-    str, typer.Option("--lab", help="Id of the lab, if several are up (see `testbed status`).")
-]
-
-ImageOption = Annotated[
-    Path | None,
-    typer.Option("--image", help="Your own root instead of ours: a folder, or an ext4 image.", exists=True),
-]
-
 
 @shows_errors
 def up(
     topology: Annotated[str, typer.Argument(help="Name or path of a topology.")] = "abc",
     kernel: Annotated[str, typer.Option(help="Kernel of the machine under test.")] = "stock",
-    nic: Annotated[str | None, typer.Option(help="NIC model of the machine under test.")] = None,
-    accelerator: Annotated[str, typer.Option(help="auto, kvm or tcg.")] = "auto",
-    image: ImageOption = None,
+    nic: options.NicModel = None,
+    accelerator: options.AcceleratorOption = "auto",
+    image: options.Image = None,
+    as_json: options.AsJson = False,
 ) -> None:
     """Boot a topology and leave it running.
 
     Example: testbed up abc --kernel vanilla-2007 && testbed ssh A
     """
     plan = inputs.idle_plan(topology, kernel, nic, accelerator, image)
-    built = inputs.builder(image, quiet=False)(plan)
+    built = inputs.builder(image, quiet=as_json)(plan)
     with _console_folder() as consoles:
         with (
             err.status("booting " + ", ".join(machine.name for machine in plan.machines)),
             Lab(plan, built.kernels, built.image, consoles) as lab,
         ):
             lab_id = lab.keep()
-        _move_in(consoles, registry.attach(lab_id).folder)
+        _move_in(consoles, left_up(lab_id).folder)
+    if as_json:
+        print_json({"id": lab_id, "machines": {one.name: _addresses(one) for one in plan.machines}})
+        return
     out.print(f"lab {lab_id} is up: " + ", ".join(machine.name for machine in plan.machines))
     out.print(f"  testbed ssh {plan.machines[0].name}    testbed status    testbed down")
+
+
+def _addresses(machine: PlannedMachine) -> dict[str, str]:
+    """The machine's address on each link. They exist inside the lab only; `testbed ssh` goes there."""
+    return {nic.link: nic.address for nic in machine.nics}
 
 
 @contextmanager
@@ -98,21 +98,23 @@ def _move_in(consoles: Path, lab: Path) -> None:
 
 @shows_errors
 def ssh(
-    machine: Annotated[str, typer.Argument(help="Machine, as the topology names it.")],
+    machine: options.MachineName,
     command: Annotated[list[str] | None, typer.Argument(help="Command to run instead of a shell.")] = None,
-    lab: LabOption = "",
+    lab: options.Lab = "",
 ) -> None:
     """Log in to a machine of a running lab, or run one command there.
 
     Example: testbed ssh A -- cat /proc/swaps
+
+    Ends with the command's exit code, or with 255 where ssh itself failed.
     """
-    attached = attach(lab)
+    attached = left_up(lab)
     plan = store.read_plan(attached.folder)
     address = plan.management_address(machine_of(plan, machine))
     known = attached.folder / "known_hosts"
     known.write_text(f"{machine} {(attached.folder / 'host').read_text().strip()}\n")
     dial = f"{sys.executable} -P -m testbed.machines.dial {attached.folder / BROKER_SOCKET} {address} 22"
-    options = {
+    settings = {
         "ProxyCommand": dial,
         "ProxyUseFdpass": "yes",
         "UserKnownHostsFile": str(known),
@@ -120,24 +122,26 @@ def ssh(
         "LogLevel": "ERROR",
     }
     argv = ["ssh", "-F", "none", "-i", str(attached.folder / "login")]
-    argv += [word for key, value in options.items() for word in ("-o", f"{key}={value}")]
+    argv += [word for key, value in settings.items() for word in ("-o", f"{key}={value}")]
     os.execvp("ssh", [*argv, f"root@{machine}", *(command or [])])
 
 
 @shows_errors
 def console(
-    machine: Annotated[str, typer.Argument(help="Machine, as the topology names it.")],
+    machine: options.MachineName,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on printing until Ctrl-C.")] = False,
     sysrq: Annotated[
         str, typer.Option(help="Send this SysRq key first: w (blocked tasks), m (memory), l, t, ...")
     ] = "",
-    lab: LabOption = "",
+    lab: options.Lab = "",
 ) -> None:
     """Print a machine's console; it answers to SysRq even when the machine is wedged.
 
     Example: testbed console A --sysrq w
+
+    Ends with 3 where a SysRq key was not answered.
     """
-    attached = attach(lab)
+    attached = left_up(lab)
     plan = store.read_plan(attached.folder)
     machine_of(plan, machine)
     if sysrq and sysrq not in SYSRQ:
@@ -155,7 +159,7 @@ def console(
 
 @shows_errors
 def status(
-    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """List the labs that run, and the state of their machines.
 
@@ -199,33 +203,27 @@ def _status_json(record: registry.Record, states: dict[str, str]) -> dict[str, o
 
 @shows_errors
 def down(
-    lab: Annotated[str, typer.Option("--lab", help="Id of the lab, if several are up.")] = "",
-    lab_id: Annotated[str, typer.Argument(help="The same.", hidden=True)] = "",
+    lab: options.Lab = "",
+    as_json: options.AsJson = False,
 ) -> None:
     """End a lab that `up` or `run --keep` left running.
 
     Example: testbed down
     """
-    attached = attach(lab or lab_id)
+    attached = left_up(lab)
     attached.end()
-    out.print(f"lab {attached.record.id} is gone")
+    if as_json:
+        print_json({"id": attached.record.id})
+    else:
+        out.print(f"lab {attached.record.id} is gone")
 
 
-def attach(lab_id: str) -> registry.AttachedLab:
+def left_up(lab_id: str) -> registry.AttachedLab:
     """The lab of that id or its beginning; empty: the only one that was left running.
 
     A lab in which a cell is being played is its controller's: its plan is not in its folder.
     """
-    kept = {r.id: r for r in registry.labs() if r.held and (r.folder / store.PLAN).exists()}
-    fitting = [name for name in kept if name.startswith(lab_id)]
-    if len(fitting) == 1:
-        return registry.AttachedLab(kept[fitting[0]])
-    if not kept:
-        raise UsageError("no lab is up", hint="start one with 'testbed up', or 'testbed run ... --keep'")
-    if lab_id and not fitting:
-        raise UsageError(f"no lab '{lab_id}' is up", hint=nearest(lab_id, kept), where="--lab")
-    several = ", ".join(f"{name} ({kept[name].what})" for name in sorted(fitting))
-    raise UsageError(f"{len(fitting)} labs are up: {several}", hint="say which with --lab ID")
+    return registry.attach(lab_id, holding=store.PLAN)
 
 
 def machine_of(plan: Plan, name: str) -> PlannedMachine:
@@ -241,7 +239,7 @@ def _send_sysrq(uri: str, machine: str, key: str, file: Console) -> None:
         hypervisor.domains()[machine].sysrq(key, heard=lambda: file.size > size)
     if file.size == size:
         err.print(f"{machine} did not answer to SysRq-{key}")
-        raise typer.Exit(Exit.NOT_MET)
+        raise typer.Exit(Exit.INCONCLUSIVE)
 
 
 def _harmless(data: bytes) -> str:

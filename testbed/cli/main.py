@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import signal
+import sys
+from collections.abc import Sequence
 from importlib import metadata
 from typing import Annotated, Any
 
@@ -14,7 +16,7 @@ from testbed.campaign import play as campaign
 from testbed.campaign.again import look_again
 from testbed.campaign.expectation import Cell
 from testbed.cli import claims, host, inputs, lab, patches, show, statistics
-from testbed.cli.exits import TABLE, Exit, Told, out, print_json, shows_errors
+from testbed.cli.exits import TABLE, Exit, Told, err, out, print_json, shows_errors
 from testbed.cli.exits import show as show_error
 from testbed.cli.export import export
 from testbed.cli.inspect import inspect
@@ -29,9 +31,10 @@ from testbed.cli.options import (
     Transport,
     Variant,
 )
+from testbed.cli.output import OutputGone, written
 from testbed.cli.run import exit_code, run
 from testbed.cli.selftest import selftest
-from testbed.errors import TestbedError
+from testbed.errors import TestbedError, TestbedFault
 
 app = typer.Typer(
     help="Does this kernel, with these patches, get out of the networked-swap deadlock?",
@@ -71,12 +74,17 @@ def check(
     files: Annotated[
         list[str] | None, typer.Argument(help="Playbooks, topologies; without: all of the project.")
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Check TOML files and patch sets without building or booting anything.
 
     Example: testbed check playbooks/flood.toml
     """
-    for name, said in inputs.check_all(files or []):
+    found = inputs.check_all(files or [])
+    if as_json:
+        print_json([{"file": name, "holds": said} for name, said in found])
+        return
+    for name, said in found:
         out.print(f"[green]ok[/] {name}  [dim]{said}[/]")
 
 
@@ -92,9 +100,11 @@ def plan(
     settings: Settings = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show what `run` would do: events, addresses, hashes. Nothing is built or booted.
+    """Show what `run` would do: events, addresses, hashes. No kernel is built, and nothing boots.
 
     Example: testbed plan flood --kernel vanilla-2007 --set outage=50s
+
+    What is hashed must be there: the guest image is made, a base's source fetched, if the cache lacks it.
     """
     wish = inputs.Wish(playbook, tuple(kernel or ["stock"]), form, nic, transport, tuple(settings or ()))
     plans = inputs.plans(wish, variants=(variant,))
@@ -111,20 +121,19 @@ def build(
     kernel: Annotated[
         list[str] | None, typer.Argument(help="Kernels; without: only the guest image.")
     ] = None,
-    allow_voiding: Annotated[
-        bool, typer.Option(help="Build a configuration that voids results, on purpose.")
-    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Build the guest image and kernels, or find them in the cache.
 
     Example: testbed build stock vanilla-2007 complete-rx debian
     """
-    made: dict[str, Any] = {"image": inputs.build_image(quiet=as_json).digest}
-    for name in kernel or []:
-        built = inputs.build_kernel(
-            inputs.resolve(name, quiet=as_json), quiet=as_json, allow_voiding=allow_voiding
-        )
+    specs = {name: inputs.resolve(name, quiet=as_json) for name in kernel or []}
+    image = inputs.build_image(quiet=as_json)
+    made: dict[str, Any] = {"image": image.digest}
+    if not as_json:
+        out.print(f"guest image: {image.digest} in {image.folder}")
+    for name, spec in specs.items():
+        built = inputs.build_kernel(spec, quiet=as_json)
         made[name] = {"digest": built.digest, "release": built.release, "folder": str(built.folder)}
         if not as_json:
             out.print(f"{name}: {built.release} in {built.folder}")
@@ -147,22 +156,32 @@ def judge(
 
     Example: testbed judge results/flood-short
     """
-    cells, failed = [], []
+    cells, failed, dumps = [], [], []
     for one in inputs.cell_folders(folder):
         try:
             if again:
-                look_again(one)
+                dumps.append(look_again(one))
             verdict = campaign.judge_folder(one)
             cells.append(Cell(one, store.read_plan(one), verdict))
         except TestbedError as error:  # one that is damaged must not hide what the others say
             show_error(error)
             failed.append(error)
+    if again:
+        err.print(_read_anew(dumps))
     if as_json:
         print_json([show.cell_json(cell) for cell in cells])
     else:
         for cell in cells:
             out.print(show.cell(cell))
     raise typer.Exit(exit_code(cells, failed))
+
+
+def _read_anew(dumps: Sequence[int]) -> str:
+    """How many memory dumps were read, by cell."""
+    if not any(dumps):
+        return "no memory dump is kept there: nothing was read anew"
+    count, cells = sum(dumps), sum(bool(number) for number in dumps)
+    return f"{count} memory dump{'s' * (count > 1)} read anew, of {cells} cell{'s' * (cells > 1)}"
 
 
 @app.command()
@@ -208,4 +227,13 @@ def main() -> None:
     # Set for SIGINT too: a shell starts what runs in the background with it ignored.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
-    app()
+    try:
+        with written(sys.stdout):  # the help is printed outside of all commands
+            app()
+    except (OutputGone, TestbedFault) as error:
+        if isinstance(error, TestbedFault):
+            show_error(error)
+        sys.exit(Exit.UNREAD if isinstance(error, OutputGone) else Exit.FAULT)
+    except SystemExit as ended:
+        # Its printer (rich, Console.on_broken_pipe) ends with 1, which means something else of ours.
+        sys.exit(Exit.UNREAD if isinstance(ended.__context__, BrokenPipeError) else ended.code)

@@ -24,6 +24,13 @@ Settings = Annotated[
     list[str] | None,
     typer.Option("--set", help="A parameter of the playbook: outage=50s. Several times for several."),
 ]
+MachineName = Annotated[str, typer.Argument(help="Machine, as the topology names it.")]
+Lab = Annotated[str, typer.Option("--lab", help="Id of the lab, if several are up (see `testbed status`).")]
+Image = Annotated[
+    Path | None,
+    typer.Option("--image", help="Your own root instead of ours: a folder, or an ext4 image.", exists=True),
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No live display.")]
 AcceleratorOption = Annotated[str, typer.Option("--accelerator", help="auto, kvm or tcg.")]
 AsJson = Annotated[bool, typer.Option("--json", help="For programs: one JSON document on standard output.")]
 Folder = Annotated[Path, typer.Argument(help="A result folder, or a campaign's folder of such.", exists=True)]

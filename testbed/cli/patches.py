@@ -95,7 +95,7 @@ def import_(
 
     Example: testbed patches import my-idea thread:mails.mbox --base 6.12
     """
-    one = importing.take(name, origin, into, tuple(base or [naming.DEFAULT_BASE]))
+    one = importing.take(name, origin, inputs.made(into), tuple(base or [naming.DEFAULT_BASE]))
     if as_json:
         print_json(_json(one))
         return
@@ -115,7 +115,7 @@ def new(
 
     Example: testbed patches new my-idea --base 6.1
     """
-    folder = importing.skeleton(name, into, tuple(base or [naming.DEFAULT_BASE]))
+    folder = importing.skeleton(name, inputs.made(into), tuple(base or [naming.DEFAULT_BASE]))
     if as_json:
         print_json(str(folder))
         return

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from testbed.campaign.play import Display, Displayed, Played
+from testbed.campaign.play import Display, Played
 from testbed.cli import inputs, show
 from testbed.cli.exits import err, out
 from testbed.cli.exits import show as show_error
@@ -14,6 +14,7 @@ from testbed.cli.live import live
 from testbed.errors import MissingCapability, TestbedError, UsageError
 from testbed.model import Plan
 from testbed.run.lab import Lab
+from testbed.run.observe import Listener
 
 
 def display(plans: Sequence[Plan], *, quiet: bool, at_most: bool = False) -> Display:
@@ -21,8 +22,14 @@ def display(plans: Sequence[Plan], *, quiet: bool, at_most: bool = False) -> Dis
     place = {one.cell: count for count, one in enumerate(plans, 1)}
     bound = "at most " if at_most else ""
 
-    def shown(plan: Plan) -> Displayed:
-        return live(plan, f"{place[plan.cell]}/{bound}{len(place)} {plan.cell}", quiet=quiet)
+    @contextmanager
+    def shown(plan: Plan) -> Iterator[Listener]:
+        try:
+            with live(plan, f"{place[plan.cell]}/{bound}{len(place)} {plan.cell}", quiet=quiet) as listener:
+                yield listener
+        except KeyboardInterrupt as error:
+            error.add_note("healed, saved and torn down")
+            raise
 
     return shown
 

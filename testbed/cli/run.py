@@ -14,15 +14,17 @@ from testbed.campaign.expectation import Cell
 from testbed.campaign.outcomes import counts
 from testbed.campaign.summary import state_of, summarise
 from testbed.campaign.until_clear import AT_MOST, WIDTH, Rule, read_notes
-from testbed.cli import inputs, lab, playing, show
+from testbed.cli import inputs, playing, show
 from testbed.cli.exits import Exit, code_of, out, print_json, shows_errors
 from testbed.cli.options import (
     AcceleratorOption,
     AsJson,
     Form,
+    Image,
     Kernels,
     NicModel,
     Playbook,
+    Quiet,
     Settings,
     Transport,
     Variant,
@@ -72,14 +74,14 @@ def run(
     transport: Transport = None,
     settings: Settings = None,
     accelerator_wish: AcceleratorOption = "auto",
-    image: lab.ImageOption = None,
+    image: Image = None,
     into: Annotated[
         Path | None, typer.Option(help="Folder of the campaign; finished cells in it are kept.")
     ] = None,
     keep: Annotated[
         bool, typer.Option("--keep", help="Leave the last lab up; of a kept cell there is none.")
     ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No live display.")] = False,
+    quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
     """Play a playbook on kernels, judge, and report. Finished cells are kept and not run again.
@@ -94,8 +96,7 @@ def run(
         tuple(inputs.plans(wish, variants=inputs.control_variants(wish))) if controls else (),
         rule,
     )
-    folder = into or inputs.RESULTS / inputs.campaign_name(wish)
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = inputs.made(into or inputs.RESULTS / inputs.campaign_name(wish))
     quiet = quiet or as_json
     played = playing.tell(_play(course, folder, image, quiet=quiet, keep=keep), folder, quiet=quiet)
     if keep:

@@ -14,8 +14,9 @@ from testbed.campaign import matrix as matrices
 from testbed.campaign import play as campaign
 from testbed.campaign.matrix import Matrix, Question
 from testbed.campaign.play import Played
-from testbed.cli import inputs, lab, playing, show
+from testbed.cli import inputs, playing, show
 from testbed.cli.exits import Exit, out, print_json, shows_errors
+from testbed.cli.options import AcceleratorOption, AsJson, Image, Quiet
 from testbed.configuration import Answer
 from testbed.errors import TestbedError, UsageError, nearest
 from testbed.judge.values import read_verdict
@@ -32,15 +33,13 @@ def selftest(
     only: Annotated[
         list[str] | None, typer.Option("--only", help="Only this variant; several times for several.")
     ] = None,
-    accelerator: Annotated[str, typer.Option("--accelerator", help="auto, kvm or tcg.")] = "auto",
-    image: lab.ImageOption = None,
+    accelerator: AcceleratorOption = "auto",
+    image: Image = None,
     into: Annotated[
         Path | None, typer.Option(help="Folder of the cells and the matrix; finished cells are kept.")
     ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No live display.")] = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="For programs: one JSON document on standard output.")
-    ] = False,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
 ) -> None:
     """Do to real guests what is known, have it judged blind, and print the confusion matrix.
 
@@ -48,8 +47,7 @@ def selftest(
     """
     answers = planning.read_playbook(find_file(PLAYBOOK, PLAYBOOKS)).answers
     chosen = _chosen(only or [], answers)
-    folder = into or inputs.RESULTS / PLAYBOOK
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = inputs.made(into or inputs.RESULTS / PLAYBOOK)
     wish = inputs.Wish(PLAYBOOK, (), accelerator=accelerator, image=image)
     known = inputs.answered_plans(wish, answers, max(repeat, _most(folder)))
     plans = [one for one in known if one.labels.variant in chosen and one.labels.repeat <= repeat]

@@ -42,7 +42,6 @@ class Order:
     root: Path
     fragments: tuple[Path, ...]
     progress: Progress
-    allow_voiding: bool
 
     @property
     def place(self) -> Path:
@@ -90,7 +89,7 @@ def digest(
     """The name of the kernel in the cache; builds nothing, though a base's source may have to be fetched."""
     if spec.prebuilt:
         return record.digest_of(prebuilt.find().inputs())
-    order = Order(spec, root, tuple(fragments), progress, False)
+    order = Order(spec, root, tuple(fragments), progress)
     return record.digest_of(order.inputs(order.sets()))
 
 
@@ -98,15 +97,14 @@ def build(
     spec: KernelSpec,
     *,
     progress: Progress = silent,
-    allow_voiding: bool = False,
     root: Path = PATCHES,
     fragments: Sequence[Path] = (FRAGMENT,),
 ) -> BuiltKernel:
     """The kernel of `spec`, from the cache or built.
 
     `progress(stage, fraction or None)` is called from another thread as well. Raises BuildError for a
-    patch that does not apply, a compiler's error and a configuration that voids results (unless
-    `allow_voiding`), MissingCapability for what the host lacks.
+    patch that does not apply, a compiler's error and a configuration that voids results,
+    MissingCapability for what the host lacks.
     """
     kernels = kernel_store()
 
@@ -118,7 +116,7 @@ def build(
         name = record.digest_of(package.inputs())
         folder = kernels.obtain(name, lambda new: prebuilt.make(package, spec, name, new, progress), waiting)
         return record.read(folder)
-    order = Order(spec, root, tuple(fragments), progress, allow_voiding)
+    order = Order(spec, root, tuple(fragments), progress)
     sets = order.sets()
     inputs = order.inputs(sets)
     name = record.digest_of(inputs)
@@ -126,12 +124,11 @@ def build(
     def make(folder: Path) -> None:
         base = _base_tree(order)
         made = _make_kernel(order, sets, base, folder, kernels.root / ".log" / f"{name}.log")
-        compiling.check(folder / "config", fragments, allow_voiding=allow_voiding)
+        compiling.check(folder / "config", fragments)
         record.write(folder, _record(spec, name, inputs, made, folder))
 
     folder = kernels.obtain(name, make, waiting)
-    # One that was built against the rules on purpose is refused to those who did not ask for it.
-    compiling.check(folder / "config", fragments, allow_voiding=allow_voiding)
+    compiling.check(folder / "config", fragments)  # by today's rules, also where it was built before them
     return record.read(folder)
 
 
@@ -157,10 +154,9 @@ def base_tree(
     progress: Progress = silent,
     root: Path = PATCHES,
     fragments: Sequence[Path] = (FRAGMENT,),
-    allow_voiding: bool = False,
 ) -> Path:
     """The built tree of a kernel's base. Not to be written to: see `workspace.clone`."""
-    return _base_tree(Order(spec, root, tuple(fragments), progress, allow_voiding))
+    return _base_tree(Order(spec, root, tuple(fragments), progress))
 
 
 def _base_tree(order: Order) -> Path:
@@ -175,7 +171,7 @@ def _base_tree(order: Order) -> Path:
         progress("configuring", None)
         ccache = cache_dir() / "ccache"
         ccache.mkdir(exist_ok=True)
-        compiling.configure(space, order.fragments, ccache, allow_voiding=order.allow_voiding)
+        compiling.configure(space, order.fragments, ccache)
         effort = estimate.of_tree(trees)
         stage = f"compiling base {base}{effort.words}"
         log = trees.root / ".log" / f"{name}.log"

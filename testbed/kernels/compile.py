@@ -118,20 +118,18 @@ def extract(origin: source.Source, tree: Path, progress: Progress) -> None:
     proc.run([*words, "--no-same-owner"], timeout_s=EXTRACT_S)
 
 
-def configure(
-    space: Workspace, fragments: Sequence[Path], ccache: Path, *, allow_voiding: bool
-) -> tuple[str, ...]:
-    """tinyconfig plus the fragments, verified; returns the deviations that were asked for."""
+def configure(space: Workspace, fragments: Sequence[Path], ccache: Path) -> None:
+    """tinyconfig plus the fragments, verified."""
     space.run(make_argv(space, ccache, "-s", "tinyconfig"), timeout_s=CONFIGURE_S)
     dot_config = space.built(".config")
     wishes = [config.parse_fragment(path.read_text(), path) for path in fragments]
     with dot_config.open("a") as file:
         file.writelines(map(config.config_text, wishes))
     space.run(make_argv(space, ccache, "-s", "olddefconfig"), timeout_s=CONFIGURE_S)
-    return check(dot_config, fragments, allow_voiding=allow_voiding)
+    check(dot_config, fragments)
 
 
-def check(dot_config: Path, fragments: Sequence[Path], *, allow_voiding: bool) -> tuple[str, ...]:
+def check(dot_config: Path, fragments: Sequence[Path]) -> None:
     """Refuses a `.config` that is not what the fragments say (the last one wins) or that voids results."""
     came_out = config.parse_config(dot_config.read_text())
     settled: set[str] = set()
@@ -139,7 +137,7 @@ def check(dot_config: Path, fragments: Sequence[Path], *, allow_voiding: bool) -
         wishes = config.parse_fragment(path.read_text(), path)
         config.verify(tuple(wish for wish in wishes if wish.option not in settled), came_out, path)
         settled |= {wish.option for wish in wishes}
-    return voiding.refuse_voiding(came_out, allow=allow_voiding)
+    voiding.refuse_voiding(came_out)
 
 
 def compile_tree(

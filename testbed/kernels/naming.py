@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from testbed import proc
 from testbed.errors import UsageError
 from testbed.kernels import composing, patchset, source
 from testbed.kernels.progress import Progress, silent
 from testbed.model import KernelSpec
+from testbed.paths import PROJECT
 
 DEFAULT_BASE = "6.1"
-PATCHES = proc.PACKAGE_ROOT / "kernel-patches"
+PATCHES = PROJECT / "kernel-patches"
 
 
 def names(root: Path = PATCHES) -> tuple[str, ...]:

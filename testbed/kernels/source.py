@@ -78,7 +78,8 @@ def named(base: str, progress: Progress = silent) -> str:
 
 
 def find(base: str, progress: Progress = silent) -> Source:
-    """The source of a base, fetched if need be. Raises MissingCapability, with a remedy, if there is none."""
+    """The source of a base, fetched if need be. Raises UsageError where no suite has it, else
+    MissingCapability, with a remedy, if it can not be had."""
     if given.NAME.fullmatch(base):
         about, tarball = given.load(base, source_store())
         return Source(base, about.kind, about.version, tarball, about.sha256)
@@ -128,9 +129,9 @@ def _fetch(base: str, progress: Progress) -> Source:
     """Debian's package of a series, out of the archive; kept until the cache drops it."""
     package = f"linux-source-{base}"
     if base not in SUITES:
-        raise MissingCapability(
+        raise UsageError(
             f"no suite of Debian's is known to have base {base}",
-            hint=f"install the Debian package {package}; {nearest(base, SUITES)}",
+            hint=f"{nearest(base, SUITES)}; or install the Debian package {package}",
         )
 
     def make(folder: Path) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 from testbed import proc
 from testbed.errors import MissingCapability, TestbedFault
 from testbed.kernels import inside
+from testbed.paths import PROJECT
 
 _PLACES = ("/mnt", "/media", "/srv", "/opt")
 _UNSHARE = (
@@ -95,7 +96,7 @@ def _lifeline() -> Iterator[tuple[int, dict[str, str]]]:
 
 def place(*used: Path) -> Path:
     """The folder that workspaces cover: the first one of the system's that holds nothing we need."""
-    needed = [path.resolve() for path in (*used, proc.PACKAGE_ROOT, Path(sys.prefix), Path(sys.base_prefix))]
+    needed = [path.resolve() for path in (*used, PROJECT, Path(sys.prefix), Path(sys.base_prefix))]
     for name in _PLACES:
         candidate = Path(name)
         if candidate.is_dir() and not any(path.is_relative_to(candidate) for path in needed):

@@ -1,6 +1,7 @@
 """Owns reading the TOML that people write: into frozen models, errors with file, line, key and remedy."""
 
 from testbed.load.quantities import (
+    UNITLESS,
     Bps,
     Bytes,
     Count,
@@ -29,6 +30,7 @@ __all__ = [
     "CLAIMS",
     "PLAYBOOKS",
     "TOPOLOGIES",
+    "UNITLESS",
     "Bps",
     "Bytes",
     "Configuration",

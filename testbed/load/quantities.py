@@ -123,13 +123,17 @@ _DIMENSIONS: tuple[tuple[str, Callable[[object], Any]], ...] = (
 )
 
 
+NUMBER, WORD = "a number", "a word"
+UNITLESS = (NUMBER, WORD)
+
+
 def measure(value: object) -> tuple[str, float]:
     """What kind of quantity a value is, and how much: `"16s"` -> ("a duration", 16.0); words are 0."""
     if isinstance(value, int | float) and not isinstance(value, bool):
-        return "a number", float(value)
+        return NUMBER, float(value)
     for dimension, parse in _DIMENSIONS:
         try:
             return dimension, float(parse(value))
         except ValueError:
             continue
-    return "a word", 0.0
+    return WORD, 0.0

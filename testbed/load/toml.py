@@ -20,8 +20,8 @@ from pydantic_core import ErrorDetails
 from testbed.errors import UsageError, at, nearest
 from testbed.load.positions import positions
 from testbed.model import Value
+from testbed.paths import PROJECT
 
-PROJECT = Path(__file__).parent.parent.parent
 TOPOLOGIES = PROJECT / "topologies"
 PLAYBOOKS = PROJECT / "playbooks"
 CLAIMS = PROJECT / "claims.toml"

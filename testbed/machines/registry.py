@@ -65,14 +65,21 @@ def labs() -> tuple[Record, ...]:
     return tuple(sorted((record for record in found if record), key=lambda record: (record.since, record.id)))
 
 
-def attach(lab_id: str = "") -> AttachedLab:
-    """The lab of that id (or its unambiguous beginning; empty: the only one). Raises UsageError."""
-    known = {record.id: record for record in labs() if record.held}
+def attach(lab_id: str = "", *, holding: str = "") -> AttachedLab:
+    """The lab of that id or its beginning; empty: the only one. Raises UsageError.
+
+    `holding`: only labs that have a file of this name in their folder.
+    """
+    known = {record.id: record for record in labs() if record.held and (record.folder / holding).exists()}
     fitting = [name for name in known if name.startswith(lab_id)]
     if len(fitting) == 1:
         return AttachedLab(known[fitting[0]])
-    what = f"no lab '{lab_id}' runs" if lab_id and not fitting else f"{len(fitting)} labs run"
-    raise UsageError(what, hint=nearest(lab_id, known) if known else "start one with 'testbed up'")
+    if not known:
+        raise UsageError("no lab is up", hint="start one with 'testbed up', or 'testbed run ... --keep'")
+    if not fitting:
+        raise UsageError(f"no lab '{lab_id}' is up", hint=nearest(lab_id, known), where="--lab")
+    several = ", ".join(f"{name} ({known[name].what})" for name in sorted(fitting))
+    raise UsageError(f"{len(fitting)} labs are up: {several}", hint="say which with --lab ID")
 
 
 def gc() -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from testbed.plan.cell import Kernels, idle, plan, repeated, support_spec
 from testbed.plan.check import check_playbook, check_topology
 from testbed.plan.labels import Choices
 from testbed.plan.options import check_options
-from testbed.plan.playbook import PlaybookFile, read_playbook, topology_of
+from testbed.plan.playbook import PlaybookFile, is_topology, read_playbook, topology_of
 from testbed.plan.schema import KINDS, schema
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "check_playbook",
     "check_topology",
     "idle",
+    "is_topology",
     "plan",
     "read_playbook",
     "repeated",

@@ -9,7 +9,18 @@ from typing import Any
 
 from testbed.configuration import Answer, Opening, Parameter, Playbook, Scalar, Topology, Variant
 from testbed.errors import UsageError, nearest
-from testbed.load import TOPOLOGIES, KeyPath, Source, find_file, load_toml, measure, read_toml, validate
+from testbed.load import (
+    TOPOLOGIES,
+    UNITLESS,
+    KeyPath,
+    Source,
+    find_file,
+    load_toml,
+    measure,
+    read_toml,
+    validate,
+)
+from testbed.load.toml import shown
 
 MAIN = ""
 _NOT_SUBSTITUTED = ("parameters", "forms", "variants")
@@ -115,6 +126,7 @@ class PlaybookFile:
     def check_values(self) -> None:
         """Refuses a form's or a variant's value that is unknown, of another kind, or out of range."""
         for name, parameter in self.opening.parameters.items():
+            self._check_default(name, parameter)
             for key in ("min", "max", "default"):
                 value = getattr(parameter, key)
                 if value is not None:
@@ -123,6 +135,21 @@ class PlaybookFile:
             self._check_table(values, ("forms", form))
         for variant, chosen in self.opening.variants.items():
             self._check_table(chosen.parameters, ("variants", variant, "parameters"))
+
+    def _check_default(self, name: str, parameter: Parameter) -> None:
+        """Refuses a default that is alone in what it is: the others are not wrong by it."""
+        tables = (*self.opening.forms.values(), *(one.parameters for one in self.opening.variants.values()))
+        others = [parameter.min, parameter.max, *(table.get(name) for table in tables)]
+        others = [value for value in others if value is not None]
+        agreed = {measure(value)[0] for value in others}
+        found, _ = measure(parameter.default)
+        if len(agreed) != 1 or found in agreed or (len(others) == 1 and found not in UNITLESS):
+            return
+        raise UsageError(
+            f"{parameter.default!r} is {found}, but all else that '{name}' can be is {agreed.pop()}",
+            hint=f"as in {others[0]!r}",
+            where=self.source.where("parameters", name, "default"),
+        )
 
     def _check_table(self, values: Mapping[str, Scalar], key: tuple[str, ...]) -> None:
         for name, value in values.items():
@@ -140,9 +167,21 @@ class PlaybookFile:
 def read_playbook(path: Path) -> PlaybookFile:
     """Reads a playbook and the values in it; the rest is read with a form and a variant."""
     source = read_toml(path)
+    if is_topology(source):
+        raise UsageError(
+            "is a topology, and no playbook",
+            hint=f"a playbook names it (topology = ...); to boot it alone: testbed up {shown(path)}",
+            where=source.where(),
+        )
     file = PlaybookFile(source, validate(source, Opening))
     file.check_values()
     return file
+
+
+def is_topology(source: Source) -> bool:
+    """By what the file says, wherever it lies. A playbook may have words for machines, too."""
+    keys = source.tree.keys()
+    return bool(keys & {"links", "machines"}) and not keys & {"topology", "transport", "judge"}
 
 
 def topology_of(file: PlaybookFile, folder: Path = TOPOLOGIES) -> Topology:

@@ -183,7 +183,7 @@ def _plot_text(case: Case, verdict: Verdict) -> str:
     parts += [f"{name} on from {start:.0f} s to {end:.0f} s" for start, end, name in plot.floods(case)]
     parts.append(f"judged from {case.at(case.begin_ns):.0f} s to {case.at(case.end_ns):.0f} s")
     parts += [one.statement.rstrip(".") for one in verdict.preconditions]
-    return f"{'; '.join(parts)}. {verdict.reason}"
+    return f"{'; '.join(parts)}. The verdict: {verdict.outcome}."
 
 
 def _figures(verdict: Verdict) -> list[tuple[str, str, str]]:
@@ -204,7 +204,9 @@ def _figures(verdict: Verdict) -> list[tuple[str, str, str]]:
     if verdict.sweep_s is not None:
         figures.append(("Sweep", show_seconds(round(verdict.sweep_s, 1)), "every page read and compared"))
     if verdict.rate_before is not None:
-        figures.append(("Rate before", f"{verdict.rate_before:,.0f}/s", "work units, undisturbed"))
+        figures.append(
+            ("Rate before", f"{verdict.rate_before:,.0f}/s", "work units of the first load, undisturbed")
+        )
     if verdict.rate_after is not None:
         share = (
             f"{verdict.rate_after / verdict.rate_before:.0%} of before"

@@ -23,6 +23,8 @@ MOST_BINS = 320
 LEAST_BIN_S = 0.5
 LEAD_S = 8.0
 LARGEST = 1e15
+WORK = {"work_units": "pages worked on", "reads": "reads done"}
+"""What loads count as their work, by the field of their slot (testbed/guest/witness.h)."""
 
 STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
@@ -68,14 +70,15 @@ class Clip:
                 values.append(_drawable(low[1]))
         return times, values
 
-    def rate(self, name: str) -> tuple[list[float], list[float]]:
-        """Growth a second in each bin."""
+    def rate(self, *names: str) -> tuple[list[float], list[float]]:
+        """Growth a second in each bin, of all these together."""
         times, values = [], []
         for start in self.edges():
-            grown = self.case.growth(name, start, start + self.bin_ns)
-            if grown is not None:
+            each = [self.case.growth(name, start, start + self.bin_ns) for name in names]
+            grown = [one for one in each if one is not None]
+            if grown:
                 times.append(self.case.at(start))
-                values.append(_drawable(grown * NS / self.bin_ns))
+                values.append(_drawable(sum(grown) * NS / self.bin_ns))
         return times, values
 
 
@@ -147,13 +150,36 @@ def _memory(axis: Axes, clip: Clip) -> None:
 
 
 def _work(axis: Axes, clip: Clip) -> None:
-    name = clip.case.rules.progress[0] if clip.case.rules.progress else ""
-    _title(axis, f"Work done (per second): {name}")
-    times, values = clip.rate(name)
+    names = work_of(clip.case.rules.progress)
+    _title(axis, work_words(names))
+    times, values = clip.rate(*names)
     axis.fill_between(times, values, step="post", color=GREEN, alpha=0.25, linewidth=0)
     axis.plot(times, values, color=GREEN, linewidth=1.3, drawstyle="steps-post", label="work units")
     _from_zero(axis, values)
     _key(axis)
+
+
+def work_of(progress: Sequence[str]) -> tuple[str, ...]:
+    """The series whose sum is the work: all that count the same as the first; others count it once more."""
+    if not progress:
+        return ()
+    unit = _field(progress[0])
+    return tuple(name for name in progress if _field(name) == unit)
+
+
+def work_words(names: Sequence[str]) -> str:
+    """What is counted, and by how many; series have names of their own."""
+    if not names:
+        return "Work done: nothing counts it"
+    unit, device = _field(names[0]), re.fullmatch(r"(\w+)_completed_(\d)", _field(names[0]))
+    if device:
+        return f"Work done ({device[1]} completed by block device {int(device[2]) + 1}, per second)"
+    by = "1 load" if len(names) == 1 else f"{len(names)} loads together"
+    return f"Work done by {by} ({WORK.get(unit, unit.replace('_', ' '))}, per second)"
+
+
+def _field(name: str) -> str:
+    return name.rpartition(".")[2]
 
 
 def _swap(axis: Axes, clip: Clip) -> None:

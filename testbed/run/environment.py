@@ -16,9 +16,8 @@ from testbed.errors import TestbedError
 from testbed.images import BuiltImage
 from testbed.kernels import BuiltKernel
 from testbed.model import Plan
+from testbed.paths import PROJECT
 from testbed.run.lab import Lab
-
-PROJECT = Path(__file__).parent.parent.parent
 
 
 def describe(plan: Plan, kernels: dict[str, BuiltKernel], image: BuiltImage, lab: Lab) -> dict[str, Any]:

@@ -51,10 +51,12 @@ def labs(runtime: Path) -> list[str]:
 
 
 def test_a_lab_by_hand(runtime: Path) -> None:
-    up = testbed("up", "abc")
+    up = testbed("up", "abc", "--json")
     assert up.returncode == Exit.MET, up.stderr
     try:
         (lab,) = labs(runtime)
+        told = json.loads(up.stdout)
+        assert told["id"] == lab and set(told["machines"]) == {"A", "B", "C"}
         (shown,) = json.loads(testbed("status", "--json").stdout)
         assert shown["id"] == lab
         assert shown["machines"] == {"A": "running", "B": "running", "C": "running"}
@@ -66,8 +68,9 @@ def test_a_lab_by_hand(runtime: Path) -> None:
         _a_look_leaves_the_lab_as_it_was()
         _a_wrong_host_key_is_refused(runtime / "labs" / lab)
     finally:
-        down = testbed("down")
+        down = testbed("down", "--json")
     assert down.returncode == Exit.MET, down.stderr
+    assert json.loads(down.stdout) == {"id": lab}
     assert labs(runtime) == []
 
 

@@ -10,7 +10,8 @@ from urllib.parse import quote
 from testbed.campaign.claims.assessment import Answer, Assessed, Tried
 from testbed.campaign.claims.rules import SAID, Rule
 from testbed.campaign.kept import Found
-from testbed.load.toml import CLAIMS, PROJECT
+from testbed.load.toml import CLAIMS
+from testbed.paths import PROJECT
 
 HEAD = """# The claims
 
