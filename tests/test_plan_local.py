@@ -111,8 +111,8 @@ def test_nbdkit_is_reached_over_the_loopback() -> None:
 def test_qemu_nbd_alone_may_do_without_a_page_cache() -> None:
     lines = set_up(local(variant="direct"))
     assert lines[0] == (
-        f"env LD_PRELOAD={LIBRARY} TESTBED_MLOCKALL=on-fault TESTBED_IO_FLUSHER=1 qemu-nbd --fork --persistent"
-        " --format=raw --export-name=swap --cache=none --socket=/run/local-nbd.sock /dev/testbed/swap"
+        f"env LD_PRELOAD={LIBRARY} TESTBED_MLOCKALL=on-fault TESTBED_IO_FLUSHER=1"
+        " qemu-nbd --fork --persistent --format=raw --export-name=swap --cache=none --socket=/run/local-nbd.sock /dev/testbed/swap"
     )
     for program in ("nbd-server", "nbdkit"):
         with pytest.raises(ValueError, match=f"{program} has no O_DIRECT"):
