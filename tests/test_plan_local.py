@@ -112,7 +112,8 @@ def test_qemu_nbd_alone_may_do_without_a_page_cache() -> None:
     lines = set_up(local(variant="direct"))
     assert lines[0] == (
         f"env LD_PRELOAD={LIBRARY} TESTBED_MLOCKALL=on-fault TESTBED_IO_FLUSHER=1"
-        " qemu-nbd --fork --persistent --format=raw --export-name=swap --cache=none --socket=/run/local-nbd.sock /dev/testbed/swap"
+        " qemu-nbd --fork --persistent --format=raw --export-name=swap --cache=none"
+        " --socket=/run/local-nbd.sock /dev/testbed/swap"
     )
     for program in ("nbd-server", "nbdkit"):
         with pytest.raises(ValueError, match=f"{program} has no O_DIRECT"):
