@@ -108,6 +108,18 @@ def test_nbdkit_is_reached_over_the_loopback() -> None:
     assert lines[4] == "nbd-client 127.0.0.1 10809 /dev/nbd0 -N swap -b 4096 -swap"
 
 
+def test_qemu_nbd_alone_may_do_without_a_page_cache() -> None:
+    lines = set_up(local(variant="direct"))
+    assert lines[0] == (
+        f"env LD_PRELOAD={LIBRARY} TESTBED_MLOCKALL=on-fault TESTBED_IO_FLUSHER=1"
+        " qemu-nbd --fork --persistent --format=raw --export-name=swap --cache=none"
+        " --socket=/run/local-nbd.sock /dev/testbed/swap"
+    )
+    for program in ("nbd-server", "nbdkit"):
+        with pytest.raises(ValueError, match=f"{program} has no O_DIRECT"):
+            transport_class("local-nbd").model_validate({"program": program, "direct": True})
+
+
 def test_fuse_has_a_loop_device_on_its_file() -> None:
     plan = local(transport="local-fuse")
     lines = set_up(plan)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from testbed.load import Count
+from testbed.load import Count, Flag
 from testbed.transports import Ends, Guest, await_listener, await_socket, make_file_system, size_of
 from testbed.transports.local import Daemon
 from testbed.transports.nbd import CONFIG, EXPORT, NO_DH, SPARE_BYTES, STORE
@@ -15,12 +15,12 @@ SOCKET = "/run/local-nbd.sock"
 
 
 class LocalNbd(Daemon):
-    """A swaps (or, with `swap = false`, has a bare device) through nbd-server or nbdkit on itself.
+    """A swaps (or, with `swap = false`, has a bare device) through a server on itself.
 
     Over a `"unix"` socket, or over TCP on the loopback. The server writes through its page cache to the disk,
-    or with `backing = "file"` to a file of an ext4 on it. nbd-server forks for its client; nbdkit has
-    `threads`. Of nbdkit's own `--swap` only the purpose is used: it would fill all its threads' stacks at
-    once, 8 MiB each.
+    or with `backing = "file"` to a file of an ext4 on it; qemu-nbd may open it `direct`, and then needs no
+    page cache. nbd-server forks for its client; nbdkit has `threads`. Of nbdkit's own `--swap` only the
+    purpose is used: it would fill all its threads' stacks at once, 8 MiB each.
     """
 
     kind: ClassVar[str] = "local-nbd"
@@ -28,10 +28,17 @@ class LocalNbd(Daemon):
     least_disk_bytes: ClassVar[int] = 2 * SPARE_BYTES
     client_options: ClassVar[tuple[str, ...]] = ("CONFIG_BLK_DEV_NBD",)
 
-    program: Literal["nbd-server", "nbdkit"] = "nbd-server"
+    program: Literal["nbd-server", "nbdkit", "qemu-nbd"] = "nbd-server"
+    direct: Flag = False
     socket: Literal["unix", "tcp"] = "unix"
     backing: Literal["disk", "file"] = "disk"
     threads: Count = Field(default=4, ge=1, le=16)
+
+    @model_validator(mode="after")
+    def _can_be_direct(self) -> Self:
+        if self.direct and self.program != "qemu-nbd":
+            raise ValueError(f'{self.program} has no O_DIRECT: set program = "qemu-nbd" beside direct = true')
+        return self
 
     @property
     def ports(self) -> tuple[int, ...]:
@@ -51,7 +58,7 @@ class LocalNbd(Daemon):
             argv = ["nbd-server", "-C", CONFIG, "-p", "/run/nbd-server.pid"]
             self.start(server, argv, ends, preload=NO_DH)
         else:
-            self.start(server, self._nbdkit(ends), ends)
+            self.start(server, self._nbdkit(ends) if self.program == "nbdkit" else self._qemu_nbd(ends), ends)
         if self.socket == "tcp":
             await_listener(server, self.port, ends)
         else:
@@ -76,6 +83,15 @@ class LocalNbd(Daemon):
         )
         own = ["nbdkit", "--pidfile=/run/nbdkit.pid", f"--threads={self.threads}"]
         return [*own, *where, "file", self._path]
+
+    def _qemu_nbd(self, ends: Ends) -> list[str]:
+        where = (
+            [f"--socket={SOCKET}"]
+            if self.socket == "unix"
+            else [f"--bind={ends.server}", f"--port={self.port}"]
+        )
+        own = ["qemu-nbd", "--fork", "--persistent", "--format=raw", f"--export-name={EXPORT}"]
+        return [*own, f"--cache={'none' if self.direct else 'writeback'}", *where, self._path]
 
     def _config(self, ends: Ends) -> str:
         where = f"unixsock = {SOCKET}\n" if self.socket == "unix" else f"listenaddr = {ends.server}\n"
