@@ -148,6 +148,9 @@ def test_nfs_3_goes_over_udp_with_the_times_that_are_usual_there() -> None:
     assert over_udp.kernel_timers_s == {}  # it asks for ever: no outage outlasts a timer
     assert "!CONFIG_NFS_DISABLE_UDP_SUPPORT" in over_udp.client_options
     assert transport_class("nfs3").model_validate({"proto": "udp", "timeo": "2s"}).timeo == 2
+    sized = Notebook(2049)
+    over_udp.attach(sized, Ends.of(plan))
+    assert "nolock,rsize=8192,wsize=8192,proto=udp" in sized.lines[1]
     over_tcp = transport_class("nfs3").model_validate({})
     assert (over_tcp.timeo, over_tcp.retrans, over_tcp.swap_flow.protocol) == (60, 2, "tcp")
 

@@ -30,8 +30,8 @@ LENT_MOUNT = "/run/lent"
 PORT = 2049
 SPARE_BYTES = 16 << 20
 """Left for the export's own file system beside the swap file."""
-UDP_TIMEO, UDP_RETRANS = "1100ms", 3
-"""include/linux/nfs_fs.h (6.1): NFS_DEF_UDP_TIMEO, NFS_DEF_UDP_RETRANS."""
+USUAL_OVER_UDP = {"timeo": "1100ms", "retrans": 3, "transfer": "8KiB"}
+"""include/linux/nfs_fs.h (6.1): NFS_DEF_UDP_TIMEO, NFS_DEF_UDP_RETRANS; the size is ours."""
 
 
 class Nfs(Value):
@@ -162,22 +162,25 @@ class Nfs3(Nfs):
     answered. It waits as long as answers took before, and doubles that each time, up to 60 s
     (net/sunrpc/xprt.c 6.1, xprt_wait_for_reply_request_rtt; fs/nfs/client.c, nfs_init_timeout_values:
     NFS_MAX_UDP_TIMEOUT); after `timeo` x 2^`retrans` it says that the server does not respond, and begins
-    anew (xprt_adjust_timeout). So the kernel's own 1.1 s and 3 are the defaults. A request or answer of up to
-    32 KiB (include/linux/sunrpc/svc.h, RPCSVC_MAXPAYLOAD_UDP) is one datagram: of its fragments only the
-    first has the port by which a flow is known.
+    anew (xprt_adjust_timeout). So the kernel's own 1.1 s and 3 are the defaults. A request or answer is one
+    datagram: of its fragments only the first has the port by which a flow is known, and if one is lost so are
+    all. With the 32 KiB that the server allows (include/linux/sunrpc/svc.h, RPCSVC_MAXPAYLOAD_UDP) these are
+    23 frames, almost as many as a tap holds (machines/network.py): in one cell every sixth request had to be
+    sent again before anything was cut off. So `transfer` is 8 KiB.
     """
 
     kind: ClassVar[str] = "nfs3"
     path: ClassVar[str] = EXPORT
 
     proto: Carrier = "tcp"
+    transfer: Literal["4KiB", "8KiB", "16KiB", "32KiB"] | None = None
 
     @model_validator(mode="before")
     @classmethod
-    def _patience(cls, keys: Any) -> Any:
-        """Over UDP other times are usual."""
+    def _usual(cls, keys: Any) -> Any:
+        """Over UDP other times and sizes are usual."""
         over_udp = isinstance(keys, dict) and keys.get("proto") == "udp"
-        return {"timeo": UDP_TIMEO, "retrans": UDP_RETRANS, **keys} if over_udp else keys
+        return USUAL_OVER_UDP | keys if over_udp else keys
 
     @property
     def kernel_timers_s(self) -> Mapping[str, float]:
@@ -190,7 +193,9 @@ class Nfs3(Nfs):
 
     @property
     def _version(self) -> str:
-        return f"vers=3,mountproto={self.proto},nolock"
+        size = None if self.transfer is None else int(self.transfer.removesuffix("KiB")) << 10
+        sizes = "" if size is None else f",rsize={size},wsize={size}"
+        return f"vers=3,mountproto={self.proto},nolock{sizes}"
 
     @property
     def _carrier(self) -> Carrier:
