@@ -119,7 +119,7 @@ def _moved(one: _Set, played: Sequence[Found], folder: Path) -> str:
         most, highest = _most(cells, one.counters)
         if highest is not None:
             where = f"{safe(playbook)}: {_counts(most)}"
-            told.append(f"{where} in {_of(cells)} ([the most]({to(highest.path, folder)}))")
+            told.append(f"{where} in {_of(_looked(cells))} ([the most]({to(highest.path, folder)}))")
         elif playbook in one.about.about.scenarios:
             told.append(f"{safe(playbook)}: {_still(cells)}")
     return "; ".join(told) or "no scenario is named"
@@ -127,7 +127,7 @@ def _moved(one: _Set, played: Sequence[Found], folder: Path) -> str:
 
 def _most(cells: Iterable[Found], counters: Sequence[str]) -> tuple[Mapping[str, int], Found | None]:
     """The most of each counter, and the cell in which the first of them that moved was the highest."""
-    looked = [cell for cell in cells if cell.counters is not None]
+    looked = _looked(cells)
     most = {
         name: max(((cell.counters or {}).get(name, 0) for cell in looked), default=0) for name in counters
     }
@@ -148,7 +148,12 @@ def _still(cells: Sequence[Found]) -> str:
         return "not played"
     if all(cell.counters is None for cell in cells):
         return f"{_of(cells)}, kept without counters"
-    return f"**never** in {_of([cell for cell in cells if cell.counters is not None])}"
+    return f"**never** in {_of(_looked(cells))}"
+
+
+def _looked(cells: Iterable[Found]) -> list[Found]:
+    """Those that were kept with their counters."""
+    return [cell for cell in cells if cell.counters is not None]
 
 
 def _of(cells: Sequence[Found]) -> str:
