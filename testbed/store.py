@@ -126,14 +126,14 @@ def read_evidence(folder: Path) -> Evidence:
     for path in sorted(folder.glob("console-*.log")):
         with path.open("rb") as file:
             consoles[path.stem.removeprefix("console-")] = file.read(MAX_CONSOLE_BYTES)
-    snapshots, damaged = _snapshots(folder)
+    snapshots, damaged = read_snapshots(folder)
     try:
         return Evidence(rules, history.read(folder / HISTORY), consoles, snapshots, damaged)
     except OSError as error:
         raise UsageError(f"cannot be read: {error.strerror}", where=str(folder / HISTORY)) from error
 
 
-def _snapshots(folder: Path) -> tuple[tuple[Snapshot, ...], int]:
+def read_snapshots(folder: Path) -> tuple[tuple[Snapshot, ...], int]:
     """The snapshots in order of time, and how many could not be read: one that is damaged is left out."""
     found, damaged = [], 0
     for path in sorted(folder.glob("snapshot-*.json"))[:MAX_SNAPSHOTS]:

@@ -14,7 +14,7 @@ from tests.commands import testbed
 from tests.test_kernels_import import SECOND, _base
 from tests.test_kernels_sets import DIFF, GOOD, make_set
 
-COMMANDS = ("list", "show", "check", "import", "new", "compose")
+COMMANDS = ("list", "show", "check", "import", "new", "compose", "write")
 
 
 @pytest.fixture
@@ -78,13 +78,35 @@ def test_check_until_applies(root: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert rows == [
         {"set": "first", "base": "6.12", "checks": {"applies": {"ok": True, "says": "1 patch, no fuzz"}}}
     ]
-    table = patches(root, "check", "first", "--until", "applies", "--markdown").stdout
-    assert "| `first` | 6.1 | 1 patch, no fuzz |  |  |  |" in table
     (root / "first/0001.patch").write_text(DIFF.replace("-two", "-zwei"))
-    said = patches(root, "check", "first", "--until", "applies", "--markdown")
-    assert said.exit_code == 1 and "**no**: first/0001.patch: hunk #1 of net/file.c" in said.stdout
+    said = patches(root, "check", "first", "--until", "applies")
+    assert said.exit_code == 1 and "first/0001.patch: hunk #1 of net/file.c" in " ".join(said.stdout.split())
     assert patches(root, "check", "first", "--until", "boot").exit_code == 2
     assert patches(root, "check", "first", "-b", "7.3", "--until", "applies").exit_code == 2
+
+
+def test_what_a_check_found_is_kept_and_written(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("testbed.cli.patches.CHECKS", tmp_path / "results" / "checks")
+    (tmp_path / "results").mkdir(exist_ok=True)
+    words = ("write", "--page", str(tmp_path / "page.md"), "--results", str(tmp_path / "results"))
+    assert patches(root, *words).exit_code == 0
+    assert "| `first` | 6.1 | not checked | not checked |" in (tmp_path / "page.md").read_text()
+    assert patches(root, "check", "first", "--until", "applies", "--keep").exit_code == 0
+    patches(root, *words)
+    page = (tmp_path / "page.md").read_text()
+    assert "| `first` | 6.12 | 1 patch, no fuzz | not checked |" in page
+    assert "| `second` | 6.1 | not checked |" in page
+    (root / "first/0001.patch").write_text(DIFF.replace("-two", "-zwei"))
+    patches(root, *words)
+    assert (
+        "| `first` | 6.1 | its patches changed since they were checked |"
+        in (tmp_path / "page.md").read_text()
+    )
+    assert patches(root, "check", "first", "--until", "applies", "--keep").exit_code == 1
+    patches(root, *words)
+    assert "| `first` | 6.1 | **no**: first/0001.patch: hunk #1 of" in (tmp_path / "page.md").read_text()
 
 
 def test_a_warning_is_new_wherever_the_lines_went() -> None:

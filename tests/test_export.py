@@ -14,6 +14,7 @@ from testbed.campaign.export import copy_evidence, summary_of, write_summary
 from testbed.campaign.play import judge_folder
 from testbed.errors import UsageError
 from testbed.judge.values import read_verdict, write_verdict
+from testbed.snapshot import Snapshot
 
 SURROUNDINGS = {
     "command": "testbed run flood --into /srv/somebody/results --kernel stock",
@@ -68,6 +69,18 @@ def test_paths_in_a_fault_of_the_testbed_are_cut(folder: Path) -> None:
     write_verdict(folder, broken.model_copy(update={"testbed_fault": message, "reason": message}))
     verdict = summary_of(folder)["verdict"]
     assert verdict["testbed_fault"] == verdict["reason"] == "history.jsonl: cannot write: no space"
+
+
+def test_counters_are_of_the_last_look_and_of_the_kernels_own_sets(folder: Path) -> None:
+    assert summary_of(folder)["counters"] is None
+    plan = json.loads((folder / store.PLAN).read_text())
+    for kernel in plan["kernels"].values():
+        kernel["spec"]["sets"] = ["complete-rx"]
+    store.write_json(folder / store.PLAN, plan)
+    for number, heads in ((1, 3), (2, 175)):
+        counters = {"complete-rx/heads_from_reserve": heads, "bdi/other": 9}
+        store.write_snapshot(folder, Snapshot(number=number, taken_ns=number, paused_ms=1, counters=counters))
+    assert summary_of(folder)["counters"] == {"complete-rx/heads_from_reserve": 175}
 
 
 def test_hashes_tell_the_evidence_apart(folder: Path) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from testbed import history, store
+from testbed.campaign.counted import counted
 from testbed.campaign.expectation import Cell
 from testbed.campaign.until_clear import read_notes
 from testbed.clock import NS
@@ -31,7 +32,8 @@ _PATH = re.compile(r"(?<![\w.])/(?:[\w.+@,=-]+/)+([\w.+@,=-]*)")
 def summary_of(folder: Path) -> dict[str, Any]:
     """A judged result folder in a few KiB: labels, verdict, evidence in numbers, events, hashes.
 
-    Times are seconds since the timeline began. Raises UsageError if it is no result folder, or was
+    Times are seconds since the timeline began; `counters` are those of patch sets, at the last look, and null
+    where nobody looked. Raises UsageError if it is no result folder, or was
     not judged.
     """
     plan, verdict = store.read_plan(folder), read_verdict(folder)
@@ -45,6 +47,7 @@ def summary_of(folder: Path) -> dict[str, Any]:
         "verdict": _verdict(verdict),
         "rules": plan.judging.model_dump(mode="json"),
         "events": _events(log),
+        "counters": counted(plan, store.read_snapshots(folder)[0]),
         "inputs": dict(sorted(plan.inputs.items())),
         "until_clear": _until_clear(folder, plan),
         "surroundings": _surroundings(folder, plan),

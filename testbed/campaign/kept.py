@@ -32,11 +32,15 @@ class Kept:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A cell and where it is kept, as a summary or itself; `history` is the hash of what was recorded."""
+    """A cell and where it is kept, as a summary or itself; `history` is the hash of what was recorded.
+
+    `counters` are those of patch sets at the last look, where a summary has them.
+    """
 
     observation: Observation
     path: Path
     history: str
+    counters: Mapping[str, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +85,7 @@ class _Summary(BaseModel):
     until_clear: Note | None = None
     surroundings: dict[str, Any] = {}
     sha256: dict[str, str] = {}
+    counters: dict[str, int] | None = None
 
 
 def read(folder: Path) -> Kept:
@@ -116,7 +121,9 @@ def summaries_below(root: Path) -> Collected:
     paths = [path for path in sorted(root.rglob("*.json")) if not (path.parent / store.PLAN).exists()]
     _bounded(root, len(paths))
     told = [(path, _summary(path)) for path in paths]
-    cells = [Found(_of_summary(one), path, one.sha256.get(store.HISTORY, "")) for path, one in told]
+    cells = [
+        Found(_of_summary(one), path, one.sha256.get(store.HISTORY, ""), one.counters) for path, one in told
+    ]
     return Collected(tuple(cells), tuple(one.until_clear for _, one in told if one.until_clear))
 
 

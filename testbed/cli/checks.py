@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -17,6 +18,7 @@ from testbed import kernels
 from testbed.cli import inputs
 from testbed.errors import UsageError, nearest
 from testbed.kernels import checking, composing, patchset
+from testbed.kernels.checked import Checked
 from testbed.kernels.checking import STEPS, Check, Step
 from testbed.kernels.composing import Composition
 from testbed.model import KernelSpec
@@ -94,6 +96,14 @@ def _boot(
     return checks
 
 
+def kept(row: Row, root: Path) -> Checked:
+    """A row to keep, with the hash of the patches that it speaks of."""
+    members = patchset.about(row.name, root).sets or (row.name,)
+    content = patchset.content([patchset.load(member, root, row.base) for member in members])
+    day = datetime.now(UTC).date().isoformat()
+    return Checked(name=row.name, base=row.base, content=content, day=day, checks=row.checks)
+
+
 # --- how it is shown
 
 
@@ -120,21 +130,6 @@ def table(rows: Sequence[Row]) -> RenderableType:
             Text(f"{row.name}@{row.base} {cell.step}: {cell.says}") for cell in cells if cell is not None
         ]
     return Group(shown, *words)
-
-
-def markdown(rows: Sequence[Row]) -> str:
-    """A row for each set and base; what was not looked at is empty, and what is wrong says why."""
-    lines = [f"| set | base | {' | '.join(STEPS)} |", "|---" * (2 + len(STEPS)) + "|"]
-    for row in rows:
-        cells = [_cell(row, step) for step in STEPS]
-        texts = ["" if cell is None else _plain(cell) for cell in cells]
-        lines.append(f"| `{row.name}` | {row.base} | {' | '.join(texts)} |")
-    return "\n".join(lines)
-
-
-def _plain(check: Check) -> str:
-    text = check.says.replace("|", "\\|").replace("\n", "<br>")
-    return text if check.ok else f"**no**: {text}"
 
 
 def composition(found: Composition, base: str) -> RenderableType:

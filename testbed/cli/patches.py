@@ -1,4 +1,4 @@
-"""The commands about patch sets: list, show, check, import, new, compose."""
+"""The commands about patch sets: list, show, check, import, new, compose, write."""
 
 from __future__ import annotations
 
@@ -9,11 +9,15 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from testbed import store
+from testbed.campaign import kept, setpage
 from testbed.cli import checks, inputs
 from testbed.cli.exits import TABLE, Exit, out, print_json, shows_errors
 from testbed.cli.options import AcceleratorOption, AsJson
 from testbed.errors import UsageError
-from testbed.kernels import composing, importing, naming, patchset, source
+from testbed.kernels import checked, composing, importing, naming, patchset, source
+from testbed.kernels.checking import Step
+from testbed.paths import PROJECT
 
 app = typer.Typer(
     help="Patch sets: what there is, whether one is sound, and how a new one comes about.",
@@ -21,6 +25,8 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 Name = Annotated[str, typer.Argument(help="A patch set.")]
+CHECKS = inputs.RESULTS / "checks"
+PAGE = PROJECT / "docs" / "sets.md"
 Into = Annotated[
     Path, typer.Option(help="The folder that sets lie in; without: kernel-patches/.", show_default=False)
 ]
@@ -74,7 +80,11 @@ def show(name: Name, into: Into = naming.PATCHES, as_json: AsJson = False) -> No
     lines = [f"[bold]{escape(one.name)}[/]  {escape(about.title)}", f"  {escape(about.differs)}"]
     lines += [f"  idea: {escape(f'{idea.who}, {idea.date}: {idea.subject}')}" for idea in about.idea]
     lines += [f"  bases: {escape(', '.join(about.bases))}    licence: {escape(about.license)}"]
-    for what, names in (("conflicts", about.conflicts), ("stands for", about.sets)):
+    for what, names in (
+        ("scenarios", about.scenarios),
+        ("conflicts", about.conflicts),
+        ("stands for", about.sets),
+    ):
         lines += [f"  {what}: {escape(', '.join(names))}"] if names else []
     lines += [f"  {escape(patch.name)}\n      {escape(', '.join(patch.touches))}" for patch in one.patches]
     lines += [f"  counter {escape(file)}: {escape(meaning)}" for file, meaning in about.counters.items()]
@@ -163,7 +173,9 @@ def check(
     ] = "counters",
     into: Into = naming.PATCHES,
     accelerator: AcceleratorOption = "auto",
-    markdown: Annotated[bool, typer.Option("--markdown", help="A table for a document.")] = False,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Keep what was found in results/checks, for `patches write`.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Check sets on each base that they state: they apply without fuzz, build without a new warning, boot
@@ -175,7 +187,7 @@ def check(
     found = [
         row
         for one in name or patchset.known(into)
-        for row in checks.check_set(one, base, steps, into, accelerator, quiet=as_json or markdown)
+        for row in _checked(one, base, steps, into, accelerator, keep=keep, quiet=as_json)
     ]
     if not found:
         raise UsageError(
@@ -183,9 +195,49 @@ def check(
         )
     if as_json:
         print_json([checks.row_json(row) for row in found])
-    elif markdown:
-        out.print(checks.markdown(found), markup=False)
     else:
         out.print(checks.table(found))
     if any(one.ok is False for row in found for one in row.checks):
         raise typer.Exit(Exit.NOT_MET)
+
+
+def _checked(
+    name: str,
+    only: list[str] | None,
+    steps: tuple[Step, ...],
+    into: Path,
+    accelerator: str,
+    *,
+    keep: bool,
+    quiet: bool,
+) -> list[checks.Row]:
+    """Kept set by set: what comes after may fail."""
+    rows = checks.check_set(name, only, steps, into, accelerator, quiet=quiet)
+    for row in rows if keep else ():
+        checked.keep(CHECKS, checks.kept(row, into))
+    return rows
+
+
+@app.command()
+@shows_errors
+def write(
+    page: Annotated[
+        Path, typer.Option("--page", help="The page; without: docs/sets.md.", show_default=False)
+    ] = PAGE,
+    results: Annotated[
+        Path, typer.Option(help="Where checks/ and summaries/ lie; without: results/.", show_default=False)
+    ] = inputs.RESULTS,
+    into: Into = naming.PATCHES,
+    as_json: AsJson = False,
+) -> None:
+    """Write the page of patch sets, from kept checks and committed summaries alone.
+
+    Example: testbed patches write
+    """
+    cells = kept.together(kept.summaries_below(results / "summaries")).cells
+    text = setpage.render(into, checked.kept(results / "checks"), cells, page.absolute().parent)
+    store.write_atomically(page, text.encode())
+    if as_json:
+        print_json(str(page))
+    else:
+        out.print(str(page), markup=False)

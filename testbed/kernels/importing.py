@@ -54,6 +54,7 @@ def set_toml(about: About) -> str:
         f"bases = [{', '.join(map(_toml, about.bases))}]\n\n"
         "[[idea]]\n"
         f"who = {_toml(about.who)}\ndate = {_toml(about.date)}\nsubject = {_toml(about.subject)}\n\n"
+        '# scenarios = ["flood"]    (goes above: the playbooks that it is for)\n\n'
         "# [counters]\n"
         '# "NAME/FILE" = "file below /sys/kernel/debug: what it counts where the new code ran"\n\n'
         "# [expect]\n"

@@ -33,10 +33,11 @@ class Idea(Value):
 class SetFile(Value):
     """A set.toml.
 
-    `bases` are prefixes of base versions; `counters` say where the kernel shows that the set's code
-    ran (file or MIB name -> meaning); `expect` maps a playbook (or `default`) to the verdict somebody
-    predicts: a hypothesis for the report, which the judge never sees. A set that names `sets` is a
-    composition: it stands for these, in this order, and has no patches of its own.
+    `bases` are prefixes of base versions; `scenarios` are the playbooks that the set is for: in their
+    cells its code should have run. `counters` say where the kernel shows that it did (file or MIB name
+    -> meaning); `expect` maps a playbook to the verdict somebody predicts: a hypothesis for the
+    report, which the judge never sees. A set that names `sets` is a composition: it stands for these,
+    in this order, and has no patches of its own.
     """
 
     title: str = Field(min_length=1, max_length=200)
@@ -45,6 +46,7 @@ class SetFile(Value):
     differs: str
     bases: tuple[str, ...] = Field(min_length=1)
     conflicts: tuple[str, ...] = ()
+    scenarios: tuple[str, ...] = ()
     sets: tuple[str, ...] = ()
     counters: dict[str, str] = Field(default_factory=dict)
     expect: dict[str, str] = Field(default_factory=dict)
@@ -169,6 +171,12 @@ def load(name: str, root: Path, base: str = "") -> PatchSet:
             )
         return PatchSet(name, folder, said, ())
     return PatchSet(name, folder, said, read_series(series_for(folder, base)))
+
+
+def content(sets: Sequence[PatchSet]) -> str:
+    """A hash over the patches of sets, in their order: what was found of them is of these patches."""
+    told = "\n".join(f"{patch.name} {patch.sha256}" for each in sets for patch in each.patches)
+    return hashlib.sha256(told.encode()).hexdigest()
 
 
 def check_together(sets: Sequence[PatchSet], base: str) -> None:

@@ -12,13 +12,13 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from testbed import store
+from testbed.campaign.counted import counted
 from testbed.campaign.expectation import Cell, Met
 from testbed.campaign.repeats import AT, Repeats
 from testbed.campaign.summary import Row, summarise
 from testbed.campaign.until_clear import read_notes
 from testbed.judge.case import Case, case_of
 from testbed.judge.values import Verdict, read_verdict
-from testbed.model import Plan
 from testbed.reports import curves, graph, plot
 from testbed.reports.excerpt import excerpt
 from testbed.reports.words import MEANS, tone
@@ -97,7 +97,7 @@ def render_cell(folder: Path) -> str:
             plot_text=_plot_text(case, verdict),
             console=excerpt(case, case.subject),
             other_consoles=[excerpt(case, machine, MOST_OTHER_LINES) for machine in others],
-            counters=_counters(plan, case),
+            counters=counted(plan, case.evidence.snapshots) or {},
             waits=verdict.examination,
             waits_drawn=graph.draw(verdict.examination) if verdict.examination else None,
             waits_edges=graph.relevant(verdict.examination.graph) if verdict.examination else (),
@@ -105,15 +105,6 @@ def render_cell(folder: Path) -> str:
             folder=folder.name,
         )
     )
-
-
-def _counters(plan: Plan, case: Case) -> dict[str, int]:
-    """What the subject's patch sets had counted by the last look; debugfs has numbers of others too."""
-    if not case.evidence.snapshots:
-        return {}
-    sets = plan.kernels[plan.machine(case.subject).kernel].spec.sets
-    counters = case.evidence.snapshots[-1].counters
-    return {name: count for name, count in counters.items() if name.split("/")[0] in sets}
 
 
 def render_index(folder: Path, cells: Sequence[Cell]) -> str:

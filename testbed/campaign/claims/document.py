@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from urllib.parse import quote
 
 from testbed.campaign.claims.assessment import Answer, Assessed, Tried
 from testbed.campaign.claims.rules import SAID, Rule
 from testbed.campaign.kept import Found
+from testbed.campaign.markdown import safe, to
 from testbed.load.toml import CLAIMS
 from testbed.paths import PROJECT
 
@@ -32,9 +31,9 @@ what was measured of it. `testbed claims write` makes this page of [claims.toml]
 def render(assessed: Sequence[Assessed], folder: Path) -> str:
     """Markdown for a file in `folder`, to which its links are relative. The same for the same results."""
     head = HEAD.format(
-        claims=_to(CLAIMS, folder),
-        results=_to(PROJECT / "results" / "README.md", folder),
-        guide=_to(PROJECT / "docs" / "guide.md", folder),
+        claims=to(CLAIMS, folder),
+        results=to(PROJECT / "results" / "README.md", folder),
+        guide=to(PROJECT / "docs" / "guide.md", folder),
     )
     parts = [head, _counts(assessed), _overview(assessed)]
     parts += [_section(one, folder) for one in assessed]
@@ -52,15 +51,15 @@ def _overview(assessed: Sequence[Assessed]) -> str:
     for one in assessed:
         about = one.claim.about
         link = f"[{one.claim.id}](#{one.claim.id.lower()})"
-        lines.append(f"| {link} | {_safe(about.who)} | {_safe(about.statement)} | {_state(one)} |")
+        lines.append(f"| {link} | {safe(about.who)} | {safe(about.statement)} | {_state(one)} |")
     return "\n".join(lines) + "\n"
 
 
 def _section(one: Assessed, folder: Path) -> str:
     about = one.claim.about
-    lines = [f"## {one.claim.id}", "", _safe(about.statement), ""]
-    lines += [f"{_safe(about.who)}, {about.date}. **{one.state}**: {_safe(one.words)}."]
-    lines += ["", _safe(about.note)] if about.note else []
+    lines = [f"## {one.claim.id}", "", safe(about.statement), ""]
+    lines += [f"{safe(about.who)}, {about.date}. **{one.state}**: {safe(one.words)}."]
+    lines += ["", safe(about.note)] if about.note else []
     if one.claim.rule is not None:
         rule = one.claim.rule
         lines += [
@@ -69,7 +68,7 @@ def _section(one: Assessed, folder: Path) -> str:
             "",
         ]
         lines += _table(one.answers, rule, folder)
-        cautions = [f"- {_safe(arm.place)}: {_safe(caution)}" for arm in one.arms for caution in arm.cautions]
+        cautions = [f"- {safe(arm.place)}: {safe(caution)}" for arm in one.arms for caution in arm.cautions]
         lines += ["", *cautions] if cautions else []
     return "\n".join(lines) + "\n"
 
@@ -81,10 +80,10 @@ def _table(answers: Iterable[Answer], rule: Rule, folder: Path) -> list[str]:
             says = SAID[answer.says] if arm is answer.arms[0] else "(against it)"
             missing = str(arm.missing) if arm.missing else ""
             cells = _cells(arm, folder) or "\N{EM DASH}"
-            share = _safe(arm.words(rule.sign)) if arm.cells else ""
-            lines.append(f"| {_safe(arm.place)} | {says} | {share} | {missing} | {cells} |")
+            share = safe(arm.words(rule.sign)) if arm.cells else ""
+            lines.append(f"| {safe(arm.place)} | {says} | {share} | {missing} | {cells} |")
         if answer.difference is not None:
-            lines.append(f"| | | {_safe(answer.difference.words)} | | |")
+            lines.append(f"| | | {safe(answer.difference.words)} | | |")
     return lines
 
 
@@ -96,20 +95,8 @@ def _cells(arm: Tried, folder: Path) -> str:
 
 
 def _link(cell: Found, folder: Path) -> str:
-    return f"[{cell.observation.labels.repeat}]({_to(cell.path, folder)})"
-
-
-def _to(path: Path, folder: Path) -> str:
-    """A link from a file in `folder`."""
-    return quote(Path(os.path.relpath(path, folder)).as_posix(), safe="/+@=,")
+    return f"[{cell.observation.labels.repeat}]({to(cell.path, folder)})"
 
 
 def _state(one: Assessed) -> str:
     return one.state if one.state == "not settled" else f"**{one.state}**"
-
-
-def _safe(text: str) -> str:
-    """Text that Markdown shows as it is, in a table too."""
-    for sign in "\\`*_|<[":
-        text = text.replace(sign, f"\\{sign}")
-    return text
