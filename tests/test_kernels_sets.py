@@ -231,7 +231,9 @@ REBUILDS = {
         "include/linux/blk_types.h",
         "include/linux/blkdev.h",
     },  # what it was charged
-    "memalloc-daemon": {"include/linux/sched.h"},  # what a task took
+    "memalloc-daemon": {"include/linux/sched.h", "include/linux/sched/mm.h"},  # what a task took, how deep
+    "recursive-reclaim": {"include/linux/rmap.h"},  # a flag of a walk, which mm alone includes
+    "recursive-reclaim-first": {"include/linux/rmap.h"},
 }
 
 
