@@ -9,24 +9,25 @@ from collections.abc import Callable
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from histories import Story, judging, kernel_line, plan_of, write_result
 
 from testbed import store
+from testbed.campaign.counted import counted
 from testbed.campaign.expectation import Cell, accepted, compare
 from testbed.campaign.summary import summarise
 from testbed.clock import NS
 from testbed.errors import UsageError
 from testbed.judge import OUTCOMES, Verdict, judge
-from testbed.judge.case import Case, case_of
+from testbed.judge.case import case_of
 from testbed.judge.values import read_verdict, write_verdict
 from testbed.reports import html, junit, ktap
 from testbed.reports.excerpt import MOST_LINES, excerpt
 from testbed.reports.plot import Clip, draw, work_of, work_words
 from testbed.reports.words import MEANS
+from testbed.snapshot import Snapshot
 
 HOSTILE = "<script>alert(1)</script>&\"'\x00\x1b[31m\ufffe$x^2$"
 
@@ -413,8 +414,11 @@ def test_counters_of_others_are_not_the_patch_sets() -> None:
     with_set = plan.model_copy(
         update={"kernels": {**plan.kernels, subject.kernel: kernel.model_copy(update={"spec": spec})}}
     )
-    counted = {"mem-reserve/charges": 3, "nbd/nbd0/timeout": 0}
-    looks = [SimpleNamespace(counters={}), SimpleNamespace(counters=counted)]
-    case = SimpleNamespace(subject=subject.name, evidence=SimpleNamespace(snapshots=looks))
-    assert html._counters(with_set, cast(Case, case)) == {"mem-reserve/charges": 3}
-    assert html._counters(plan, cast(Case, case)) == {}
+    told = {"mem-reserve/charges": 3, "nbd/nbd0/timeout": 0}
+    looks = [
+        Snapshot(number=1, taken_ns=1, paused_ms=1),
+        Snapshot(number=2, taken_ns=2, paused_ms=1, counters=told),
+    ]
+    assert counted(with_set, looks) == {"mem-reserve/charges": 3}
+    assert counted(plan, looks) == {}
+    assert counted(with_set, ()) is None
