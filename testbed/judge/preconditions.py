@@ -117,7 +117,7 @@ def _tcp_limit(case: Case) -> Precondition:
     return Precondition(
         name="tcp-limit",
         met=least.pages >= hard,
-        statement=f"TCP held {least.pages} pages or more, as {len(seen)} looks show; its limit is {hard}.",
+        statement=f"In {len(seen)} looks TCP held {least.pages} pages or more; its limit is {hard}.",
         numbers={"tcp_pages": least.pages, "tcp_limit_pages": hard, "looks": len(seen)},
     )
 

@@ -44,7 +44,7 @@ def test_a_patched_tree_leaves_its_base_alone(tmp_path: Path, lower: Path) -> No
 def test_where_no_overlay_can_be_mounted_the_tree_is_copied(
     tmp_path: Path, lower: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(workspace, "_overlay_works", lambda *_: False)
+    monkeypatch.setattr(workspace, "overlay_works", lambda *_: False)
     space = workspace.clone(lower, _scratch(tmp_path), workspace.place(tmp_path))
     space.run(["rm", "net/file.c"], timeout_s=30)
     assert (lower / "net/file.c").is_file() and not space.built("net/file.c").exists()
