@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -213,7 +214,9 @@ def test_what_is_no_kernel_is_refused_by_qemu(
     plain = kernels.build
 
     def build(spec: KernelSpec, **how: Any) -> BuiltKernel:
-        return replace(plain(spec, **how), folder=tmp_path)
+        built = plain(spec, **how)
+        shutil.copy(built.folder / "config", tmp_path)
+        return replace(built, folder=tmp_path)
 
     monkeypatch.setattr(inputs.kernels, "build", build)
     done = commands.testbed("up", "abc", "--accelerator", "tcg")
