@@ -136,26 +136,28 @@ class Sandbox:
         broker = [*python, str(self.folder), str(self._shm_bytes)]
         environment = layout.environment(self.folder)
         log_file = self.folder / layout.BROKER_LOG
-        try:
-            self._pid = _spawn([*_UNSHARE, *broker], environment, {3: lifeline, 4: ready_in}, log_file)
-        finally:
-            os.close(lifeline)
-            os.close(ready_in)
-        with os.fdopen(ready, "rb", buffering=0) as pipe:
-            readable, _, _ = select.select([pipe], [], [], READY_TIMEOUT_S)
-            said = pipe.read(4000) if readable else b"no answer in time"
-        if said != b"ready":
-            self._explain(said.decode(errors="replace"), log_file)
+        # Opened before, since a broker that ends takes the folder along, and what it said with it.
+        with os.fdopen(os.open(log_file, os.O_RDONLY | os.O_CREAT, 0o600), "rb") as told:
+            try:
+                self._pid = _spawn([*_UNSHARE, *broker], environment, {3: lifeline, 4: ready_in}, log_file)
+            finally:
+                os.close(lifeline)
+                os.close(ready_in)
+            with os.fdopen(ready, "rb", buffering=0) as pipe:
+                readable, _, _ = select.select([pipe], [], [], READY_TIMEOUT_S)
+                said = pipe.read(4000) if readable else b"no answer in time"
+            if said != b"ready":
+                _explain(said.decode(errors="replace"), told.read().decode(errors="replace")[-2000:].strip())
         self._record(_run_id(os.getpid()), _run_id(self._pid)).save(self.folder)
-
-    def _explain(self, said: str, log_file: Path) -> None:
-        told = log_file.read_text(errors="replace")[-2000:].strip() if log_file.exists() else ""
-        if not said and "unshare" in told:
-            raise MissingCapability(f"cannot make a sandbox: {told}", hint=_REMEDY)
-        raise TestbedFault(f"the sandbox does not start: {said or told or 'it ended without a word'}")
 
     def _record(self, holder: str, sandbox: str) -> Record:
         return Record(self.id, holder, sandbox, wall_clock(), self._what)
+
+
+def _explain(said: str, told: str) -> None:
+    if not said and "unshare" in told:
+        raise MissingCapability(f"cannot make a sandbox: {told}", hint=_REMEDY)
+    raise TestbedFault(f"the sandbox does not start: {said or told or 'it ended without a word'}")
 
 
 def _spawn(argv: list[str], environment: dict[str, str], fds: dict[int, int], log_file: Path) -> int:
