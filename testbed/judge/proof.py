@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from testbed.judge.case import Case
 from testbed.judge.resumption import counters
+from testbed.waitfor import Examination
 
 
 def proved_deadlocked(case: Case) -> bool:
@@ -19,11 +20,10 @@ def proved_deadlocked(case: Case) -> bool:
 
 def moved_ns(case: Case) -> int | None:
     """The first progress after the second look, be it a single request: it was no deadlock then."""
-    found = case.examination
-    if found is None:
+    if case.examination is None:
         return None
-    looks = {each.number: each.taken_ns for each in case.evidence.snapshots}
-    times = case.rises(counters(case), looks[found.second], case.end_ns)
+    _, second_ns = _pair_ns(case, case.examination)
+    times = case.rises(counters(case), second_ns, case.end_ns)
     return times[0] if times else None
 
 
@@ -32,6 +32,10 @@ def served(case: Case) -> bool | None:
     found = case.examination
     if found is None or not case.rules.second_client:
         return None
+    return bool(case.rises(case.rules.second_client, *_pair_ns(case, found)))
+
+
+def _pair_ns(case: Case, found: Examination) -> tuple[int, int]:
+    """When the two looks were taken that were held against each other."""
     looks = {each.number: each.taken_ns for each in case.evidence.snapshots}
-    from_ns, to_ns = looks[found.first], looks[found.second]
-    return bool(case.rises(case.rules.second_client, from_ns, to_ns))
+    return looks[found.first], looks[found.second]

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from testbed.load import Count, Flag
 from testbed.transports import Ends, Guest, await_listener, await_socket, make_file_system, size_of
 from testbed.transports.local import Daemon
-from testbed.transports.nbd import CONFIG, EXPORT, NO_DH, SPARE_BYTES, STORE
+from testbed.transports.nbd import CONFIG, EXPORT, NO_DH, SPARE_BYTES, STORE, check_direct
 
 SOCKET = "/run/local-nbd.sock"
 
@@ -36,8 +36,7 @@ class LocalNbd(Daemon):
 
     @model_validator(mode="after")
     def _can_be_direct(self) -> Self:
-        if self.direct and self.program != "qemu-nbd":
-            raise ValueError(f'{self.program} has no O_DIRECT: set program = "qemu-nbd" beside direct = true')
+        check_direct(self.program, direct=self.direct)
         return self
 
     @property

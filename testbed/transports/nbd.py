@@ -32,6 +32,12 @@ NO_DH = "/usr/lib/testbed/no-dh.so"
 """Spares the server what it does for TLS, which nobody asks for (guest/preload/no-dh.c)."""
 
 
+def check_direct(program: str, *, direct: bool) -> None:
+    """Raises ValueError where O_DIRECT is asked of a server that has none."""
+    if direct and program != "qemu-nbd":
+        raise ValueError(f'{program} has no O_DIRECT: set program = "qemu-nbd" beside direct = true')
+
+
 class Nbd(OneDevice):
     """Swap (or, with `swap = false`, a bare block device) over NBD.
 
@@ -61,8 +67,7 @@ class Nbd(OneDevice):
 
     @model_validator(mode="after")
     def _can_be_direct(self) -> Self:
-        if self.direct and self.program != "qemu-nbd":
-            raise ValueError(f'{self.program} has no O_DIRECT: set program = "qemu-nbd" beside direct = true')
+        check_direct(self.program, direct=self.direct)
         return self
 
     @property
