@@ -63,6 +63,8 @@ void slot_state(struct slot slot, enum witness_state state);
 enum witness_control slot_control(struct slot slot);
 /* Sleeps in short steps until the control word is another than `seen`; returns it. */
 enum witness_control slot_wait(struct slot slot, enum witness_control seen);
+/* Between two pieces of work: sleeps, while it beats, and ends early with what is told then. */
+enum witness_control slot_rest(struct slot slot, uint64_t ms);
 
 /* Failure of what the program can not do without: into the slot, then the program ends. */
 #define slot_fail(slot, what) slot_fail_at(slot, what, __LINE__)

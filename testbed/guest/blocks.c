@@ -65,11 +65,7 @@ int blocks_main(int argc, char **argv)
 		slot_state(slot, STATE_RUNNING);
 	while (control == CONTROL_RUN) {
 		ask(slot, ends[0]);
-		for (uint64_t slept = 0; slept < config.every_ms && control == CONTROL_RUN; slept += LOOK_MS) {
-			sleep_ns(LOOK_MS * NS_PER_MS);
-			slot_beat(slot);
-			control = slot_control(slot);
-		}
+		control = slot_rest(slot, config.every_ms);
 	}
 	slot_state(slot, STATE_DONE);
 	return 0;

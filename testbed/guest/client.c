@@ -57,11 +57,7 @@ int client_main(int argc, char **argv)
 		slot_state(slot, STATE_RUNNING);
 	for (uint64_t count = 0; control == CONTROL_RUN; count++) {
 		read_block(slot, fd, buffer, count);
-		for (uint64_t slept = 0; slept < config.every_ms && control == CONTROL_RUN; slept += LOOK_MS) {
-			sleep_ns(LOOK_MS * NS_PER_MS);
-			slot_beat(slot);
-			control = slot_control(slot);
-		}
+		control = slot_rest(slot, config.every_ms);
 	}
 	slot_state(slot, STATE_DONE);
 	return 0;

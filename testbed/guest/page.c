@@ -224,6 +224,18 @@ enum witness_control slot_wait(struct slot slot, enum witness_control seen)
 	return control;
 }
 
+enum witness_control slot_rest(struct slot slot, uint64_t ms)
+{
+	enum witness_control control = CONTROL_RUN;
+
+	for (uint64_t slept = 0; slept < ms && control == CONTROL_RUN; slept += LOOK_MS) {
+		sleep_ns(LOOK_MS * NS_PER_MS);
+		slot_beat(slot);
+		control = slot_control(slot);
+	}
+	return control;
+}
+
 void slot_fail_at(struct slot slot, const char *what, int line)
 {
 	int error = errno;
