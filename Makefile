@@ -21,7 +21,7 @@ test: setup
 # Compiled tests are kept, also where the environment says not to: to compile them is a fifth of the time.
 test-pure: setup
 	PYTHONDONTWRITEBYTECODE= PYTEST_DEBUG_TEMPROOT=/dev/shm .venv/bin/pytest -p xdist.plugin -p no:logging -n auto --dist loadfile \
-		--hypothesis-profile quick -o tmp_path_retention_policy=failed -m "not namespace and not vm and not browser and not agent and not nightly"
+		--hypothesis-profile quick -o tmp_path_retention_policy=failed -m "not namespace and not vm and not browser and not agent and not programs and not nightly"
 
 nightly: setup
 	.venv/bin/pytest

@@ -11,6 +11,8 @@ import pytest
 from testbed.errors import MissingCapability
 from testbed.machines import accelerator
 
+pytestmark = pytest.mark.programs
+
 BOOTS = "echo 'VFS: Unable to mount root fs on unknown-block(0,0)'"
 ABORTS = "echo 'qemu-system-x86_64: error: failed to set MSR 0x10a' >&2; exit 134"
 DIES = "exit 1"

@@ -280,15 +280,27 @@ def test_json_is_alone_on_standard_output(words: tuple[str, ...]) -> None:
     json.loads(done.stdout)
 
 
+A_CLAIM = """
+title = "t"
+source = "s"
+
+[claims.C5]
+who = "Somebody"
+date = "2007-08-15"
+statement = "It is so."
+missing = "a playbook"
+"""
+
+
 def test_a_file_is_checked_as_what_it_says_it_is(tmp_path: Path) -> None:
-    for origin, name, holds in (
-        (TOPOLOGIES / "abc.toml", "my.toml", "topology"),
-        (PLAYBOOKS / "flood.toml", "topologies/my.toml", "playbook, "),
-        (paths.PROJECT / "claims.toml", "other.toml", " claims, "),
+    for text, name, holds in (
+        ((TOPOLOGIES / "abc.toml").read_text(), "my.toml", "topology"),
+        ((PLAYBOOKS / "flood.toml").read_text(), "topologies/my.toml", "playbook, "),
+        (A_CLAIM, "other.toml", "1 claims, 0 of them with arms"),
     ):
         copy = tmp_path / name
         copy.parent.mkdir(exist_ok=True)
-        copy.write_text(origin.read_text())
+        copy.write_text(text)
         (found,) = json.loads(testbed("check", str(copy), "--json").stdout)
         assert holds in found["holds"]
     assert testbed("check", "flood").exit_code == Exit.MET  # a playbook's name will do
@@ -467,6 +479,7 @@ def test_check_passes_all_of_the_project() -> None:
     done = testbed("check")
     assert done.exit_code == Exit.MET
     assert all(line.startswith("ok ") for line in done.stdout.splitlines())
+    assert "claims.toml" in done.stdout
 
 
 # --- what people look at

@@ -12,6 +12,8 @@ from testbed.cli import main
 from testbed.cli.exits import Exit
 from testbed.errors import UsageError
 
+pytestmark = pytest.mark.programs
+
 TOLD = """
 import typer
 from testbed.cli.exits import err, out, print_json, shows_errors

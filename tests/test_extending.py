@@ -58,6 +58,7 @@ def test_the_page_has_one_of_each_and_none_is_long_or_there_already() -> None:
         assert not LEFT_OUT.search(text), f"{path}: what is left out can not be followed"
 
 
+@pytest.mark.programs
 def test_who_follows_the_page_has_a_playbook_that_can_be_played(project: Path) -> None:
     wanted = {FAULT: "no fault of kind 'mute'", TRANSPORT: "no transport of kind", LOAD: "no load of kind"}
     lacking = [TRANSPORT, LOAD, FAULT]  # in the order in which a plan asks for them
@@ -76,6 +77,7 @@ def test_who_follows_the_page_has_a_playbook_that_can_be_played(project: Path) -
     assert "2 forms and variants" in done.stdout
 
 
+@pytest.mark.programs
 def test_the_schema_knows_the_new_kinds_at_once(project: Path) -> None:
     for path, text in newcomer.files().items():
         (project / path).write_text(text)
@@ -90,6 +92,7 @@ def test_the_schema_knows_the_new_kinds_at_once(project: Path) -> None:
         assert keys <= set(model["properties"])
 
 
+@pytest.mark.programs
 def test_the_detector_is_asked_with_the_others(project: Path) -> None:
     (project / DETECTOR).write_text(newcomer.files()[DETECTOR])
     listing = "from testbed.judge.detectors import detectors; print(*(name for name, _ in detectors()))"

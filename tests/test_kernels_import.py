@@ -15,7 +15,10 @@ from tests.test_kernels_sets import DIFF, GOOD, make_set, needs_patch
 
 GIT = ("git", "-c", "user.name=A Person", "-c", "user.email=a@example.org", "-c", "init.defaultBranch=main")
 BASES = ("6.1",)
-pytestmark = pytest.mark.skipif(not shutil.which("git"), reason="install the Debian package git")
+pytestmark = [
+    pytest.mark.programs,
+    pytest.mark.skipif(not shutil.which("git"), reason="install the Debian package git"),
+]
 needs_b4 = pytest.mark.skipif(mail.b4_program() is None, reason="no b4 on this host: run 'make setup'")
 
 

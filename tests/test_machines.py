@@ -25,13 +25,14 @@ from testbed.faults.delay import Delay
 from testbed.faults.freeze import Freeze
 from testbed.faults.rate import Rate
 from testbed.faults.server_kill import ServerKill
+from testbed.introspection.ram import KERNEL_MAP, GuestMemory, symbol_address
 from testbed.machines import seed
 from testbed.machines.console import Console
 from testbed.machines.domain import Disk, GuestSpec, Nic, render
 from testbed.machines.keys import make_keys
 from testbed.machines.wire import Count, Flow
 from testbed.model import PlannedLink, PlannedMachine, PlannedNic
-from testbed.witnesses.memory import KERNEL_MAP, FreePages, GuestMemory, symbol_address
+from testbed.witnesses.memory import FreePages
 
 GUEST = GuestSpec(
     name="A",

@@ -12,10 +12,11 @@ from typing import Any, cast
 import pytest
 
 from testbed.images import BuiltImage
+from testbed.introspection.ram import KERNEL_MAP
 from testbed.kernels import BuiltKernel
 from testbed.proc import Completed
 from testbed.run.lab import DISPLAYED_EVERY_TICKS, Lab
-from testbed.witnesses.memory import FREE_PAGES_SYMBOL, KERNEL_MAP, FreePages
+from testbed.witnesses.memory import FREE_PAGES_SYMBOL, FreePages
 from tests.histories import judging, plan_of
 
 

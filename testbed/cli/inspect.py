@@ -28,8 +28,11 @@ def inspect(
     result: Annotated[
         Path | None, typer.Option("--result", help="A saved cell instead of a running lab.", exists=True)
     ] = None,
+    live: Annotated[
+        bool, typer.Option("--live", help="Read it while it goes on; else it stops for some 0.2 s.")
+    ] = False,
     shell: Annotated[
-        bool, typer.Option("--drgn", help="A drgn shell on its memory as it is now, with our views.")
+        bool, typer.Option("--drgn", help="A drgn shell on its memory while it goes on, with our views.")
     ] = False,
     gdb: Annotated[bool, typer.Option("--gdb", help="gdb on the guest; it stands still meanwhile.")] = False,
     as_json: AsJson = False,
@@ -52,20 +55,34 @@ def inspect(
             f"there is no debug information of the kernel of '{machine}'",
             hint="a kernel that the testbed builds has it; a distribution's has not",
         )
+    vmlinux = vmlinux.resolve()
     if gdb:
-        _gdb(attached, machine, vmlinux.resolve())
-    dump = layout.dump(attached.folder, machine)
-    taken_ns = now_ns()
-    with Hypervisor(attached.libvirt_uri) as hypervisor:
-        dump.unlink(missing_ok=True)
-        hypervisor.domains()[machine].dump(dump)
-    paused_ms = (now_ns() - taken_ns) // 1_000_000
+        _gdb(attached, machine, vmlinux)
     if shell:
-        argv = introspection.shell_argv(dump, vmlinux.resolve())
-        os.execv(argv[0], argv)
-    seen = introspection.look(dump, vmlinux.resolve(), number=1, taken_ns=taken_ns, paused_ms=paused_ms)
-    dump.unlink()
+        introspection.become_shell(attached.broker.guest_memory(machine), vmlinux)
+    seen = _live(attached, machine, vmlinux) if live else _at_one_moment(attached, machine, vmlinux)
     _show((seen,), as_json=as_json)
+
+
+def _live(attached: AttachedLab, machine: str, vmlinux: Path) -> Snapshot:
+    memory = attached.broker.guest_memory(machine)
+    try:
+        return introspection.look(memory, vmlinux, number=1, taken_ns=now_ns(), paused_ms=0)
+    finally:
+        os.close(memory)
+
+
+def _at_one_moment(attached: AttachedLab, machine: str, vmlinux: Path) -> Snapshot:
+    dump = layout.dump(attached.folder, machine)
+    dump.unlink(missing_ok=True)
+    taken_ns = now_ns()
+    try:
+        with Hypervisor(attached.libvirt_uri) as hypervisor:
+            hypervisor.domains()[machine].dump(dump)
+        paused_ms = (now_ns() - taken_ns) // 1_000_000
+        return introspection.look(dump, vmlinux, number=1, taken_ns=taken_ns, paused_ms=paused_ms)
+    finally:
+        dump.unlink(missing_ok=True)
 
 
 def _saved(folder: Path) -> tuple[Snapshot, ...]:

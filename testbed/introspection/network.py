@@ -131,8 +131,21 @@ def _virtio(prog: drgn.Program, device: Any) -> Ring:
     return Ring(size or free, max(0, size - free), max(0, size - free))
 
 
+def _8139cp(prog: drgn.Program, device: Any) -> Ring:
+    """drivers/net/ethernet/realtek/8139cp.c, cp_rx_poll: without a new buffer the old one stays.
+
+    The hardware may use those that it owns (DescOwn, the highest bit of opts1).
+    """
+    private = netdev_priv(device, "struct cp_private")
+    size = private.rx_skb.type_.length or 0
+    filled = sum(1 for index in range(size) if private.rx_skb[index])
+    usable = sum(number(private.rx_ring[index].opts1) >> 31 & 1 for index in range(size))
+    return Ring(size, filled, usable)
+
+
 RINGS: dict[str, Callable[[drgn.Program, Any], Ring]] = {
     "e1000e": _e1000e,
     "e1000": _e1000,
     "virtio_net": _virtio,
+    "8139cp": _8139cp,
 }

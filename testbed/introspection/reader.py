@@ -1,4 +1,4 @@
-"""Owns the reader's process: DUMP and VMLINUX in, one snapshot as JSON out.
+"""Owns the reader's process: MEMORY and VMLINUX in, one snapshot as JSON out.
 
 Run by testbed.introspection, in a process of its own.
 """
@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import resource
 import sys
+from pathlib import Path
 
 import drgn
 
-from testbed.introspection import blocks, counters, memory, network, rpc, sockets, tasks
+from testbed.introspection import DESCRIPTOR, blocks, counters, live, network, rpc, sockets, tasks
+from testbed.introspection.memory import read_pages, read_zones
 from testbed.introspection.reading import Reading
 from testbed.snapshot import Snapshot
 
@@ -18,17 +20,20 @@ MAX_ADDRESS_SPACE_BYTES = 6 << 30
 MAX_CPU_S = 90
 
 
-def main(dump: str, vmlinux: str) -> None:
-    """Writes the snapshot of `dump`; `taken_ns` and the like are filled in by who took it."""
+def main(memory: str, vmlinux: str) -> None:
+    """Writes the snapshot of `memory`; `taken_ns` and the like are filled in by who took it."""
     resource.setrlimit(resource.RLIMIT_AS, (MAX_ADDRESS_SPACE_BYTES, MAX_ADDRESS_SPACE_BYTES))
     resource.setrlimit(resource.RLIMIT_CPU, (MAX_CPU_S, MAX_CPU_S))
-    sys.stdout.write(snapshot(Reading(program(dump, vmlinux))).model_dump_json())
+    sys.stdout.write(snapshot(Reading(program(memory, vmlinux))).model_dump_json())
 
 
-def program(dump: str, vmlinux: str) -> drgn.Program:
-    """A dump under drgn."""
-    prog = drgn.Program()
-    prog.set_core_dump(dump)
+def program(memory: str, vmlinux: str) -> drgn.Program:
+    """A dump, or a running guest's memory, under drgn."""
+    if memory.startswith(DESCRIPTOR):
+        prog = live.program(int(memory.removeprefix(DESCRIPTOR)), Path(vmlinux).with_name("System.map"))
+    else:
+        prog = drgn.Program()
+        prog.set_core_dump(memory)
     prog.load_debug_info([vmlinux])
     return prog
 
@@ -58,8 +63,8 @@ def snapshot(reading: Reading) -> Snapshot:
         requests=requests,
         sockets=sockets.read_sockets(reading, seen.tasks, carriers),
         nics=network.read_nics(reading),
-        zones=memory.read_zones(reading),
-        memory_pages=memory.read_pages(reading),
+        zones=read_zones(reading),
+        memory_pages=read_pages(reading),
         limits=sockets.read_limits(reading),
         fragment_bytes=sockets.fragment_bytes(reading),
         counters=counters.read_counters(reading),

@@ -12,12 +12,12 @@ from testbed.introspection.reading import Reading
 from testbed.snapshot import Snapshot
 
 BANNER = """
-look() is what the testbed reads in it: look().tasks, .requests, .sockets, .nics, .zones, .locks, ...
+look() is what the testbed reads in it now: look().tasks, .requests, .sockets, .nics, .zones, .locks, ...
 """
 
 
-def main(dump: str, vmlinux: str) -> None:
-    prog = program(dump, vmlinux)
+def main(memory: str, vmlinux: str) -> None:
+    prog = program(memory, vmlinux)
 
     def look() -> Snapshot:
         return snapshot(Reading(prog))

@@ -7,8 +7,9 @@ written to plan.json as a string again, so that what a plan says can be read and
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from decimal import Decimal
+from functools import lru_cache
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, PlainSerializer, Strict, WithJsonSchema
@@ -127,7 +128,8 @@ NUMBER, WORD = "a number", "a word"
 UNITLESS = (NUMBER, WORD)
 
 
-def measure(value: object) -> tuple[str, float]:
+@lru_cache(maxsize=4096, typed=True)
+def measure(value: Hashable) -> tuple[str, float]:
     """What kind of quantity a value is, and how much: `"16s"` -> ("a duration", 16.0); words are 0."""
     if isinstance(value, int | float) and not isinstance(value, bool):
         return NUMBER, float(value)

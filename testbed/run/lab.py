@@ -19,6 +19,7 @@ from testbed.clock import Deadline
 from testbed.errors import TestbedFault
 from testbed.faults import Fault, FaultTarget, fault_of
 from testbed.images import BuiltImage
+from testbed.introspection.ram import GuestMemory, symbol_address
 from testbed.kernels import BuiltKernel
 from testbed.kernels.cmdline import NO_GROUPS
 from testbed.machines import accelerator, keys, layout, seed
@@ -34,7 +35,7 @@ from testbed.run.serving import Serving
 from testbed.transports import Capping, Ends, Stacked, transport_of
 from testbed.witnesses import Witness
 from testbed.witnesses.host import ConsoleSize, DiskTraffic, DomainState, VcpuTime, Wire
-from testbed.witnesses.memory import FREE_PAGES_SYMBOL, FreePages, GuestMemory, symbol_address
+from testbed.witnesses.memory import FREE_PAGES_SYMBOL, FreePages
 from testbed.witnesses.page import State, WitnessPage
 from testbed.witnesses.slots import SlotWitness
 

@@ -75,12 +75,27 @@ def test_a_lab_by_hand(runtime: Path) -> None:
     assert labs(runtime) == []
 
 
+IN_THE_SHELL = """\
+import time
+print(look().release)
+before = prog["jiffies"].value_()
+time.sleep(1)
+print("went on", prog["jiffies"].value_() > before)
+"""
+
+
 def _a_look_leaves_the_lab_as_it_was() -> None:
-    inspected = testbed("inspect", "A", "--json")
-    assert inspected.returncode == Exit.MET, inspected.stderr
-    (look,) = json.loads(inspected.stdout)
-    assert look["release"].startswith("6.1") and not look["missing"]
-    assert {"data", "mgmt"} <= {nic["name"] for nic in look["nics"]}
+    for live in ((), ("--live",)):
+        inspected = testbed("inspect", "A", "--json", *live)
+        assert inspected.returncode == Exit.MET, inspected.stderr
+        (look,) = json.loads(inspected.stdout)
+        assert look["release"].startswith("6.1") and not look["missing"]
+        assert {"data", "mgmt"} <= {nic["name"] for nic in look["nics"]}
+        assert any(task["comm"] == "kswapd0" and task["stack"] for task in look["tasks"])
+    shell = subprocess.run(
+        [*TESTBED, "inspect", "A", "--drgn"], input=IN_THE_SHELL, capture_output=True, text=True, timeout=60
+    )
+    assert shell.returncode == 0 and "6.1" in shell.stdout and "went on True" in shell.stdout, shell.stderr
     (shown,) = json.loads(testbed("status", "--json").stdout)
     assert set(shown["machines"].values()) == {"running"}
 

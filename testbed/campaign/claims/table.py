@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,6 +17,7 @@ from testbed.configuration import ArmTable, Claims, ClaimTable
 from testbed.errors import UsageError, nearest
 from testbed.load import CLAIMS, PLAYBOOKS, find_file, load_toml
 from testbed.model import KernelSpec, Labels, Plan, PlannedKernel
+from testbed.plan import PlaybookFile
 from testbed.transports import transport_class
 
 IDS = tuple(f"C{number}{part}" for number in range(1, 34) for part in ("ab" if number == 8 else ("",)))
@@ -67,10 +69,11 @@ def key_of(labels: Labels) -> Key:
 def read(path: Path = CLAIMS) -> tuple[Claim, ...]:
     """Raises UsageError with file, line and key for what is unknown, or can not be played."""
     file = load_toml(path, Claims)
-    return tuple(_claim(file, id_, about) for id_, about in file.claims.items())
+    playbook = cache(planning.read_playbook)
+    return tuple(_claim(file, playbook, id_, about) for id_, about in file.claims.items())
 
 
-def _claim(file: Claims, id_: str, about: ClaimTable) -> Claim:
+def _claim(file: Claims, playbook: Callable[[Path], PlaybookFile], id_: str, about: ClaimTable) -> Claim:
     here = ("claims", id_)
     if id_ not in IDS:
         raise UsageError(f"no claim '{id_}'", hint=nearest(id_, IDS), where=file.where(*here))
@@ -84,7 +87,7 @@ def _claim(file: Claims, id_: str, about: ClaimTable) -> Claim:
     if (rule is None) != (not about.arms):
         lacks = "a rule, but no arms" if rule else "arms, but no rule"
         raise UsageError(f"has {lacks}", hint="give both or neither", where=file.where(*here))
-    arms = tuple(_arm(file, (*here, "arms", number), arm) for number, arm in enumerate(about.arms))
+    arms = tuple(_arm(file, playbook, (*here, "arms", number), arm) for number, arm in enumerate(about.arms))
     if rule and rule.compares and len(arms) % 2:
         raise UsageError(
             f"'{rule.name}' compares each arm with the one after it, and there are {len(arms)}",
@@ -105,7 +108,12 @@ def _check_once(file: Claims, here: tuple[str, ...], rule: Rule | None, arms: tu
                 raise UsageError("stands here twice", where=file.where(*here, "arms", start + number))
 
 
-def _arm(file: Claims, here: tuple[str | int, ...], table: ArmTable) -> Arm:
+def _arm(
+    file: Claims,
+    playbook: Callable[[Path], PlaybookFile],
+    here: tuple[str | int, ...],
+    table: ArmTable,
+) -> Arm:
     def at(key: str, read_: Callable[[], T]) -> T:
         """What is wrong of a playbook's own names is wrong here, at `key`."""
         try:
@@ -113,7 +121,7 @@ def _arm(file: Claims, here: tuple[str | int, ...], table: ArmTable) -> Arm:
         except UsageError as error:
             raise UsageError(error.message, hint=error.hint, where=file.where(*here, key)) from error
 
-    book = planning.read_playbook(
+    book = playbook(
         find_file(table.playbook, PLAYBOOKS, where=file.where(*here, "playbook"), only_names=True)
     )
     spec = at("kernel", lambda: kernels.resolve(table.kernel))

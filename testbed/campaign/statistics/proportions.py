@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 from testbed.campaign.statistics import CONFIDENCE, LEVEL
@@ -30,6 +31,7 @@ class Interval(NamedTuple):
         return not self.low <= value <= self.high
 
 
+@lru_cache(maxsize=4096)
 def wilson(tally: Tally, confidence: float = CONFIDENCE) -> Interval:
     """Wilson's score interval of a share. E. B. Wilson, JASA 22 (1927) 209.
 
@@ -43,6 +45,7 @@ def wilson(tally: Tally, confidence: float = CONFIDENCE) -> Interval:
     return Interval(float(found.low), float(found.high))
 
 
+@lru_cache(maxsize=4096)
 def difference(first: Tally, second: Tally, confidence: float = CONFIDENCE) -> Interval:
     """Newcombe's hybrid score interval of `first.share - second.share`. Statist. Med. 17 (1998) 873, no. 10.
 
