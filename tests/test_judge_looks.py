@@ -51,10 +51,16 @@ def verdict(one: Story, snapshots: tuple[Snapshot, ...]) -> Verdict:
 
 
 def test_a_knot_seen_twice_is_deadlocked_and_needs_no_bound() -> None:
-    found = verdict(story(watch_s=14.0), looks(21, 31))
+    found = verdict(story(watch_s=18.0), looks(21, 31))
     assert found.outcome == "deadlocked"
     assert found.censored and "closed cycle" in found.reason
     assert found.examination is not None and found.examination.cycle
+
+
+def test_a_knot_that_is_not_watched_on_is_no_proof() -> None:
+    found = verdict(story(watch_s=17.0), looks(21, 31))
+    assert found.outcome == "inconclusive"
+    assert any("not watched on for 5 s after the second look" in one.statement for one in found.findings)
 
 
 def test_without_a_second_look_it_is_stalled() -> None:
@@ -72,7 +78,7 @@ def test_a_look_that_is_lost_is_the_reason_of_the_doubt() -> None:
     assert "2 looks into A could not be read" in found((), 2, watch_s=14.0).reason
     # Who was watched to the end needs no look, and a proof that the others make stands.
     assert found((21,), 1).outcome == "stalled"
-    proved = found((21, 31), 1, watch_s=14.0)
+    proved = found((21, 31), 1, watch_s=18.0)
     assert proved.outcome == "deadlocked"
     assert any(one.says == "note" and "1 look into A" in one.statement for one in proved.findings)
 
@@ -87,6 +93,12 @@ def test_a_chance_makes_it_starved_but_only_at_the_bound() -> None:
     pair = (first, second.model_copy(update={"nics": (more,)}))
     assert verdict(story(), pair).outcome == "starved"
     assert verdict(story(watch_s=20.0), pair).outcome == "inconclusive"
+
+    def once(t: float, values: Values) -> None:
+        served(t, values)
+        values["A/blocksampler"]["reads_completed_0"] += t > 45.0
+
+    assert verdict(story(tweak=once), pair).outcome == "stalled", "what came once is no chance any more"
 
 
 def test_a_recovery_after_a_proof_is_a_recovery_and_says_that_the_proof_was_none() -> None:

@@ -21,6 +21,7 @@ RULES = Judging(
     progress=("A/load.work",),
     in_flight=None,
     devices=("nbd0",),
+    second_client=("B/client.reads",),
     free_pages=("A/memory.free_pages",),
     heals=("cut",),
     requires=(),
@@ -97,6 +98,7 @@ def seen(*, answers: int = 2, free: tuple[int, ...] = (101,), work: tuple[int, .
             "wire/swap.replies.delivered_packets": replies,
             "A/memory.free_pages": series(free),
             "A/load.work": series(work),
+            "B/client.reads": series((1, 2)),
         },
         last_ns=SECOND_NS,
     )
@@ -392,10 +394,59 @@ def test_without_a_timer_what_is_unacknowledged_may_still_be_sent() -> None:
 
 
 def test_a_server_that_serves_nobody_else_between_the_looks_gives_no_proof() -> None:
-    rules = RULES.model_copy(update={"second_client": ("B/client.reads",)})
-    found = examine(look(1, FIRST_NS), look(2, SECOND_NS), seen(), rules)
+    values = dict(seen().values) | {"B/client.reads": ((FIRST_NS - NS, 1),)}
+    found = pair(History(values=values, last_ns=SECOND_NS))
     assert found.proves == "open"
     assert "nothing for the second client" in found.sentence
+    without = RULES.model_copy(update={"second_client": ()})
+    found = examine(look(1, FIRST_NS), look(2, SECOND_NS), seen(), without)
+    assert found.proves == "open"
+    assert "no second client" in found.sentence
+
+
+def test_a_look_of_which_something_is_missing_proves_nothing() -> None:
+    found = examine(look(1, FIRST_NS), look(2, SECOND_NS, missing=("fragments: no symbol",)), seen(), RULES)
+    assert found.proves == "open"
+    assert "this could not be read: fragments: no symbol" in found.sentence
+
+
+def test_a_request_that_ended_between_the_looks_breaks_the_knot() -> None:
+    other = REQUEST.model_copy(update={"tag": 8, "sector": 16})
+    both, one = {"requests": (REQUEST, other)}, {"requests": (REQUEST,)}
+    assert pair(**both).proves == "deadlocked"
+    assert examine(look(1, FIRST_NS, **one), look(2, SECOND_NS, **both), seen(), RULES).proves == "deadlocked"
+    found = examine(look(1, FIRST_NS, **both), look(2, SECOND_NS, **one), seen(), RULES)
+    assert found.proves == "open" and "1 of the first look had ended" in found.sentence
+
+
+@pytest.mark.parametrize(("later_ms", "proves"), [(31_000, "deadlocked"), (900, "open")])
+def test_a_tag_and_a_sector_that_were_given_out_again_are_another_request(later_ms: int, proves: str) -> None:
+    first, second = (
+        look(number, taken_ns, requests=(REQUEST.model_copy(update={"age_ms": age_ms}),))
+        for number, taken_ns, age_ms in ((1, FIRST_NS, 1000), (2, SECOND_NS, later_ms))
+    )
+    assert examine(first, second, seen(), RULES).proves == proves
+
+
+def test_replies_that_have_arrived_wait_for_their_reader_and_for_no_buffer() -> None:
+    arrived = SWAP_SOCKET.model_copy(update={"receive_bytes": 1448, "receive_packets": 1})
+    found = pair(sockets=(arrived, FLOODED))
+    assert found.proves == "open"
+    assert "its reader" in found.sentence
+
+
+@pytest.mark.parametrize(
+    ("pages", "proves"),
+    [
+        ({"inactive_file": 400}, "starved"),
+        ({"inactive_file": 400, "dirty": 380}, "deadlocked"),
+        ({"inactive_file": 400, "writeback": 390, "swap_cache": 395}, "starved"),
+        ({"inactive_file": 400, "writeback": 390, "swap_cache": 5}, "deadlocked"),
+        ({"inactive_file": 400, "writeback": 390}, "starved"),
+    ],
+)
+def test_pages_of_swap_that_are_written_out_are_no_pages_of_files(pages: dict[str, int], proves: str) -> None:
+    assert pair(memory_pages=pages).proves == proves
 
 
 def test_who_waits_for_fewer_dirty_pages_may_wait_for_a_flusher_that_is_not_seen() -> None:
@@ -439,10 +490,18 @@ def test_a_lock_cycle_is_named_as_what_it_is_and_proves_nothing_of_memory() -> N
     assert _with_worker(tasks, locks, pid=300, waits=0x10).proves == "deadlocked"
     assert _with_worker(tasks, locks, pid=300, waits=0x99).proves == "open"
     assert _with_worker(tasks, locks, pid=300, waits=0x10, work=(5, 6)).proves == "open"
+    asleep = RULES.model_copy(update={"progress": ("A/load.work", "A/other.work")})
+    assert _with_worker(tasks, locks, pid=300, waits=0x10, rules=asleep).proves == "open"
 
 
 def _with_worker(
-    tasks: tuple[Task, ...], locks: tuple[Lock, ...], *, pid: int, waits: int, work: tuple[int, ...] = (5,)
+    tasks: tuple[Task, ...],
+    locks: tuple[Lock, ...],
+    *,
+    pid: int,
+    waits: int,
+    work: tuple[int, ...] = (5,),
+    rules: Judging = RULES,
 ) -> Any:
     """The same with the load whose work counts: it waits for a lock too."""
     all_tasks = (*tasks, task(pid, "mutex", address=waits))
@@ -451,7 +510,7 @@ def _with_worker(
         Snapshot(number=number, taken_ns=taken_ns, paused_ms=1, tasks=all_tasks, locks=locks)
         for number, taken_ns in ((1, FIRST_NS), (2, SECOND_NS))
     )
-    return examine(first, second, History(values=values, last_ns=SECOND_NS), RULES)
+    return examine(first, second, History(values=values, last_ns=SECOND_NS), rules)
 
 
 def test_the_last_retransmission_of_those_that_carry_requests_counts() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from test_waitfor import FIRST_NS, RULES, SECOND_NS, ZONE, seen
+from test_waitfor import FIRST_NS, KSWAPD, RULES, SECOND_NS, ZONE, seen
 
 from testbed.snapshot import Request, Snapshot, Socket, Task, Wait
 from testbed.waitfor import Examination, examine
@@ -80,11 +80,18 @@ def test_a_pool_is_not_filled_from_the_reserve(boost: int, free: int, proves: st
     stack = ("mempool_alloc", "bio_alloc_bioset", "__swap_writepage", "pageout", "shrink_folio_list")
     daemon = STUCK_DAEMON.model_copy(update={"waits": Wait(kind="pool"), "stack": stack, "pf_memalloc": True})
     zone = ZONE.model_copy(update={"free": free, "boost": boost})
-    first = Snapshot(number=1, taken_ns=FIRST_NS, paused_ms=100, tasks=(READER, daemon), requests=REQUESTS,
-                     sockets=ends("unix"), zones=(zone,))  # fmt: skip
-    second = first.model_copy(update={"number": 2, "taken_ns": SECOND_NS})
-    found = examine(first, second, seen(free=(free,)), LOCAL)
-    assert found.proves == proves
+
+    def proved(*tasks: Task, vain_rounds: int = 0) -> str:
+        pages = {"kswapd_failures": vain_rounds}
+        first = Snapshot(number=1, taken_ns=FIRST_NS, paused_ms=100, tasks=(READER, *tasks),
+                         requests=REQUESTS, sockets=ends("unix"), zones=(zone,), memory_pages=pages)  # fmt: skip
+        second = first.model_copy(update={"number": 2, "taken_ns": SECOND_NS})
+        return examine(first, second, seen(free=(free,)), LOCAL).proves
+
+    assert proved(daemon, KSWAPD) == proves
+    assert proved(daemon) == "starved", "kswapd sleeps, which a look does not list: it may be woken"
+    assert proved(daemon, vain_rounds=15) == "starved"
+    assert proved(daemon, vain_rounds=16) == proves, "it gave up, and does not wake any more"
     assert zone.process_floor == 268 + boost and zone.throttle_floor == (268 + boost) // 2
 
 

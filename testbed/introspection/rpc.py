@@ -23,12 +23,13 @@ IPPROTO_UDP = 17
 
 
 def read_calls(reading: Reading) -> tuple[Request, ...]:
-    """Every RPC task of every client; `tag` numbers them, `sector` is the transaction's id."""
+    """Every RPC task of every client; `tag` is the task's own number, `sector` is the transaction's id."""
     if not reading.get("sunrpc", 0, lambda: number(reading.prog["sunrpc_net_id"])):
         return ()
     now_ns = reading.get("ktime", 0, lambda: number(ktime_get_coarse_ns(reading.prog)))
     jiffies = reading.get("jiffies", 0, lambda: number(reading.prog["jiffies"]))
     hz = ticks_a_second(reading)
+    has_pid = reading.prog.type("struct rpc_task").has_member("tk_pid")
     found: list[Request] = []
     for client in reading.each("RPC clients", _clients, reading.prog, most=64):
         for task in reading.each("RPC tasks", _tasks, client):
@@ -36,7 +37,8 @@ def read_calls(reading: Reading) -> tuple[Request, ...]:
             if one is not None:
                 due = reading.get("an RPC's timer", 0, _sent_again, task)
                 again_in_ms = (due - jiffies) * 1000 // hz if due else None
-                found.append(one.model_copy(update={"tag": len(found), "again_in_ms": again_in_ms}))
+                tag = number(task.tk_pid) if has_pid else len(found)  # tk_pid is there with tracepoints
+                found.append(one.model_copy(update={"tag": tag, "again_in_ms": again_in_ms}))
     return tuple(found)
 
 

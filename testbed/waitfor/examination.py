@@ -60,6 +60,8 @@ def examine(first: Snapshot, second: Snapshot, history: History, rules: Judging)
     conditions = _conditions(
         outside,
         targets,
+        _ended(_of(devices, first), _of(devices, second)),
+        first.missing + second.missing,
         history.rises(rules.progress, first.taken_ns, second.taken_ns),
         mute=_all_mute(outside, _carriers(devices, second)),
         served=_served(first, second, history, rules),
@@ -193,9 +195,21 @@ def _grown(first: Snapshot, second: Snapshot, read: Callable[[Nic], int | None])
     return sum(after) - sum(before) if before and len(before) == len(after) else None
 
 
+def _ended(first: list[Request], second: list[Request]) -> int:
+    """How many of the first look's requests are not in the second: a tag is given out again, younger."""
+    later = {request_id(one): one.age_ms for one in second}
+    return sum(
+        1
+        for one in first
+        if request_id(one) not in later or (later[request_id(one)] or 0) < (one.age_ms or 0)
+    )
+
+
 def _conditions(
     outside: Outside,
     targets: list[str],
+    ended: int,
+    missing: tuple[str, ...],
     progress_ns: tuple[int, ...],
     *,
     mute: int,
@@ -220,8 +234,16 @@ def _conditions(
     return (
         Condition(
             name="same-requests",
-            met=bool(targets),
-            statement=f"{len(targets)} requests were in flight in both looks.",
+            met=bool(targets) and not ended,
+            statement=f"{len(targets)} requests were in flight in both looks"
+            + (f", and {ended} of the first look had ended in the second." if ended else "."),
+        ),
+        Condition(
+            name="whole-looks",
+            met=not missing,
+            statement=f"Of the looks this could not be read: {missing[0]}."
+            if missing
+            else "All that is looked for could be read.",
         ),
         Condition(
             name="still",
@@ -244,7 +266,7 @@ def _conditions(
         ),
         Condition(
             name="second-client",
-            met=served is not False,
+            met=local or served is True,
             statement={
                 True: "The server did something for the second client between the looks.",
                 False: "The server did nothing for the second client between the looks.",
@@ -293,11 +315,13 @@ def _sentence(
 
 
 def _workers(graph: Graph, second: Snapshot, history: History, rules: Judging) -> list[str]:
-    """The tasks whose work counts as progress, by the pid in their slot of the witness page."""
+    """The tasks whose work counts as progress, by the pid in their slot of the witness page.
+
+    One that is not known, or is not in the graph since it waits for nothing known, hangs on no cycle.
+    """
     sources = dict.fromkeys(name.rpartition(".")[0] for name in rules.progress)
     pids = [history.value_at(f"{source}.pid", second.taken_ns) for source in sources]
-    names = [f"task:{pid}" for pid in pids if pid]
-    return [name for name in names if name in graph.by_id]
+    return [f"task:{pid or 'unknown'}" for pid in pids]
 
 
 def _hangs_on_locks(

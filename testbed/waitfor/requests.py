@@ -89,8 +89,10 @@ def add_socket(builder: Builder, sock: Socket) -> str:
     source = builder.node("socket", f"{sock.local}-{sock.remote}", words)
     if builder.has_edges(source):
         return source
-    if sock.receive_bytes:
-        _queue_read(builder, source, sock)
+    if sock.receive_packets:
+        told = f"{sock.receive_packets} packets, {sock.receive_bytes} bytes are in its queue"
+        builder.ends(source, "reader", "its reader", "has replies, which wait for", "observed", told, "sure")
+        return source
     if sock.peer:
         _answered_here(builder, source, sock)
     outside = builder.outside
@@ -167,17 +169,3 @@ def _answered_here(builder: Builder, source: str, sock: Socket) -> None:
         builder.ends(
             target, "peer", "a process that was not found", "waits for", "inferred", evidence, "sure"
         )
-
-
-def _queue_read(builder: Builder, source: str, sock: Socket) -> None:
-    """Replies that have arrived wait for their reader: the driver's receiving worker."""
-    for pid in sock.readers:
-        task = next((t for t in builder.snapshot.tasks if t.pid == pid), None)
-        if task is not None and (task.waits is None or task.waits.kind != "socket"):
-            builder.edge(
-                source,
-                task_node(builder, task),
-                "has replies that wait to be read by",
-                "observed",
-                f"sk_rmem_alloc {sock.receive_bytes} bytes",
-            )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
 from testbed.snapshot import Socket, Task, Zone
@@ -25,6 +25,8 @@ FLOORS: dict[Whose, tuple[str, Callable[[Zone], int]]] = {
     "throttle": ("who waits for a turn in reclaim", lambda zone: zone.throttle_floor),
 }
 """Whose allocations, and which pages are left when they fail: the first are made with GFP_ATOMIC."""
+MAX_KSWAPD_FAILURES = 16
+"""MAX_RECLAIM_RETRIES, mm/internal.h: after so many vain rounds kswapd does not wake up any more."""
 FEW_CLEAN_PAGES = 64
 """Of files in memory: under so many they are those just in use."""
 
@@ -155,8 +157,7 @@ def _reclaim(builder: Builder, source: str) -> None:
             "observed",
             "stack: " + " < ".join(task.stack[:6]),
         )
-    clean = sum(builder.snapshot.memory_pages.get(name, 0) for name in ("inactive_file", "active_file"))
-    clean -= builder.snapshot.memory_pages.get("dirty", 0) + builder.snapshot.memory_pages.get("writeback", 0)
+    clean = _clean(builder.snapshot.memory_pages)
     if clean > FEW_CLEAN_PAGES:
         builder.ends(
             reclaim,
@@ -167,17 +168,29 @@ def _reclaim(builder: Builder, source: str) -> None:
             f"{clean} pages of files are clean",
             "chance",
         )
-    if not tasks:
-        builder.ends(
-            reclaim,
-            "nobody",
-            "nobody",
-            "is done by",
-            "observed",
-            f"no task is in reclaim; kswapd_failures"
-            f" {builder.snapshot.memory_pages.get('kswapd_failures', 0)}",
-            "never",
-        )
+    if not any(task.comm.startswith(KSWAPD) for task in tasks):
+        idle_kswapd(builder, reclaim, "no kswapd is at work, nor waits")
+
+
+def idle_kswapd(builder: Builder, source: str, evidence: str) -> None:
+    """Of tasks that sleep for nothing known a look has no more than the number: so it is with kswapd."""
+    failures = builder.snapshot.memory_pages.get("kswapd_failures", 0)
+    builder.ends(
+        source,
+        "wakeup",
+        "somebody to wake kswapd",
+        "sleeps until there is" if source.startswith("task:") else "may be done, as soon as there is, by",
+        "observed",
+        f"{evidence}; kswapd_failures {failures}",
+        "never" if failures >= MAX_KSWAPD_FAILURES else "chance",
+    )
+
+
+def _clean(pages: Mapping[str, int]) -> int:
+    """Clean pages of files. Only files' pages count as dirty; under writeback are those of swap as well."""
+    files = sum(pages.get(name, 0) for name in ("inactive_file", "active_file"))
+    written = max(0, pages.get("writeback", 0) - pages["swap_cache"]) if "swap_cache" in pages else 0
+    return files - pages.get("dirty", 0) - written
 
 
 def is_reclaiming(task: Task) -> bool:

@@ -5,14 +5,12 @@ from __future__ import annotations
 from testbed.snapshot import Task
 from testbed.waitfor.builder import Builder, request_node, task_node
 from testbed.waitfor.requests import add_socket
-from testbed.waitfor.supply import KSWAPD, Whose, is_reclaiming, memory
+from testbed.waitfor.supply import KSWAPD, Whose, idle_kswapd, is_reclaiming, memory
 
 SUBMITTING = ("swap_writepage", "swap_readpage", "swap_read_folio", "submit_bio", "submit_bio_noacct")
 """mm/page_io.c, block/blk-core.c: who has one of these on the stack is on its way to a request."""
 FLUSHING = ("wb_workfn", "wb_writeback")
 """fs/fs-writeback.c: who has one of these on the stack is a flusher."""
-MAX_KSWAPD_FAILURES = 16
-"""MAX_RECLAIM_RETRIES, mm/internal.h: after so many vain rounds kswapd does not wake up any more."""
 
 
 def add_task(builder: Builder, task: Task) -> None:
@@ -23,31 +21,17 @@ def add_task(builder: Builder, task: Task) -> None:
         return
     if task.waits is None:
         if task.comm.startswith(KSWAPD) and not is_reclaiming(task):
-            _idle_kswapd(builder, source, frames)
+            idle_kswapd(builder, source, frames)
             return
         builder.ends(source, f"sleeps {task.pid}", "something else", "sleeps for", "observed", frames, "sure")
         return
     WAITING[task.waits.kind](builder, source, task)
 
 
-def _idle_kswapd(builder: Builder, source: str, frames: str) -> None:
-    failures = builder.snapshot.memory_pages.get("kswapd_failures", 0)
-    asleep_for_good = failures >= MAX_KSWAPD_FAILURES
-    builder.ends(
-        source,
-        "wakeup",
-        "somebody to wake it",
-        "sleeps until there is",
-        "observed",
-        f"{frames}; kswapd_failures {failures}",
-        "never" if asleep_for_good else "chance",
-    )
-
-
 def _waits_folio(builder: Builder, source: str, task: Task) -> None:
     assert task.waits is not None
     address = task.waits.address
-    target = builder.node("folio", f"{address:#x}", "a page of memory")
+    target = builder.node("folio", f"{address:#x}", "a page of memory", needs="any")
     builder.edge(
         source,
         target,

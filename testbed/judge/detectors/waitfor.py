@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from testbed.clock import NS
 from testbed.judge.case import Case
 from testbed.judge.console import says
-from testbed.judge.proof import moved_ns, served
+from testbed.judge.proof import moved_ns, watched_on
 from testbed.judge.resumption import resumption
 from testbed.judge.values import Finding, Says
 from testbed.waitfor.builder import request_id
@@ -33,7 +33,7 @@ def detect(case: Case) -> Iterator[Finding]:
     if found.proves == "deadlocked":
         yield from _deadlocked(case)
     elif resumption(case).resumed_ns is None:
-        starved = found.proves == "starved" and case.watched_to_bound
+        starved = found.proves == "starved" and case.watched_to_bound and moved_ns(case) is None
         yield _finding(case, "starved" if starved else "note", found.sentence)
 
 
@@ -50,8 +50,10 @@ def _deadlocked(case: Case) -> Iterator[Finding]:
             told = f"The cycle stood until the kernel gave its device up, at {case.at(gave_up_ns):.0f} s."
         yield _finding(case, "note", f"{told} {found.sentence}", refuted=float(gave_up_ns is None))
         return
-    if served(case) is False:
-        yield _finding(case, "note", f"A cycle, but the server served nobody: no proof. {found.sentence}")
+    if not watched_on(case):
+        wanted = f"{case.still_ns / NS:g} s"
+        told = f"A closed cycle, which was not watched on for {wanted} after the second look: no proof."
+        yield _finding(case, "note", f"{told} {found.sentence}")
         return
     yield _finding(case, "deadlocked", found.sentence)
 
