@@ -83,8 +83,8 @@ def test_a_pool_is_not_filled_from_the_reserve(boost: int, free: int, proves: st
 
     def proved(*tasks: Task, vain_rounds: int = 0) -> str:
         pages = {"kswapd_failures": vain_rounds}
-        first = Snapshot(number=1, taken_ns=FIRST_NS, paused_ms=100, tasks=(READER, *tasks),
-                         requests=REQUESTS, sockets=ends("unix"), zones=(zone,), memory_pages=pages)  # fmt: skip
+        first = Snapshot(number=1, taken_ns=FIRST_NS, paused_ms=100, tasks=(READER, *tasks), zones=(zone,),
+                         requests=REQUESTS, sockets=ends("unix"), memory_pages=pages)  # fmt: skip
         second = first.model_copy(update={"number": 2, "taken_ns": SECOND_NS})
         return examine(first, second, seen(free=(free,)), LOCAL).proves
 
