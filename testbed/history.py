@@ -153,7 +153,7 @@ class History:
 def read(path: Path) -> History:
     """Reads a history. A damaged line (a cell that was killed, a lying disk) is counted, never fatal."""
     events: list[Event] = []
-    values: dict[str, list[Point]] = {}
+    sources: dict[str, dict[str, list[Point]]] = {}
     damaged = 0
     last_ns = 0
     with path.open("rb") as file:
@@ -168,10 +168,15 @@ def read(path: Path) -> History:
                 del record["kind"]
                 events.append(Event(t_ns, record.pop("what"), record))
             else:
+                fields = sources.setdefault(record["of"], {})
                 for key, value in record["v"].items():
-                    values.setdefault(f"{record['of']}.{key}", []).append((t_ns, value))
-    frozen = {name: tuple(points) for name, points in values.items()}
-    return History(tuple(events), frozen, damaged, last_ns)
+                    fields.setdefault(key, []).append((t_ns, value))
+    values = {
+        f"{source}.{key}": tuple(points)
+        for source, fields in sources.items()
+        for key, points in fields.items()
+    }
+    return History(tuple(events), values, damaged, last_ns)
 
 
 def _record(line: bytes) -> dict[str, Any] | None:
@@ -190,4 +195,4 @@ def _record(line: bytes) -> dict[str, Any] | None:
         or not isinstance(values, dict)
     ):
         return None
-    return record if all(type(value) is int for value in values.values()) else None
+    return record if set(map(type, values.values())) <= {int} else None

@@ -56,8 +56,9 @@ JUDGE_MAY, JUDGE_MAY_NOT = (
 )
 
 
-def modules() -> list[Path]:
-    return sorted(ROOT.rglob("*.py"))
+@cache
+def modules() -> tuple[Path, ...]:
+    return tuple(sorted(ROOT.rglob("*.py")))
 
 
 @cache
@@ -66,12 +67,17 @@ def tree(path: Path) -> ast.Module:
 
 
 @cache
+def nodes(path: Path) -> tuple[ast.AST, ...]:
+    return tuple(ast.walk(tree(path)))
+
+
+@cache
 def imports(path: Path) -> tuple[str, ...]:
     return tuple(_imports(path))
 
 
 def _imports(path: Path) -> Iterator[str]:
-    for node in ast.walk(tree(path)):
+    for node in nodes(path):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -136,7 +142,7 @@ def test_only_the_cli_prints_and_exits() -> None:
     for path in modules():
         if own_name(path) in ("cli", "__main__"):
             continue
-        for node in ast.walk(tree(path)):
+        for node in nodes(path):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
                 assert node.func.id != "print", f"{path.relative_to(ROOT)}:{node.lineno} prints"
 
@@ -154,7 +160,8 @@ def test_the_projects_folder_is_computed_in_one_place() -> None:
     leaving = {
         str(path.relative_to(ROOT))
         for path in modules()
-        for node in ast.walk(tree(path))
+        if "__file__" in path.read_text()
+        for node in nodes(path)
         if isinstance(node, ast.Attribute | ast.Subscript)
         and _levels_up(node) > len(path.relative_to(ROOT).parts)
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import stat
 import tomllib
@@ -89,9 +90,15 @@ def spell(key: KeyPath) -> str:
 def shown(path: Path) -> Path:
     """The path as short as it can be said from here."""
     try:
-        return path.absolute().relative_to(Path.cwd())
-    except (ValueError, OSError):
+        return _seen_from(path, os.getcwd())  # noqa: PTH109 - a string, which is told for every key of a file
+    except OSError:
         return path
+
+
+@lru_cache(maxsize=256)
+def _seen_from(path: Path, folder: str) -> Path:
+    whole = Path(folder, path)
+    return whole.relative_to(folder) if whole.is_relative_to(folder) else path
 
 
 def names(folder: Path) -> tuple[str, ...]:
