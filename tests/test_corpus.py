@@ -8,7 +8,7 @@ import pytest
 
 from testbed import store
 from testbed.judge import judge
-from testbed.judge.values import read_verdict
+from testbed.judge.values import Verdict, read_verdict
 
 CORPUS = Path(__file__).parent.parent / "results" / "summaries" / "corpus"
 CELLS = sorted(path for path in CORPUS.iterdir() if path.is_dir())
@@ -34,3 +34,9 @@ def test_a_kept_cell_is_judged_as_it_was(cell: Path) -> None:
     assert again.outcome == kept.outcome
     assert again.reason == kept.reason
     assert again.time_to_recover_s == kept.time_to_recover_s
+    assert _proved(again) == _proved(kept)
+
+
+def _proved(verdict: Verdict) -> tuple[str, str] | None:
+    found = verdict.examination
+    return None if found is None else (found.proves, found.sentence)

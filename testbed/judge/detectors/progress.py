@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from testbed.clock import NS
 from testbed.judge.case import Case
-from testbed.judge.proof import proved_deadlocked
+from testbed.judge.proof import proved_deadlocked, shown_deadlocked
 from testbed.judge.resumption import Resumption, rate_after, rate_before, resumption
 from testbed.judge.values import Finding, Says
 from testbed.units import show_seconds
@@ -52,7 +52,7 @@ def _standing_still(case: Case, seen: Resumption) -> Iterator[Finding]:
             "stalled",
             f"{case.subject} made no lasting progress {since(case)}, for the {watched} that it was watched.",
         )
-    else:
+    elif not shown_deadlocked(case):
         told = f"it was watched for only {watched} of {show_seconds(case.rules.bound_s)}"
         lost = case.lost_looks
         why = f"{lost}, and without that it is not known why {told}." if lost else f"No progress, but {told}."

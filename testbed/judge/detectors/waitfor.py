@@ -53,7 +53,7 @@ def _deadlocked(case: Case) -> Iterator[Finding]:
     if not watched_on(case):
         wanted = f"{case.still_ns / NS:g} s"
         told = f"A closed cycle, which was not watched on for {wanted} after the second look: no proof."
-        yield _finding(case, "note", f"{told} {found.sentence}")
+        yield _finding(case, "note" if case.watched_to_bound else "doubt", f"{told} {found.sentence}")
         return
     yield _finding(case, "deadlocked", found.sentence)
 
