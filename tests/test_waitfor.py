@@ -348,6 +348,13 @@ def test_frames_that_came_in_between_the_looks_are_a_chance() -> None:
     assert "refill" in found.sentence
 
 
+def test_the_refusals_of_another_nic_are_not_those_of_the_one_that_is_waited_for() -> None:
+    own = RING.model_copy(update={"counters": {}, "addresses": ("10.0.0.1",)})
+    other = RING.model_copy(update={"name": "flooded", "addresses": ("10.0.9.1",)})
+    found = pair(nics=(own, other))
+    assert found.proves == "starved" and "not counted by its driver" in found.sentence
+
+
 def test_a_ring_that_is_filled_bit_by_bit_is_a_chance() -> None:
     fuller = RING.model_copy(update={"filled": 9})
     found = examine(look(1, FIRST_NS), look(2, SECOND_NS, nics=(fuller,)), seen(), RULES)

@@ -10,21 +10,31 @@ from testbed.waitfor.graph import Edge, Graph, Kind, Node
 
 
 @dataclass(frozen=True, slots=True)
+class Taken:
+    """What became of a NIC's ring between two looks; None: its driver does not say.
+
+    `accepted`: frames that the driver took in; `filled`: descriptors that got a buffer, less those used;
+    `refused`: refills that failed.
+    """
+
+    accepted: int | None = None
+    filled: int | None = None
+    refused: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Outside:
     """What the host saw between two looks; None: it was not seen.
 
-    `answers`: frames of the swap connection from the server that the NIC was offered. `accepted`:
-    frames that the driver took in; `filled`: descriptors that got a buffer, less those used; `refused`:
-    refills of the ring that failed. `free`: samples of free pages.
+    `answers`: frames of the swap connection from the server that the NIC was offered. `nics`: by name.
+    `free`: samples of free pages.
     `mute`: connections that could send nothing again, and how often their timer fired (requests.py).
     `dropped`: connections whose replies were dropped behind the NIC, and how many (limits.py).
     """
 
     answers: int | None = None
     retransmission_passed: bool | None = None
-    accepted: int | None = None
-    filled: int | None = None
-    refused: int | None = None
+    nics: Mapping[str, Taken] = field(default_factory=dict)
     free: tuple[int, ...] = ()
     mute: Mapping[int, int] = field(default_factory=dict)
     dropped: Mapping[int, int] = field(default_factory=dict)

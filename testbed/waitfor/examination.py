@@ -8,15 +8,12 @@ from typing import Literal
 from testbed.history import History
 from testbed.model import Judging, Value
 from testbed.snapshot import Nic, Request, Snapshot, Socket
-from testbed.waitfor.builder import Outside, request_id
+from testbed.waitfor.builder import Outside, Taken, request_id
 from testbed.waitfor.building import build
 from testbed.waitfor.graph import Graph, common, cycle, reachable, stuck
 from testbed.waitfor.limits import dropped_at_the_limit
 from testbed.waitfor.requests import LEAST_ANSWERS, tried_in_vain
 from testbed.waitfor.words import chain
-
-ALONE = Outside(answers=LEAST_ANSWERS, retransmission_passed=True, accepted=0, refused=1, free=(0,))
-"""For one look: the outside is taken to do its part, so that the picture is that of the inside."""
 
 Proves = Literal["deadlocked", "starved", "open"]
 
@@ -105,8 +102,9 @@ def strength(found: Examination) -> tuple[int, int, int]:
 
 
 def wait_for_graph(snapshot: Snapshot) -> Graph:
-    """The graph of one look alone, with nothing known of what the host saw."""
-    return build(snapshot, ALONE)
+    """The graph of one look alone: the outside is taken to do its part, so that it is that of the inside."""
+    nics = {nic.name: Taken(accepted=0, refused=1) for nic in snapshot.nics}
+    return build(snapshot, Outside(answers=LEAST_ANSWERS, retransmission_passed=True, nics=nics, free=(0,)))
 
 
 def single_cycle(graph: Graph) -> str:
@@ -129,9 +127,7 @@ def seen_between(first: Snapshot, second: Snapshot, history: History, rules: Jud
     return Outside(
         answers=history.growth("wire/swap.replies.delivered_packets", from_ns, to_ns),
         retransmission_passed=_retransmission_passed(frozenset(rules.devices), first, to_ns),
-        accepted=_grown(first, second, lambda nic: nic.counters.get("received")),
-        filled=_grown(first, second, lambda nic: nic.filled),
-        refused=_grown(first, second, lambda nic: nic.counters.get("refills_failed")),
+        nics=_taken(first, second),
         free=tuple(free),
         mute=_mute(_carriers(frozenset(rules.devices), first), second),
         dropped=dropped_at_the_limit(first, second),
@@ -188,11 +184,23 @@ def _turns(graph: Graph, targets: list[str]) -> list[str]:
     return list(dict.fromkeys((*targets, *carriers)))
 
 
-def _grown(first: Snapshot, second: Snapshot, read: Callable[[Nic], int | None]) -> int | None:
-    """By how much a number of the NICs changed; None unless the same NICs have it in both looks."""
-    before = [value for nic in first.nics if (value := read(nic)) is not None]
-    after = [value for nic in second.nics if (value := read(nic)) is not None]
-    return sum(after) - sum(before) if before and len(before) == len(after) else None
+def _taken(first: Snapshot, second: Snapshot) -> dict[str, Taken]:
+    """What became of the rings of those NICs that both looks have."""
+    later = {nic.name: nic for nic in second.nics}
+    return {
+        nic.name: Taken(
+            accepted=_grown(nic, later[nic.name], lambda each: each.counters.get("received")),
+            filled=_grown(nic, later[nic.name], lambda each: each.filled),
+            refused=_grown(nic, later[nic.name], lambda each: each.counters.get("refills_failed")),
+        )
+        for nic in first.nics
+        if nic.name in later
+    }
+
+
+def _grown(first: Nic, second: Nic, read: Callable[[Nic], int | None]) -> int | None:
+    before, after = read(first), read(second)
+    return None if before is None or after is None else after - before
 
 
 def _ended(first: list[Request], second: list[Request]) -> int:

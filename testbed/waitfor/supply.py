@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
 from testbed.snapshot import Socket, Task, Zone
-from testbed.waitfor.builder import Builder, task_node
+from testbed.waitfor.builder import Builder, Taken, task_node
 
 RECLAIMING = (
     "shrink_node",
@@ -38,26 +38,26 @@ def buffers(builder: Builder, name: str) -> str:
     )
     if builder.has_edges(source):
         return source
-    outside = builder.outside
+    taken = builder.outside.nics.get(name, Taken())
     state = f"{nic.usable} of {nic.ring} descriptors are usable ({nic.filled} have a buffer)"
     if nic.usable is None or nic.usable > 0:
         # Frames can come in: what is waited for lies further on, with who sends them.
         builder.ends(source, "ring", "who sends to it", "has room, and waits for", "observed", state, "sure")
-    if outside.accepted is None or outside.accepted > 0 or outside.filled:
+    if taken.accepted is None or taken.accepted > 0 or taken.filled:
         builder.ends(
             source,
             "refill",
             f"the next refill of {name}'s ring",
             "is filled now and then by",
             "observed",
-            f"between the looks the driver took in {outside.accepted} frames; descriptors with a buffer:"
-            f" {outside.filled:+d}"
-            if outside.filled
-            else f"frames that the driver took in between the looks: {outside.accepted}",
+            f"between the looks the driver took in {taken.accepted} frames; descriptors with a buffer:"
+            f" {taken.filled:+d}"
+            if taken.filled
+            else f"frames that the driver took in between the looks: {taken.accepted}",
             "chance",
         )
-    if not outside.refused:
-        tried = "none" if outside.refused == 0 else "not counted by its driver"
+    if not taken.refused:
+        tried = "none" if taken.refused == 0 else "not counted by its driver"
         builder.ends(
             source,
             "refused",
@@ -67,7 +67,7 @@ def buffers(builder: Builder, name: str) -> str:
             f"refills that failed between the looks: {tried}",
             "chance",
         )
-    refused = "" if outside.refused is None else f"; refills that failed between the looks: {outside.refused}"
+    refused = "" if taken.refused is None else f"; refills that failed between the looks: {taken.refused}"
     builder.edge(
         source,
         memory(builder),
