@@ -18,6 +18,7 @@ from tables import WEDGED, WENT, cells
 from testbed.campaign import claims, kept
 from testbed.campaign.claims import RULES, Assessed, document, rules
 from testbed.campaign.claims.table import IDS
+from testbed.campaign.counted import at_rest
 from testbed.campaign.kept import Collected, Found
 from testbed.campaign.observation import of_cell
 from testbed.campaign.outcomes import SORTS
@@ -279,6 +280,61 @@ def test_what_was_played_until_clear_has_wider_intervals(tmp_path: Path) -> None
     assert pair.state == "holds" and "always-valid p" in pair.words
 
 
+# --- a set that did nothing
+
+SETS = C3.replace('"vanilla-2007"', '"vanilla-2007+recursive-reclaim"')
+V, R = "vanilla-2007/set_memalloc_ignored", "recursive-reclaim/calls"
+
+
+def counting(*counters: dict[str, int] | None) -> list[Found]:
+    """Wedged cells of two sets, with what these had counted."""
+    own = found("vanilla-2007+recursive-reclaim", *WEDGED)
+    return [replace(cell, counters=each) for cell, each in zip(own, counters, strict=True)]
+
+
+@pytest.mark.parametrize(
+    ("counters", "idle"),
+    [
+        (None, ()),
+        ({}, ()),
+        ({V: 1}, ()),
+        ({V: 1, R: 2}, ()),
+        ({V: 1, R: 0}, ("recursive-reclaim",)),
+        ({V: 1, R: 0, "recursive-reclaim/part/pages": 3}, ()),
+        ({V: 0, R: 0}, ("recursive-reclaim", "vanilla-2007")),
+    ],
+    ids=[
+        "nobody looked",
+        "none",
+        "one has none",
+        "both moved",
+        "one at rest",
+        "one of its two moved",
+        "both",
+    ],
+)
+def test_a_cell_counts_unless_a_set_that_counts_did_nothing(
+    tmp_path: Path, counters: dict[str, int] | None, idle: tuple[str, ...]
+) -> None:
+    assert at_rest(counters) == idle
+    one = alone(tmp_path, SETS, counting(*[counters] * 5))
+    assert (one.state, one.missing) == (("not settled", 5) if idle else ("holds", 0))
+    (arm,) = one.arms
+    assert arm.idle == dict.fromkeys(idle, 5)
+    assert all(f"{name} moved in 5 cells" in arm.words("wedged") for name in idle)
+
+
+def test_what_a_set_did_nothing_in_is_told_beside_the_share_of_the_rest(tmp_path: Path) -> None:
+    ran, rests = {V: 1, R: 1}, {V: 1, R: 0}
+    cells_ = counting(ran, ran, ran, None, rests)
+    one = alone(tmp_path, SETS, cells_)
+    words = "no counter of recursive-reclaim moved in 1 cell: that says nothing"
+    assert one.missing == 1 and one.arms[0].words("wedged").startswith("wedged 4 of 4; ")
+    assert one.arms[0].words("wedged").endswith(words)
+    cells_[4] = replace(cells_[4], observation=replace(cells_[4].observation, outcome="inconclusive"))
+    assert not alone(tmp_path, SETS, cells_).arms[0].idle  # it does not count anyway
+
+
 # --- which cells are an arm's
 
 
@@ -445,8 +501,9 @@ def test_every_figure_of_the_page_is_linked_to_its_summaries() -> None:
         shares = re.findall(r"\| (?:wedged|went on) \d+ of (\d+);", line)
         if shares:
             linked = re.findall(r"\]\(\.\./(results/summaries/[^)]+\.json)\)", line)
-            told = [json.loads((ROOT / each).read_text())["verdict"]["outcome"] for each in linked]
-            assert sum(SORTS[outcome] != "not counted" for outcome in told) == int(shares[0]), line
+            told = [json.loads((ROOT / each).read_text()) for each in linked]
+            ran = [one["verdict"]["outcome"] for one in told if not at_rest(one.get("counters"))]
+            assert sum(SORTS[outcome] != "not counted" for outcome in ran) == int(shares[0]), line
 
 
 def test_the_guide_has_every_rule_and_every_state() -> None:

@@ -20,6 +20,7 @@ from testbed.campaign.repeats import repeats_of
 from testbed.campaign.until_clear import Rule
 from testbed.errors import UsageError
 from testbed.reports import html
+from testbed.snapshot import Snapshot
 
 SUMMARIES = Path(__file__).parent.parent / "results" / "summaries"
 
@@ -45,6 +46,16 @@ def test_summaries_and_the_cells_that_they_are_of_say_the_same(tmp_path: Path) -
     assert [one.outcome for one in from_cells.observations] == ["stalled", "recovered"]
     assert from_cells == from_summaries
     assert len(from_cells.notes) == 1
+
+
+def test_what_sets_had_counted_is_read_of_a_cell_as_of_its_summary(tmp_path: Path) -> None:
+    looked, other = (played(tmp_path / "campaign", "mine", repeat) for repeat in (1, 2))
+    told = Snapshot(number=1, taken_ns=1, paused_ms=1, counters={"mine/taken": 0, "nbd/nbd0/timeout": 0})
+    (looked / store.snapshot_name(1)).write_text(told.model_dump_json())
+    for folder in (looked, other):
+        export.write_summary(folder, tmp_path / "summaries")
+    found = kept.campaigns([tmp_path / "campaign"]), kept.summaries_below(tmp_path / "summaries")
+    assert [[cell.counters for cell in each.cells] for each in found] == [[{"mine/taken": 0}, None]] * 2
 
 
 def test_a_folder_of_campaigns_is_all_their_cells_each_once(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from testbed.model import Plan
 from testbed.snapshot import Snapshot
@@ -18,3 +18,16 @@ def counted(plan: Plan, snapshots: Sequence[Snapshot]) -> dict[str, int] | None:
     sets = plan.kernels[plan.machine(plan.judging.subject).kernel].spec.sets
     last = max(snapshots, key=lambda one: one.taken_ns)
     return {name: count for name, count in sorted(last.counters.items()) if name.split("/")[0] in sets}
+
+
+def at_rest(counters: Mapping[str, int] | None) -> tuple[str, ...]:
+    """The sets that have counters, none of which moved, so that their code did not run.
+
+    Empty if nobody looked, as nothing is known. A counter that is above 0 from the start (a pool's pages, the
+    sockets that a set found) shows that the set is in force, and no more.
+    """
+    moved: dict[str, bool] = {}
+    for name, count in (counters or {}).items():
+        set_ = name.split("/")[0]
+        moved[set_] = moved.get(set_, False) or count != 0
+    return tuple(sorted(set_ for set_, any_ in moved.items() if not any_))

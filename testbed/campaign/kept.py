@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from testbed import store
+from testbed.campaign.counted import counted
 from testbed.campaign.expectation import Cell
 from testbed.campaign.observation import Observation, digest, of_cell
 from testbed.campaign.until_clear import Note, read_notes
@@ -34,7 +35,7 @@ class Kept:
 class Found:
     """A cell and where it is kept, as a summary or itself; `history` is the hash of what was recorded.
 
-    `counters` are those of patch sets at the last look, where a summary has them.
+    `counters` are those of patch sets at the last look, None where nobody looked or they were not kept.
     """
 
     observation: Observation
@@ -135,8 +136,10 @@ def campaigns(folders: Iterable[Path]) -> Collected:
         paths = _judged(folder, "*")
         _bounded(folder, len(paths))
         for path in paths:
-            observation = of_cell(Cell(path, store.read_plan(path), read_verdict(path)))
-            cells.append(Found(observation, path, _history(path)))
+            plan = store.read_plan(path)
+            observation = of_cell(Cell(path, plan, read_verdict(path)))
+            counters = counted(plan, store.read_snapshots(path)[0])
+            cells.append(Found(observation, path, _history(path), counters))
         notes += read_notes(folder)
     return Collected(tuple(cells), tuple(notes))
 

@@ -165,6 +165,7 @@ def _arm_json(arm: Tried, sign: Sign) -> dict[str, Any]:
         "at_every_look": share.always,
         "needed": arm.needed,
         "missing": arm.missing,
+        "idle": dict(sorted(arm.idle.items())),
         "cells": {outcome: [str(shown(cell.path)) for cell in cells] for outcome, cells in arm.by_outcome()},
         "cautions": list(arm.cautions),
     }

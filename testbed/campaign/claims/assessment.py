@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from testbed.campaign.claims.rules import SAID, Difference, Says, Sign, State, state
 from testbed.campaign.claims.table import Arm, Claim, Key, key_of
+from testbed.campaign.counted import at_rest
 from testbed.campaign.kept import Collected, Found
 from testbed.campaign.observation import Observation, mixed
 from testbed.campaign.outcomes import SORTS, counts
@@ -41,6 +43,16 @@ class Tried:
 
     @property
     def counted(self) -> tuple[Found, ...]:
+        """Those that say something of the kernel, in which every set that counts did something."""
+        return tuple(cell for cell in self._judged if not at_rest(cell.counters))
+
+    @property
+    def idle(self) -> Mapping[str, int]:
+        """By set of the kernel, how many cells do not count because none of its counters moved."""
+        return Counter(name for cell in self._judged for name in at_rest(cell.counters))
+
+    @property
+    def _judged(self) -> tuple[Found, ...]:
         """Those that say something of the kernel, and have the first judgement where that is asked."""
         found = tuple(cell for cell in self.cells if counts(cell.observation.outcome))
         if not self.arm.table.under:
@@ -73,13 +85,19 @@ class Tried:
         return Proportion(tally, interval, self.always)
 
     def words(self, sign: Sign) -> str:
-        """`wedged 6 of 6; 61-100 % at 95 %`."""
+        """`wedged 6 of 6; 61-100 % at 95 %`, and in how many cells a set of the kernel did nothing."""
         share, under = self.share(sign), " under the flood" if self.arm.table.under else ""
         if not self.cells:
             return "no cell"
+        sets = ", none of ".join(
+            f"{name} moved in {count} cell{'' if count == 1 else 's'}"
+            for name, count in sorted(self.idle.items())
+        )
+        idle = f"; no counter of {sets}: that says nothing" if sets else ""
         if not share.tally.of:
-            return f"none of {len(self.cells)} counts"
-        return f"{sign}{under} {share.count}; {share.span} {AT}{' at every look' if self.always else ''}"
+            return f"none of {len(self.cells)} counts{idle}"
+        every = " at every look" if self.always else ""
+        return f"{sign}{under} {share.count}; {share.span} {AT}{every}{idle}"
 
     def by_outcome(self) -> tuple[tuple[Outcome, tuple[Found, ...]], ...]:
         """Its cells by what came out, in the order of the judge's rules."""
