@@ -95,6 +95,12 @@ def test_the_main_help_has_all_commands_and_the_exit_codes() -> None:
     assert all(f"{int(code)} " in said.partition("Exit codes:")[2] for code in Exit)
 
 
+def test_the_help_of_each_command_has_the_exit_codes() -> None:
+    for words, one in _commands(command_of(app), ""):
+        told = ("255", "`testbed --help`") if words == "ssh" else ("Exit codes:",)
+        assert all(each in f"{one.help} {one.epilog}" for each in told), words
+
+
 def test_the_version_is_told() -> None:
     assert testbed("--version").stdout.startswith("testbed 0.")
 

@@ -38,7 +38,7 @@ class Exit(IntEnum):
 
 TABLE = (
     "Exit codes: 0 done, or every expectation met; 1 an expectation or a check of a patch set not met, "
-    "or the kernel under test does not boot; 2 usage: an input is wrong; "
+    "or the kernel under test does not boot; 2 usage: an input is wrong, or does not build; "
     "3 inconclusive, or a control failed; 4 fault of the testbed or its host; 130 interrupted; "
     "141 nobody reads the output any more."
 )

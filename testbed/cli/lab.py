@@ -106,7 +106,7 @@ def ssh(
 
     Example: testbed ssh A -- cat /proc/swaps
 
-    Ends with the command's exit code, or with 255 where ssh itself failed.
+    Ends with the command's exit code, with 255 where ssh itself failed, else as `testbed --help` says.
     """
     attached = left_up(lab)
     plan = store.read_plan(attached.folder)

@@ -72,7 +72,10 @@ def common(
 @shows_errors
 def check(
     files: Annotated[
-        list[str] | None, typer.Argument(help="Playbooks, topologies; without: all of the project.")
+        list[str] | None,
+        typer.Argument(
+            help="Playbooks, topologies, set.toml files, claims.toml; without: all of the project."
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -220,6 +223,11 @@ for command in (
 
 app.add_typer(patches.app, name="patches")
 app.add_typer(claims.app, name="claims")
+
+for group in (app, patches.app, claims.app):
+    for registered in group.registered_commands:
+        if registered.callback is not lab.ssh:  # that one ends with the code of somebody else's command
+            registered.epilog = TABLE
 
 
 def main() -> None:

@@ -13,10 +13,11 @@ Kernels = Annotated[
     typer.Option(
         "--kernel",
         "-k",
-        help="SET[+SET...]\\[@BASE], `stock`, or `debian` (prebuilt). Several times for several.",
+        help="SET[+SET...]\\[@BASE], `stock`, or `debian` (prebuilt); -SET takes one out of a composition. "
+        "BASE: 6.1, a tarball, a folder, git:PATH#COMMIT. Several times for several.",
     ),
 ]
-Form = Annotated[str, typer.Option(help="The playbook's form: short or long.")]
+Form = Annotated[str, typer.Option(help="The playbook's form: short, and mostly long or soak.")]
 Variant = Annotated[str, typer.Option(help="The playbook's variant; without: the question itself.")]
 NicModel = Annotated[str | None, typer.Option("--nic", help="NIC model of the machine under test.")]
 Transport = Annotated[str | None, typer.Option(help="Another transport than the playbook's: nbd, nfs3, ...")]
