@@ -96,6 +96,15 @@ def _a_look_leaves_the_lab_as_it_was() -> None:
         [*TESTBED, "inspect", "A", "--drgn"], input=IN_THE_SHELL, capture_output=True, text=True, timeout=60
     )
     assert shell.returncode == 0 and "6.1" in shell.stdout and "went on True" in shell.stdout, shell.stderr
+    gdb = subprocess.run(
+        [*TESTBED, "inspect", "A", "--gdb"],
+        input="set confirm off\nbt 3\nprint jiffies\ndetach\nquit\n",
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert gdb.returncode == 0 and "$1 = " in gdb.stdout, gdb.stdout + gdb.stderr
+    assert testbed("ssh", "A", "--", "true").returncode == 0, "A goes on when gdb is gone"
     (shown,) = json.loads(testbed("status", "--json").stdout)
     assert set(shown["machines"].values()) == {"running"}
 
