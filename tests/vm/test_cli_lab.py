@@ -75,6 +75,7 @@ def test_a_lab_by_hand(runtime: Path) -> None:
     assert labs(runtime) == []
 
 
+RINGS = {("data", "e1000e", 64), ("mgmt", "8139cp", 64)}
 IN_THE_SHELL = """\
 import time
 print(look().release)
@@ -90,8 +91,8 @@ def _a_look_leaves_the_lab_as_it_was() -> None:
         assert inspected.returncode == Exit.MET, inspected.stderr
         (look,) = json.loads(inspected.stdout)
         assert look["release"].startswith("6.1") and not look["missing"]
-        assert {"data", "mgmt"} <= {nic["name"] for nic in look["nics"]}
-        assert any(task["comm"] == "kswapd0" and task["stack"] for task in look["tasks"])
+        assert {(nic["name"], nic["driver"], nic["ring"]) for nic in look["nics"]} == RINGS
+        assert any(task["holds_sockets"] and task["stack"] for task in look["tasks"])
     shell = subprocess.run(
         [*TESTBED, "inspect", "A", "--drgn"], input=IN_THE_SHELL, capture_output=True, text=True, timeout=60
     )
