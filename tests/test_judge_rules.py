@@ -350,6 +350,14 @@ def test_busy_alone_or_scanning_alone_is_a_stall(changes: dict[str, Any]) -> Non
     assert verdict(STALLED.but(**changes)).outcome == "stalled"
 
 
+@pytest.mark.parametrize(("vcpus", "outcome"), [(1, "livelocked"), (2, "stalled")])
+def test_busy_is_what_each_vcpu_is_on_average(vcpus: int, outcome: str) -> None:
+    def several(t: float, values: Values) -> None:
+        values["A/vcpu"]["vcpus"] = vcpus
+
+    assert verdict(STALLED.but(busy=0.9, scanning=True, tweak=several)).outcome == outcome
+
+
 def test_scans_that_have_ceased_are_no_livelock() -> None:
     def ceases(t: float, values: Values) -> None:
         values["A/vmsampler"]["pgscan_kswapd"] = int(min(t, 30) * 100) + 1000
