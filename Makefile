@@ -16,7 +16,6 @@ test: setup
 	.venv/bin/ruff check testbed tests benchmarks
 	.venv/bin/ruff format --check testbed tests benchmarks
 	.venv/bin/mypy
-	$(TESTBED) check
 	.venv/bin/pytest -m "not nightly" --durations=25
 
 # Compiled tests are kept, also where the environment says not to: to compile them is a fifth of the time.

@@ -26,8 +26,6 @@ def at_rest(counters: Mapping[str, int] | None) -> tuple[str, ...]:
     Empty if nobody looked, as nothing is known. A counter that is above 0 from the start (a pool's pages, the
     sockets that a set found) shows that the set is in force, and no more.
     """
-    moved: dict[str, bool] = {}
-    for name, count in (counters or {}).items():
-        set_ = name.split("/")[0]
-        moved[set_] = moved.get(set_, False) or count != 0
-    return tuple(sorted(set_ for set_, any_ in moved.items() if not any_))
+    counters = counters or {}
+    moved = {name.split("/")[0] for name, count in counters.items() if count}
+    return tuple(sorted({name.split("/")[0] for name in counters} - moved))

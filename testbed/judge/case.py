@@ -73,6 +73,10 @@ class Case:
         """The series of the subject: `machine.beats` -> `A/machine.beats`."""
         return f"{self.subject}/{source_field}"
 
+    def vcpus(self, machine: str) -> int:
+        """Of a machine; old histories, of machines that had one, do not say how many there are."""
+        return self.history.value_at(f"{machine}/vcpu.vcpus", self.end_ns) or 1
+
     def growth(self, name: str, from_ns: int, to_ns: int) -> int | None:
         """As `History.growth`."""
         return self.history.growth(name, from_ns, to_ns)

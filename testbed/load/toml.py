@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import stat
 import tomllib
@@ -90,14 +89,14 @@ def spell(key: KeyPath) -> str:
 def shown(path: Path) -> Path:
     """The path as short as it can be said from here."""
     try:
-        return _seen_from(path, os.getcwd())  # noqa: PTH109 - a string, which is told for every key of a file
+        return _seen_from(path, Path.cwd())
     except OSError:
         return path
 
 
 @lru_cache(maxsize=256)
-def _seen_from(path: Path, folder: str) -> Path:
-    whole = Path(folder, path)
+def _seen_from(path: Path, folder: Path) -> Path:
+    whole = folder / path
     return whole.relative_to(folder) if whole.is_relative_to(folder) else path
 
 

@@ -205,12 +205,8 @@ def _grown(first: Nic, second: Nic, read: Callable[[Nic], int | None]) -> int | 
 
 def _ended(first: list[Request], second: list[Request]) -> int:
     """How many of the first look's requests are not in the second: a tag is given out again, younger."""
-    later = {request_id(one): one.age_ms for one in second}
-    return sum(
-        1
-        for one in first
-        if request_id(one) not in later or (later[request_id(one)] or 0) < (one.age_ms or 0)
-    )
+    later = {request_id(one): one.age_ms or 0 for one in second}
+    return sum(later.get(request_id(one), -1) < (one.age_ms or 0) for one in first)
 
 
 def _conditions(

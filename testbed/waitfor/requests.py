@@ -91,7 +91,7 @@ def add_socket(builder: Builder, sock: Socket) -> str:
         return source
     if sock.receive_packets:
         told = f"{sock.receive_packets} packets, {sock.receive_bytes} bytes are in its queue"
-        builder.ends(source, "reader", "its reader", "has replies, which wait for", "observed", told, "sure")
+        builder.ends(source, "replies", "its reader", "has replies, which wait for", "observed", told, "sure")
         return source
     if sock.peer:
         _answered_here(builder, source, sock)

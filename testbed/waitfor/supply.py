@@ -169,17 +169,19 @@ def _reclaim(builder: Builder, source: str) -> None:
             "chance",
         )
     if not any(task.comm.startswith(KSWAPD) for task in tasks):
-        idle_kswapd(builder, reclaim, "no kswapd is at work, nor waits")
+        idle_kswapd(
+            builder, reclaim, "may be done, as soon as there is, by", "no kswapd is at work, nor waits"
+        )
 
 
-def idle_kswapd(builder: Builder, source: str, evidence: str) -> None:
-    """Of tasks that sleep for nothing known a look has no more than the number: so it is with kswapd."""
+def idle_kswapd(builder: Builder, source: str, verb: str, evidence: str) -> None:
+    """Asleep it stands in no look, as no task does that sleeps for nothing known: it may be woken."""
     failures = builder.snapshot.memory_pages.get("kswapd_failures", 0)
     builder.ends(
         source,
         "wakeup",
         "somebody to wake kswapd",
-        "sleeps until there is" if source.startswith("task:") else "may be done, as soon as there is, by",
+        verb,
         "observed",
         f"{evidence}; kswapd_failures {failures}",
         "never" if failures >= MAX_KSWAPD_FAILURES else "chance",

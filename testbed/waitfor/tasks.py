@@ -21,7 +21,7 @@ def add_task(builder: Builder, task: Task) -> None:
         return
     if task.waits is None:
         if task.comm.startswith(KSWAPD) and not is_reclaiming(task):
-            idle_kswapd(builder, source, frames)
+            idle_kswapd(builder, source, "sleeps until there is", frames)
             return
         builder.ends(source, f"sleeps {task.pid}", "something else", "sleeps for", "observed", frames, "sure")
         return

@@ -25,9 +25,7 @@ def detect(case: Case) -> Iterator[Finding]:
                 statement=f"How long the vCPU of {machine} waited for a core of the host was not recorded.",
             )
             continue
-        # Of each on average: old histories, of machines that had one, do not say how many there are.
-        vcpus = case.history.value_at(f"{machine}/vcpu.vcpus", case.end_ns) or 1
-        share = delay_ns / window_ns / vcpus
+        share = delay_ns / window_ns / case.vcpus(machine)
         if share > MOST_DELAYED_SHARE:
             yield Finding(
                 detector="contention",

@@ -24,9 +24,7 @@ def detect(case: Case) -> Iterator[Finding]:
     run_ns = case.growth(case.own("vcpu.run_ns"), from_ns, case.end_ns)
     if span_ns < max(NS, case.still_ns) or run_ns is None:
         return
-    # Of each on average: old histories, of machines that had one, do not say how many there are.
-    vcpus = case.history.value_at(case.own("vcpu.vcpus"), case.end_ns) or 1
-    busy = run_ns / span_ns / vcpus
+    busy = run_ns / span_ns / case.vcpus(case.subject)
     if busy <= LEAST_BUSY_SHARE:
         return
     numbers = {"busy_share": busy}
