@@ -23,7 +23,7 @@ IPPROTO_UDP = 17
 
 
 def read_calls(reading: Reading) -> tuple[Request, ...]:
-    """Every RPC task of every client; `tag` is the task's own number, `sector` is the transaction's id."""
+    """Every RPC task of every client; `tag` numbers them, `sector` is the transaction's id."""
     if not reading.get("sunrpc", 0, lambda: number(reading.prog["sunrpc_net_id"])):
         return ()
     now_ns = reading.get("ktime", 0, lambda: number(ktime_get_coarse_ns(reading.prog)))
@@ -32,11 +32,11 @@ def read_calls(reading: Reading) -> tuple[Request, ...]:
     found: list[Request] = []
     for client in reading.each("RPC clients", _clients, reading.prog, most=64):
         for task in reading.each("RPC tasks", _tasks, client):
-            one = reading.get("an RPC task", None, _call, reading, task, len(found), now_ns)
+            one = reading.get("an RPC task", None, _call, reading, task, now_ns)
             if one is not None:
                 due = reading.get("an RPC's timer", 0, _sent_again, task)
                 again_in_ms = (due - jiffies) * 1000 // hz if due else None
-                found.append(one.model_copy(update={"again_in_ms": again_in_ms}))
+                found.append(one.model_copy(update={"tag": len(found), "again_in_ms": again_in_ms}))
     return tuple(found)
 
 
@@ -51,15 +51,14 @@ def _tasks(client: Any) -> Iterator[Any]:
     return list_for_each_entry("struct rpc_task", client.cl_tasks.address_of_(), "tk_task")
 
 
-def _call(reading: Reading, task: Any, place: int, now_ns: int) -> Request:
+def _call(reading: Reading, task: Any, now_ns: int) -> Request:
     name = reading.get("an RPC's name", "?", lambda: text(task.tk_msg.rpc_proc.p_name))
     started_ns = reading.get("an RPC's start", 0, lambda: number(ktime_to_ns(task.tk_start)))
     pages = tuple(_pages(reading, task)) if name in DATA else ()
     return Request(
         address=number(task),
         device=DEVICE,
-        # tk_pid is there with tracepoints (include/linux/sunrpc/sched.h)
-        tag=number(task.tk_pid) if task.type_.type.has_member("tk_pid") else place,
+        tag=0,
         operation=name.lower(),
         sector=reading.get("an RPC's id", 0, lambda: number(task.tk_rqstp.rq_xid)) if task.tk_rqstp else 0,
         size_bytes=len(pages) << 12,
