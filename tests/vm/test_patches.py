@@ -17,5 +17,5 @@ def test_a_set_of_the_project_is_sound() -> None:
     assert {step: check["ok"] for step, check in row["checks"].items()} == {
         "applies": True, "builds": True, "boots": True, "counters": True
     }, row  # fmt: skip
-    assert "known-answer/lock_cycle = 0" in row["checks"]["counters"]["says"]
+    assert "known-answer/planted = 0" in row["checks"]["counters"]["says"]
     assert said.exit_code == 0
