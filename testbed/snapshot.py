@@ -173,6 +173,9 @@ class Zone(Value):
     """A zone of memory, in pages. `minimum` is without the boost, which order 0 of GFP_ATOMIC ignores.
 
     `free` is what the watermarks look at; `on_cpu_lists` are free pages kept by the processors besides.
+    `kept_for_lower` (lowmem_reserve) stays for those who can use no higher zone, `kept_for_high_order`
+    (nr_reserved_highatomic) for atomic allocations of several pages. No floor here has them in it: each is
+    rather too low, and a chance is named where there may be none.
     """
 
     name: Name
@@ -183,6 +186,8 @@ class Zone(Value):
     boost: int = 0
     managed: int = 0
     on_cpu_lists: int = 0
+    kept_for_lower: int = 0
+    kept_for_high_order: int = 0
 
     @property
     def atomic_floor(self) -> int:
@@ -225,5 +230,6 @@ class Snapshot(Value):
     memory_pages: dict[Name, int] = Field(default_factory=dict)
     limits: Annotated[tuple[Limit, ...], Field(max_length=16)] = ()
     fragment_bytes: int | None = None
+    fragment_queues: int | None = None
     counters: dict[Name, int] = Field(default_factory=dict)
     missing: Annotated[tuple[Name, ...], Field(max_length=256)] = ()

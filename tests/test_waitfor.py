@@ -34,11 +34,16 @@ MINIMUM = 268  # its atomic floor is 101
 def task(pid: int, kind: str | None = None, **more: Any) -> Task:
     wait = Wait.model_validate({"kind": kind, **more}) if kind else None
     state = "D" if kind else "S"
-    return Task(pid=pid, comm=f"task{pid}", state=state, waits=wait, stack=("schedule_timeout",))
+    stack = ("schedule_timeout", wait.frame) if wait else ("schedule_timeout",)
+    return Task(pid=pid, comm=f"task{pid}", state=state, waits=wait, stack=stack)
 
 
 KSWAPD = Task(
-    pid=28, comm="kswapd0", state="D", waits=Wait(kind="pool"), stack=("mempool_alloc", "shrink_folio_list")
+    pid=28,
+    comm="kswapd0",
+    state="D",
+    waits=Wait(kind="pool", frame="mempool_alloc"),
+    stack=("io_schedule_timeout", "mempool_alloc", "shrink_folio_list"),
 )
 READER = task(131, "folio", address=0xF0, detail="locked", frame="folio_wait_bit_common")
 REQUEST = Request(address=1, device="nbd0", tag=7, operation="read", sector=8, socket=0x50, folios=(0xF0,))
@@ -86,8 +91,10 @@ def _later(nic: Nic, number: int) -> Nic:
     return nic.model_copy(update={"counters": counters})
 
 
-def seen(*, answers: int = 2, free: tuple[int, ...] = (101,), work: tuple[int, ...] = (5,)) -> History:
-    """What the host saw: frames of C between the looks, free pages, progress."""
+def seen(
+    *, answers: int = 2, free: tuple[int, ...] = (101,), work: tuple[int, ...] = (5,), quiet_s: float = 0
+) -> History:
+    """What the host saw: frames of C between the looks, free pages, progress, how long C sent nothing."""
 
     def series(values: tuple[int, ...]) -> tuple[tuple[int, int], ...]:
         return tuple((FIRST_NS - NS + number * 2 * NS, value) for number, value in enumerate(values))
@@ -96,6 +103,7 @@ def seen(*, answers: int = 2, free: tuple[int, ...] = (101,), work: tuple[int, .
     return History(
         values={
             "wire/swap.replies.delivered_packets": replies,
+            "wire/swap.replies.offered_packets": ((SECOND_NS - round(quiet_s * NS), 100),),
             "A/memory.free_pages": series(free),
             "A/load.work": series(work),
             "B/client.reads": series((1, 2)),
@@ -187,17 +195,33 @@ def mute(
     inside: dict[str, Any] = {"tasks": (SENDING_KSWAPD, READER), "nics": (FULL_RING,)}
     first = look(1, FIRST_NS, sockets=(before, FLOODED), **inside)
     second = look(2, SECOND_NS, sockets=(after, FLOODED), **inside)
-    return examine(first, second, history or seen(answers=0), RULES)
+    return examine(first, second, history or seen(answers=0, quiet_s=121), RULES)
+
+
+@pytest.mark.parametrize(
+    ("history", "proves"),
+    [
+        (seen(answers=0, quiet_s=119), "starved"),  # its timer may still run: TCP_RTO_MAX is 120 s
+        (seen(answers=1, quiet_s=20), "open"),
+        (seen(answers=50, quiet_s=20), "open"),
+    ],
+)
+def test_who_can_not_ask_may_still_be_told_by_a_server_that_sends_again(
+    history: History, proves: str
+) -> None:
+    found = mute(history=history)
+    assert found.proves == proves
+    assert "by itself" in found.sentence
 
 
 def test_what_must_be_sent_again_and_finds_no_memory_is_a_deadlock_without_an_answer() -> None:
     found = mute()
     assert found.proves == "deadlocked"
     assert found.sentence == (
-        "The TCP connection 10.0.0.1:40000 to 10.0.0.3:10809 can send nothing again without memory above the"
-        " floor of atomic allocations (101 free, floor 101), which would come from reclaim, which is done by"
-        " kswapd0 (pid 28), which waits for the TCP connection 10.0.0.1:40000 to 10.0.0.3:10809 again:"
-        " a closed cycle."
+        "The TCP connection 10.0.0.1:40000 to 10.0.0.3:10809 waits for a word of the server, which is asked"
+        " for again only with memory above the floor of atomic allocations (101 free, floor 101), which would"
+        " come from reclaim, which is done by kswapd0 (pid 28), which waits for the TCP connection"
+        " 10.0.0.1:40000 to 10.0.0.3:10809 again: a closed cycle."
     )
     assert any(
         "was not asked, since the subject tried 2 times" in each.statement for each in found.conditions
@@ -223,9 +247,37 @@ def test_a_retransmission_that_may_have_failed_for_something_else_proves_nothing
 
 
 def test_a_retransmission_that_finds_memory_now_and_then_hangs_on_a_chance() -> None:
-    found = mute(history=seen(answers=0, free=(101, 140, 101)))
+    found = mute(history=seen(answers=0, free=(101, 140, 101), quiet_s=121))
     assert found.proves == "starved"
     assert "free pages" in found.sentence
+
+
+@pytest.mark.parametrize(
+    ("inner", "proves"),
+    [
+        ("schedule_timeout_killable", "deadlocked"),
+        ("wait_for_completion", "open"),  # drain_all_pages(): for work on other processors
+        ("log_wait_commit", "open"),  # a shrinker of a file system
+    ],
+)
+def test_who_sleeps_further_in_does_not_wait_for_memory(inner: str, proves: str) -> None:
+    wait = Wait(kind="memory", frame="__alloc_pages_slowpath")
+    stack = ("schedule_timeout", inner, "__alloc_pages_slowpath", "try_to_free_pages")
+    reclaimer = Task(pid=200, comm="reclaimer", state="D", waits=wait, stack=stack)
+    assert pair(tasks=(KSWAPD, READER, reclaimer)).proves == proves
+
+
+def test_more_than_the_graph_tells_is_no_proof() -> None:
+    idle = tuple(task(1000 + number, "folio", address=0xF0) for number in range(399))
+    found = pair(tasks=(KSWAPD, READER, *idle))
+    assert found.proves == "open"
+    assert "401 tasks, of which 400 are told" in found.sentence
+
+
+def test_what_is_waited_for_is_told_though_a_condition_is_not_met() -> None:
+    found = pair(history=seen(answers=0))
+    assert found.proves == "open"
+    assert "What is waited for: " in found.sentence and "an answer of the server" in found.sentence
 
 
 UNREAD = Socket(
@@ -309,6 +361,7 @@ def test_other_requests_than_before_are_no_deadlock() -> None:
     [
         ({"zones": (ZONE.model_copy(update={"free": 102}),)}, "free pages"),
         ({"memory_pages": {"inactive_file": 400}}, "clean pages"),
+        ({"memory_pages": {"swap_cache_clean": 65}}, "65 of the swap cache"),
         ({"fragment_bytes": 5000}, "fragment reassembly"),
     ],
 )
@@ -459,7 +512,10 @@ def test_pages_of_swap_that_are_written_out_are_no_pages_of_files(pages: dict[st
 def test_who_waits_for_fewer_dirty_pages_may_wait_for_a_flusher_that_is_not_seen() -> None:
     writer = task(131, "writeback", frame="balance_dirty_pages")
     write = REQUEST.model_copy(update={"operation": "write"})
-    flusher = task(60, "tag", detail="nbd0").model_copy(update={"stack": ("blk_mq_get_tag", "wb_workfn")})
+    tag = Wait(kind="tag", detail="nbd0", frame="blk_mq_get_tag")
+    flusher = task(60).model_copy(
+        update={"stack": ("io_schedule", "blk_mq_get_tag", "wb_workfn"), "state": "D", "waits": tag}
+    )
     assert pair(tasks=(KSWAPD, flusher, writer), requests=(write,)).proves == "deadlocked"
     found = pair(tasks=(KSWAPD, writer), requests=(write,))
     assert found.proves == "starved"

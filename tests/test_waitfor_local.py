@@ -12,10 +12,15 @@ from testbed.waitfor import Examination, examine
 
 LOCAL = RULES.model_copy(update={"server": "A"})
 READER = Task(
-    pid=131, comm="anonymous", state="D", waits=Wait(kind="folio", address=0xF0), stack=("do_swap_page",)
+    pid=131,
+    comm="anonymous",
+    state="D",
+    waits=Wait(kind="folio", address=0xF0, frame="folio_wait_bit_common"),
+    stack=("io_schedule", "folio_wait_bit_common", "do_swap_page"),
 )
 OWN_PAGE = Wait(kind="folio", address=0xF1, detail="locked", frame="folio_wait_bit_common")
-STUCK_DAEMON = Task(pid=70, comm="nbd-server", state="D", waits=OWN_PAGE, stack=("do_swap_page",))
+IN_FAULT = ("io_schedule", "folio_wait_bit_common", "do_swap_page")
+STUCK_DAEMON = Task(pid=70, comm="nbd-server", state="D", waits=OWN_PAGE, stack=IN_FAULT)
 REQUESTS = (
     Request(address=1, device="nbd0", tag=1, operation="read", sector=8, socket=0x50, folios=(0xF0,)),
     Request(address=2, device="nbd0", tag=2, operation="read", sector=16, socket=0x50, folios=(0xF1,)),
@@ -78,7 +83,9 @@ def test_a_daemon_that_may_go_on_proves_nothing(daemon: Task) -> None:
 def test_a_pool_is_not_filled_from_the_reserve(boost: int, free: int, proves: str) -> None:
     """As on a real guest: far above the floor of atomic allocations, and below min and its boost."""
     stack = ("mempool_alloc", "bio_alloc_bioset", "__swap_writepage", "pageout", "shrink_folio_list")
-    daemon = STUCK_DAEMON.model_copy(update={"waits": Wait(kind="pool"), "stack": stack, "pf_memalloc": True})
+    daemon = STUCK_DAEMON.model_copy(
+        update={"waits": Wait(kind="pool", frame="mempool_alloc"), "stack": stack, "pf_memalloc": True}
+    )
     zone = ZONE.model_copy(update={"free": free, "boost": boost})
 
     def proved(*tasks: Task, vain_rounds: int = 0) -> str:
@@ -101,7 +108,9 @@ def test_who_is_throttled_in_reclaim_waits_for_kswapd_however_much_is_free() -> 
     daemon = STUCK_DAEMON.model_copy(update={"waits": wait, "stack": ("throttle_direct_reclaim",)})
     zone = ZONE.model_copy(update={"free": 1041, "boost": 1024})
     stack = ("mempool_alloc", "shrink_folio_list", "balance_pgdat")
-    kswapd = Task(pid=28, comm="kswapd0", state="D", waits=Wait(kind="pool"), stack=stack)
+    kswapd = Task(
+        pid=28, comm="kswapd0", state="D", waits=Wait(kind="pool", frame="mempool_alloc"), stack=stack
+    )
 
     def proves(*tasks: Task) -> str:
         first = Snapshot(number=1, taken_ns=FIRST_NS, paused_ms=100, tasks=(READER, *tasks),
@@ -115,7 +124,8 @@ def test_who_is_throttled_in_reclaim_waits_for_kswapd_however_much_is_free() -> 
 
 
 WORKER = Task(
-    pid=50, comm="kworker/u2:1", state="D", kthread=True, waits=Wait(kind="fuse"),
+    pid=50, comm="kworker/u2:1", state="D", kthread=True,
+    waits=Wait(kind="fuse", frame="request_wait_answer"),
     stack=("request_wait_answer", "fuse_perform_write", "lo_write_simple", "loop_process_work"),
 )  # fmt: skip
 FUSE_DAEMON = STUCK_DAEMON.model_copy(update={"comm": "bindfs", "serves_fuse": True})

@@ -12,6 +12,7 @@ from drgn.helpers.linux.percpu import per_cpu_ptr
 from drgn.helpers.linux.swap import for_each_swap_info, swap_usage_in_pages
 from drgn.helpers.linux.vmstat import global_node_page_state
 
+from testbed.introspection.droppable import droppable
 from testbed.introspection.reading import Reading, number, text
 from testbed.snapshot import Zone
 
@@ -33,7 +34,7 @@ STATES = {
     "kernel_stack_kib": "NR_KERNEL_STACK_KB",
     "page_tables": "NR_PAGETABLE",
 }
-"""include/linux/mmzone.h, enum node_stat_item."""
+"""include/linux/mmzone.h: items of enum node_stat_item, or, in older kernels, of enum zone_stat_item."""
 
 
 def read_zones(reading: Reading) -> tuple[Zone, ...]:
@@ -48,10 +49,13 @@ def read_zones(reading: Reading) -> tuple[Zone, ...]:
 
 
 def read_pages(reading: Reading) -> dict[str, int]:
-    """Pages by what they are, and of swap `swap_total` and `swap_used`; with kswapd's vain rounds."""
+    """Pages by what they are, and of swap `swap_total` and `swap_used`; with kswapd's vain rounds.
+
+    `swap_cache_clean` are those of the swap cache that may be dropped at once.
+    """
     found = {}
     for name, item in STATES.items():
-        count = reading.get(item, None, _node_pages, reading.prog, item)
+        count = reading.get(item, None, _pages_of, reading.prog, item)
         if count is not None:
             found[name] = count
     total = used = 0
@@ -59,6 +63,9 @@ def read_pages(reading: Reading) -> dict[str, int]:
         total += reading.get("a swap area's size", 0, lambda area: number(area.pages), area)
         used += reading.get("a swap area's use", 0, lambda area: number(swap_usage_in_pages(area)), area)
     found |= {"swap_total": total, "swap_used": used}
+    clean = droppable(reading)
+    if clean is not None:
+        found["swap_cache_clean"] = clean
     for node in _nodes(reading):
         failures = reading.get("kswapd's failures", 0, _failures, node)
         found["kswapd_failures"] = max(failures, found.get("kswapd_failures", 0))
@@ -75,8 +82,30 @@ def _nodes(reading: Reading) -> Iterator[Any]:
     return reading.each("nodes", for_each_online_pgdat, reading.prog, most=64)
 
 
-def _node_pages(prog: drgn.Program, item: str) -> int:
-    return number(global_node_page_state(prog, prog[item]))
+def _pages_of(prog: drgn.Program, item: str) -> int:
+    """NR_PAGETABLE was a zone's until 5.11, and the swap cache had no item of its own until 5.12."""
+    if item in _items(prog, "node_stat_item"):
+        return number(global_node_page_state(prog, prog[item]))
+    if item in _items(prog, "zone_stat_item"):
+        return max(0, number(prog["vm_zone_stat"][prog[item]].counter))
+    if item == "NR_SWAPCACHE":
+        return _swap_cache(prog)
+    raise LookupError(f"no {item} in enum node_stat_item, nor in enum zone_stat_item")
+
+
+def _items(prog: drgn.Program, enum: str) -> frozenset[str]:
+    return frozenset(item.name for item in prog.type(f"enum {enum}").enumerators or ())
+
+
+def _swap_cache(prog: drgn.Program) -> int:
+    """mm/swap_state.c (5.10), total_swapcache_pages(): each area has address spaces of its own."""
+    spaces, counts = prog["swapper_spaces"], prog["nr_swapper_spaces"]
+    return sum(
+        number(spaces[area][index].nrpages)
+        for area in range(spaces.type_.length or 0)
+        if spaces[area]
+        for index in range(number(counts[area]))
+    )
 
 
 def _zone(reading: Reading, node: Any, index: int) -> Zone:
@@ -92,6 +121,8 @@ def _zone(reading: Reading, node: Any, index: int) -> Zone:
         boost=reading.get("watermark boost", 0, lambda: number(zone.watermark_boost)),
         managed=number(zone.managed_pages.counter),
         on_cpu_lists=reading.get("per-CPU lists", 0, _on_cpu_lists, prog, zone),
+        kept_for_lower=reading.get("lowmem_reserve", 0, lambda: max(map(number, zone.lowmem_reserve))),
+        kept_for_high_order=reading.get("highatomic", 0, lambda: number(zone.nr_reserved_highatomic)),
     )
 
 

@@ -124,11 +124,21 @@ def _e1000(prog: drgn.Program, device: Any) -> Ring:
 
 
 def _virtio(prog: drgn.Program, device: Any) -> Ring:
-    """drivers/net/virtio_net.c, drivers/virtio/virtio_ring.c: descriptors not free are with the device."""
-    queue = netdev_priv(device, "struct virtnet_info").rq[0].vq
+    """drivers/net/virtio_net.c, drivers/virtio/virtio_ring.c: descriptors not free are with the device.
+
+    Of several pairs of queues those in use, together: a frame may come in by any of them.
+    """
+    own = netdev_priv(device, "struct virtnet_info")
+    rings = [_virtio_queue(own.rq[index].vq) for index in range(number(own.curr_queue_pairs))]
+    filled = sum(filled for _, filled in rings)
+    return Ring(sum(size for size, _ in rings), filled, filled)
+
+
+def _virtio_queue(queue: Any) -> tuple[int, int]:
+    """Descriptors of a queue, in all and with a buffer."""
     size = number(queue.num_max) if queue.type_.type.has_member("num_max") else 0
     free = number(queue.num_free)
-    return Ring(size or free, max(0, size - free), max(0, size - free))
+    return size or free, max(0, size - free)
 
 
 def _8139cp(prog: drgn.Program, device: Any) -> Ring:

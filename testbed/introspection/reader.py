@@ -44,6 +44,7 @@ def snapshot(reading: Reading) -> Snapshot:
     requests = (*blocks.read_requests(reading, seen.pids), *rpc.read_calls(reading))
     carriers = frozenset(request.socket for request in requests if request.socket)
     devices = blocks.queues(reading)
+    fragment_bytes, fragment_queues = sockets.fragments(reading)
     named = tuple(
         task
         if task.waits is None or task.waits.kind != "tag"
@@ -66,7 +67,8 @@ def snapshot(reading: Reading) -> Snapshot:
         zones=read_zones(reading),
         memory_pages=read_pages(reading),
         limits=sockets.read_limits(reading),
-        fragment_bytes=sockets.fragment_bytes(reading),
+        fragment_bytes=fragment_bytes,
+        fragment_queues=fragment_queues,
         counters=counters.read_counters(reading),
         missing=reading.notes(),
     )

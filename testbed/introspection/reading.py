@@ -38,6 +38,14 @@ class Reading:
             self.note(what, error)
             return default
 
+    def has(self, symbol: str) -> bool:
+        """Whether the kernel has it. One configured without has nothing there to look at."""
+        try:
+            self.prog.symbol(symbol)
+        except UNREADABLE:
+            return False
+        return True
+
     def note(self, what: str, error: Exception) -> None:
         if len(self.missing) < MAX_NOTES:
             self.missing.setdefault(what, f"{type(error).__name__}: {error}"[:160])

@@ -24,7 +24,7 @@ IPPROTO_UDP = 17
 
 def read_calls(reading: Reading) -> tuple[Request, ...]:
     """Every RPC task of every client; `tag` numbers them, `sector` is the transaction's id."""
-    if not reading.get("sunrpc", 0, lambda: number(reading.prog["sunrpc_net_id"])):
+    if not reading.has("sunrpc_net_id"):
         return ()
     now_ns = reading.get("ktime", 0, lambda: number(ktime_get_coarse_ns(reading.prog)))
     jiffies = reading.get("jiffies", 0, lambda: number(reading.prog["jiffies"]))

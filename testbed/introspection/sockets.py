@@ -121,13 +121,15 @@ def read_limits(reading: Reading) -> tuple[Limit, ...]:
     return tuple(found)
 
 
-def fragment_bytes(reading: Reading) -> int | None:
-    """Memory of IPv4 fragments that wait for the rest of their packets."""
-    return reading.get("fragments", None, _fragment_bytes, reading.prog)
-
-
-def _fragment_bytes(prog: drgn.Program) -> int:
-    return number(prog["init_net"].ipv4.fqdir.mem.counter)
+def fragments(reading: Reading) -> tuple[int | None, int | None]:
+    """IPv4 packets that wait for the rest of their fragments: bytes in all, and how many."""
+    directory = reading.get("fragments", None, lambda: reading.prog["init_net"].ipv4.fqdir)
+    if directory is None:
+        return None, None
+    return (
+        reading.get("bytes of fragments", None, lambda: number(directory.mem.counter)),
+        reading.get("queues of fragments", None, lambda: number(directory.rhashtable.nelems.counter)),
+    )
 
 
 def _limit(prog: drgn.Program, protocol: str) -> Limit:
@@ -183,10 +185,14 @@ def _socket(reading: Reading, protocol: str, sock: Any, jiffies: int, hz: int) -
         memalloc=bool(flags >> number(reading.prog["SOCK_MEMALLOC"]) & 1),
         allocation_reserve=reading.get("sk_allocation", False, _takes_reserve, sock),
         receive_bytes=number(sock.sk_backlog.rmem_alloc.counter),
-        receive_packets=_queued(reading, protocol, sock),
+        receive_packets=sum(
+            reading.get("packets queued", 0, _queued, queue) for queue in _queues(protocol, sock)
+        ),
         receive_limit_bytes=number(sock.sk_rcvbuf),
         backlog_bytes=number(sock.sk_backlog.len),
-        pfmemalloc_packets=reading.get("pfmemalloc packets", 0, _pfmemalloc, sock),
+        pfmemalloc_packets=sum(
+            reading.get("pfmemalloc packets", 0, _pfmemalloc, queue) for queue in _queues(protocol, sock)
+        ),
         dropped=reading.get("packets dropped", 0, lambda: number(sock.sk_drops.counter)),
         send_bytes=number(sock.sk_wmem_queued),
         send_limit_bytes=number(sock.sk_sndbuf),
@@ -259,19 +265,20 @@ def _state(sock: Any) -> str:
     return str(sk_tcpstate(sock).format_(type_name=False)).removeprefix("TCP_")
 
 
-def _queued(reading: Reading, protocol: str, sock: Any) -> int:
-    """Packets not read yet; UDP moves them to a queue of its own for the reader (net/ipv4/udp.c)."""
-    count = number(sock.sk_receive_queue.qlen)
-    if protocol == "udp":
-        udp = drgn.cast("struct udp_sock *", sock)
-        count += reading.get("UDP's reader queue", 0, lambda: number(udp.reader_queue.qlen))
-    return count
+def _queues(protocol: str, sock: Any) -> tuple[Any, ...]:
+    """Where packets wait to be read; UDP moves them to a queue of its own for the reader (net/ipv4/udp.c)."""
+    own = (drgn.cast("struct udp_sock *", sock).reader_queue,) if protocol == "udp" else ()
+    return (sock.sk_receive_queue, *own)
 
 
-def _pfmemalloc(sock: Any) -> int:
-    head = sock.sk_receive_queue
-    packet, count = head.next, 0
-    for _ in range(min(MAX_PACKETS, number(head.qlen))):
+def _queued(queue: Any) -> int:
+    return number(queue.qlen)
+
+
+def _pfmemalloc(queue: Any) -> int:
+    """Of the first MAX_PACKETS of a queue, which more than so many seldom are."""
+    packet, count = queue.next, 0
+    for _ in range(min(MAX_PACKETS, number(queue.qlen))):
         count += number(packet.pfmemalloc)
         packet = packet.next
     return count

@@ -207,11 +207,9 @@ def _sockets(reading: Reading, task: Any) -> Iterator[int]:
 
 def _files(reading: Reading, task: Any, operations: str) -> Iterator[Any]:
     """The task's open files that have these operations; none if this kernel has no such files."""
-    try:
-        wanted = number(reading.prog[operations].address_of_())
-    except UNREADABLE as error:
-        reading.note(operations, error)
+    if not reading.has(operations):
         return
+    wanted = reading.get(operations, -1, lambda: number(reading.prog[operations].address_of_()))
     for _, file in reading.each("open files", for_each_file, task, most=MAX_FILES):
         if reading.get("a file's operations", 0, lambda file: number(file.f_op), file) == wanted:
             yield file

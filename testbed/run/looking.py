@@ -128,7 +128,7 @@ class Looker:
         if snapshot is None:
             return
         self.snapshots.append(snapshot)
-        self._next_ns = self._next_look_ns(snapshot)
+        self._next_ns = self._next_look_ns()
         if len(self.snapshots) > 1:
             self._examine()
 
@@ -142,12 +142,16 @@ class Looker:
             "examined", first=found.first, second=found.second, proves=found.proves, why=found.sentence[:2000]
         )
 
-    def _next_look_ns(self, snapshot: Snapshot) -> int:
-        """After the next retransmission, so that a pair of looks tells back-off from a deadlock."""
-        due_ns = next_retransmission_ns(snapshot, frozenset(self.rules.devices))
-        soon_ns = now_ns() + round(AGAIN_S * NS) if due_ns is None else due_ns + round(MARGIN_S * NS)
-        waited_ns = now_ns() - self._begun_ns
-        return max(soon_ns, now_ns() + round(SPREAD * waited_ns))
+    def _next_look_ns(self) -> int:
+        """After a retransmission that some look foretold, so that a pair tells back-off from a deadlock.
+
+        If one is past and yet nothing proved, what lacks (as a second answer) may come before the next.
+        """
+        told = (next_retransmission_ns(each, frozenset(self.rules.devices)) for each in self.snapshots)
+        due_ns = min((at_ns + round(MARGIN_S * NS) for at_ns in told if at_ns is not None), default=0)
+        now = now_ns()
+        soon_ns = due_ns if due_ns > now else now + round(AGAIN_S * NS)
+        return max(soon_ns, now + round(SPREAD * (now - self._begun_ns)))
 
     def _give_up(self, error: TestbedError) -> None:
         log.warning("no look into the guest: %s", error)

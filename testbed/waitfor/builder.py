@@ -29,6 +29,7 @@ class Outside:
     `answers`: frames of the swap connection from the server that the NIC was offered. `nics`: by name.
     `free`: samples of free pages.
     `mute`: connections that could send nothing again, and how often their timer fired (requests.py).
+    `server_quiet_s`: how long, at the second look, the server had sent nothing on the swap connection.
     `dropped`: connections whose replies were dropped behind the NIC, and how many (limits.py).
     """
 
@@ -37,6 +38,7 @@ class Outside:
     nics: Mapping[str, Taken] = field(default_factory=dict)
     free: tuple[int, ...] = ()
     mute: Mapping[int, int] = field(default_factory=dict)
+    server_quiet_s: float | None = None
     dropped: Mapping[int, int] = field(default_factory=dict)
 
 

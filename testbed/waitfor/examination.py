@@ -9,7 +9,7 @@ from testbed.history import History
 from testbed.model import Judging, Value
 from testbed.snapshot import Nic, Request, Snapshot, Socket
 from testbed.waitfor.builder import Outside, Taken, request_id
-from testbed.waitfor.building import build
+from testbed.waitfor.building import LARGEST_TABLE, build
 from testbed.waitfor.graph import Graph, common, cycle, reachable, stuck
 from testbed.waitfor.limits import dropped_at_the_limit
 from testbed.waitfor.requests import LEAST_ANSWERS, tried_in_vain
@@ -56,9 +56,9 @@ def examine(first: Snapshot, second: Snapshot, history: History, rules: Judging)
     targets = [name for one in _of(devices, second) if (name := request_id(one)) in nodes]
     conditions = _conditions(
         outside,
-        targets,
+        len(targets),
         _ended(_of(devices, first), _of(devices, second)),
-        first.missing + second.missing,
+        _not_seen(first) + _not_seen(second),
         history.rises(rules.progress, first.taken_ns, second.taken_ns),
         mute=_all_mute(outside, _carriers(devices, second)),
         served=_served(first, second, history, rules),
@@ -130,8 +130,15 @@ def seen_between(first: Snapshot, second: Snapshot, history: History, rules: Jud
         nics=_taken(first, second),
         free=tuple(free),
         mute=_mute(_carriers(frozenset(rules.devices), first), second),
+        server_quiet_s=_quiet_s(history, to_ns),
         dropped=dropped_at_the_limit(first, second),
     )
+
+
+def _quiet_s(history: History, to_ns: int) -> float | None:
+    """How long the host had seen the server offer nothing on the swap connection; None: not counted."""
+    changes = [t_ns for t_ns, _ in history.series("wire/swap.replies.offered_packets") if t_ns <= to_ns]
+    return history.seconds(changes[-1], to_ns) if changes else None
 
 
 def next_retransmission_ns(snapshot: Snapshot, devices: frozenset[str]) -> int | None:
@@ -211,7 +218,7 @@ def _ended(first: list[Request], second: list[Request]) -> int:
 
 def _conditions(
     outside: Outside,
-    targets: list[str],
+    requests: int,
     ended: int,
     missing: tuple[str, ...],
     progress_ns: tuple[int, ...],
@@ -224,7 +231,7 @@ def _conditions(
     told = f"The host saw {answers} frames of the swap connection come from the server between the looks"
     unasked = (
         f": it was not asked, since the subject tried {mute} times to send again and could send nothing."
-        if mute
+        if mute and not answers
         else f" (needed: {LEAST_ANSWERS})."
     )
     passed = outside.retransmission_passed
@@ -238,8 +245,8 @@ def _conditions(
     return (
         Condition(
             name="same-requests",
-            met=bool(targets) and not ended,
-            statement=f"{len(targets)} requests were in flight in both looks"
+            met=bool(requests) and not ended,
+            statement=f"{requests} requests were in flight in both looks"
             + (f", and {ended} of the first look had ended in the second." if ended else "."),
         ),
         Condition(
@@ -258,7 +265,7 @@ def _conditions(
         ),
         Condition(
             name="answers",
-            met=local or bool(mute) or (answers is not None and answers >= LEAST_ANSWERS),
+            met=local or (answers is not None and answers >= LEAST_ANSWERS) or (bool(mute) and not answers),
             statement="The server is a process of the subject: what it waits for is in the looks."
             if local
             else f"{told}{unasked}",
@@ -278,6 +285,17 @@ def _conditions(
             }[served],
         ),
     )
+
+
+def _not_seen(snapshot: Snapshot) -> tuple[str, ...]:
+    """What could not be read, and what is too much to be in the graph."""
+    tables = {"requests": snapshot.requests, "tasks": snapshot.tasks, "locks": snapshot.locks}
+    many = [
+        f"{len(table)} {name}, of which {LARGEST_TABLE} are told"
+        for name, table in tables.items()
+        if len(table) > LARGEST_TABLE
+    ]
+    return (*snapshot.missing, *many)
 
 
 def _served(first: Snapshot, second: Snapshot, history: History, rules: Judging) -> bool | None:
@@ -313,9 +331,10 @@ def _sentence(
     if proves == "starved":
         return "No closed cycle: all hangs on a chance. " + "; ".join(chances[:3]) + "."
     unmet = [condition.statement for condition in conditions if not condition.met]
+    ends = "; ".join((*awaited, *chances)[:2])
     if unmet:
-        return "Nothing is proved: " + " ".join(unmet)
-    return "No cycle: " + ("; ".join(awaited[:3]) or "what is waited for is not known") + "."
+        return "Nothing is proved: " + " ".join(unmet) + (f" What is waited for: {ends}." if ends else "")
+    return f"No cycle: {ends or 'what is waited for is not known'}."
 
 
 def _workers(graph: Graph, second: Snapshot, history: History, rules: Judging) -> list[str]:

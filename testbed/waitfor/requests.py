@@ -18,6 +18,8 @@ LEAST_ANSWERS = 2
 """Frames of the swap connection that must have been offered: one alone may have been lost by chance."""
 LEAST_FIRINGS = 2
 """Times that a connection must have tried to send again: once may have failed by chance."""
+LONGEST_TIMEOUT_S = 120.0
+"""TCP_RTO_MAX (include/net/tcp.h, 5.10 to 7.3): whoever has anything unacknowledged sends it that often."""
 
 
 def tried_in_vain(first: Socket, second: Socket) -> int:
@@ -96,6 +98,7 @@ def add_socket(builder: Builder, sock: Socket) -> str:
     if sock.peer:
         _answered_here(builder, source, sock)
     outside = builder.outside
+    carrier = any(request.socket == sock.address for request in builder.snapshot.requests)
     if outside.retransmission_passed is False:
         builder.ends(
             source,
@@ -110,7 +113,13 @@ def add_socket(builder: Builder, sock: Socket) -> str:
         )
     if sock.peer:
         return source  # neither a NIC nor another machine has a part in it
-    if outside.answers is None or outside.answers < LEAST_ANSWERS:
+    fired = outside.mute.get(sock.address)
+    if fired:
+        builder.edge(source, _word(builder, sock, fired), "waits for", "observed", "a request is unanswered")
+    elif not carrier:
+        words = "no request is carried by it: what comes on it was not counted"
+        builder.ends(source, "peer", "its peer", "waits for", "inferred", words, "sure")
+    elif outside.answers is None or outside.answers < LEAST_ANSWERS:
         builder.ends(
             source,
             "server",
@@ -119,17 +128,6 @@ def add_socket(builder: Builder, sock: Socket) -> str:
             "inferred",
             f"frames of this connection that the host saw coming from the server: {outside.answers}",
             "sure",
-        )
-    fired = outside.mute.get(sock.address)
-    if fired:
-        builder.edge(
-            source,
-            memory(builder),
-            "can send nothing again without",
-            "inferred",
-            f"between the looks its timer fired {fired} times (icsk_retransmits), and total_retrans stayed at"
-            f" {sock.resent_segments}; what is to be sent again has {sock.head_segments} segments and"
-            " does not lie with the driver: tcp_fragment() has to split it, with GFP_ATOMIC",
         )
     dropped = outside.dropped.get(sock.address)
     if dropped:
@@ -144,14 +142,50 @@ def add_socket(builder: Builder, sock: Socket) -> str:
     own = sock.local.rpartition(":")[0]
     for nic in builder.snapshot.nics:
         if nic.ring is not None and (own in nic.addresses or not nic.addresses):
+            offered = (
+                f"{outside.answers} frames of this connection were offered to the NIC" if carrier else ""
+            )
             builder.edge(
                 source,
                 buffers(builder, nic.name),
                 "needs for any reply a receive buffer of the NIC",
                 "inferred",
-                f"{outside.answers} frames of this connection were offered to the NIC",
+                offered or f"{nic.name} has the address {own}",
             )
     return source
+
+
+def _word(builder: Builder, sock: Socket, fired: int) -> str:
+    """A word of the server's: if it is asked again, for which this end lacks memory, or by itself.
+
+    By itself it sends what it has unacknowledged, or asks whether the other end still lives. It can be told
+    to have nothing to send only when it has sent nothing for longer than its timeout can grow.
+    """
+    outside = builder.outside
+    target = builder.node("queue", f"word {sock.local}-{sock.remote}", "a word of the server", needs="any")
+    builder.edge(
+        target,
+        memory(builder),
+        "is asked for again only with",
+        "inferred",
+        f"between the looks its timer fired {fired} times (icsk_retransmits), and total_retrans stayed at"
+        f" {sock.resent_segments}; what is to be sent again has {sock.head_segments} segments and"
+        " does not lie with the driver: tcp_fragment() has to split it, with GFP_ATOMIC",
+    )
+    quiet_s = outside.server_quiet_s
+    silent = not outside.answers and quiet_s is not None and quiet_s > LONGEST_TIMEOUT_S
+    seen = "not known" if quiet_s is None else f"{quiet_s:.0f} s"
+    builder.ends(
+        target,
+        "by itself",
+        "the server, which sends again by itself" if not silent else "the server by itself",
+        "may come from",
+        "inferred",
+        f"frames of it between the looks: {outside.answers}; it has sent nothing for: {seen} (TCP sends again"
+        f" after {LONGEST_TIMEOUT_S:.0f} s at most what is not acknowledged)",
+        "sure" if outside.answers else "never" if silent else "chance",
+    )
+    return target
 
 
 def _answered_here(builder: Builder, source: str, sock: Socket) -> None:

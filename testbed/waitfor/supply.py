@@ -28,7 +28,7 @@ FLOORS: dict[Whose, tuple[str, Callable[[Zone], int]]] = {
 MAX_KSWAPD_FAILURES = 16
 """MAX_RECLAIM_RETRIES, mm/internal.h: after so many vain rounds kswapd does not wake up any more."""
 FEW_CLEAN_PAGES = 64
-"""Of files in memory: under so many they are those just in use."""
+"""Of files, or of the swap cache: under so many they are those just in use."""
 
 
 def buffers(builder: Builder, name: str) -> str:
@@ -147,7 +147,17 @@ def held_by_sockets(builder: Builder, source: str, socks: Sequence[Socket], *, w
 
 def _reclaim(builder: Builder, source: str) -> None:
     reclaim = builder.node("reclaim", "any", "reclaim", needs="any")
-    builder.edge(source, reclaim, "would come from", "inferred", "mm/vmscan.c frees pages for allocations")
+    pages = builder.snapshot.memory_pages
+    clean, cached = _clean(pages), pages.get("swap_cache_clean", 0)
+    slab = pages.get("slab_reclaimable", 0)
+    builder.edge(
+        source,
+        reclaim,
+        "would come from",
+        "inferred",
+        f"mm/vmscan.c frees pages for allocations. Clean are {max(0, clean)} of files and {cached} of the"
+        f" swap cache; caches that shrink hold {slab}, and how many of these are in use is not known",
+    )
     tasks = [task for task in builder.snapshot.tasks if task.comm.startswith(KSWAPD) or is_reclaiming(task)]
     for task in tasks:
         builder.edge(
@@ -157,15 +167,14 @@ def _reclaim(builder: Builder, source: str) -> None:
             "observed",
             "stack: " + " < ".join(task.stack[:6]),
         )
-    clean = _clean(builder.snapshot.memory_pages)
-    if clean > FEW_CLEAN_PAGES:
+    if clean > FEW_CLEAN_PAGES or cached > FEW_CLEAN_PAGES:
         builder.ends(
             reclaim,
             "clean",
             "whoever allocates next and drops clean pages",
             "may be done by",
             "inferred",
-            f"{clean} pages of files are clean",
+            f"{max(0, clean)} pages of files are clean, and {cached} of the swap cache",
             "chance",
         )
     if not any(task.comm.startswith(KSWAPD) for task in tasks):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import takewhile
+
 from testbed.snapshot import Task
 from testbed.waitfor.builder import Builder, request_node, task_node
 from testbed.waitfor.requests import add_socket
@@ -9,6 +11,8 @@ from testbed.waitfor.supply import KSWAPD, Whose, idle_kswapd, is_reclaiming, me
 
 SUBMITTING = ("swap_writepage", "swap_readpage", "swap_read_folio", "submit_bio", "submit_bio_noacct")
 """mm/page_io.c, block/blk-core.c: who has one of these on the stack is on its way to a request."""
+PLAIN = ("wait_woken", "blk_io_schedule", "freezable_schedule")
+"""And whatever begins with schedule or io_schedule: between these and the scheduler nobody waits for more."""
 FLUSHING = ("wb_workfn", "wb_writeback")
 """fs/fs-writeback.c: who has one of these on the stack is a flusher."""
 
@@ -25,7 +29,24 @@ def add_task(builder: Builder, task: Task) -> None:
             return
         builder.ends(source, f"sleeps {task.pid}", "something else", "sleeps for", "observed", frames, "sure")
         return
+    if not _sleeps_there(task):
+        builder.ends(
+            source, f"sleeps {task.pid}", "something further in", "sleeps for", "observed", frames, "sure"
+        )
+        return
     WAITING[task.waits.kind](builder, source, task)
+
+
+def _sleeps_there(task: Task) -> bool:
+    """Whether the task sleeps in the function that was told, and not in something that it called.
+
+    An allocation that drains other processors' lists, or runs a shrinker, may sleep for work or for a file
+    system's log: it is not memory then that it waits for.
+    """
+    assert task.waits is not None
+    where = task.waits.frame
+    inner = (name.partition(".")[0] for name in takewhile(lambda name: name != where, task.stack))
+    return all(name in PLAIN or name.startswith(("schedule", "io_schedule")) for name in inner)
 
 
 def _waits_folio(builder: Builder, source: str, task: Task) -> None:
