@@ -5,6 +5,9 @@
 `around` is what lies outside the playbook's own doing: until the guests are ready, and attaching.
 Filling memory, the steady state, timeline, judging and sweep are the playbook's. The clean-up after
 `judging.end` is not in a history; benchmarks.controller measures it.
+
+`to proof`: from when there was enough for one (the retransmission that the first of the two looks foretold
+was past, and the server's second answer there) to the second look; `after heal`: from the begin of judging on.
 """
 
 from __future__ import annotations
@@ -16,6 +19,9 @@ from benchmarks.table import show
 from testbed import history, store
 from testbed.campaign.play import cells_of
 from testbed.clock import NS
+from testbed.judge.values import read_verdict
+from testbed.waitfor import next_retransmission_ns
+from testbed.waitfor.requests import LEAST_ANSWERS
 
 STAGES = ("ready", "attach", "fill, steady", "timeline", "judging", "around", "all")
 
@@ -34,15 +40,32 @@ def stages_s(folder: Path) -> list[float | None]:
     return [last - first if first is not None and last is not None else None for first, last in spans]
 
 
+def proof_s(folder: Path) -> list[float | None]:
+    """Seconds from when a deadlock could be proved, and from the begin of judging, to the second look."""
+    evidence, found = store.read_evidence(folder), read_verdict(folder).examination
+    healed = evidence.history.first("judging.begin")
+    if found is None or found.proves != "deadlocked" or healed is None:
+        return [None, None]
+    looks = {look.number: look for look in evidence.snapshots}
+    first, second_ns = looks[found.first], looks[found.second].taken_ns
+    replies = evidence.history.series("wire/swap.replies.delivered_packets")
+    had = evidence.history.value_at("wire/swap.replies.delivered_packets", first.taken_ns) or 0
+    answered_ns = next((t_ns for t_ns, count in replies if count >= had + LEAST_ANSWERS), 0)
+    due_ns = next_retransmission_ns(first, frozenset(evidence.judging.devices)) or 0
+    enough_ns = max(first.taken_ns, due_ns, answered_ns)
+    return [(second_ns - enough_ns) / NS, (second_ns - healed.t_ns) / NS]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("folders", nargs="+", type=Path, help="campaigns' folders")
     rows = []
     for into in parser.parse_args().folders:
         for cell in cells_of(into):
-            times = ("-" if value is None else f"{value:.1f} s" for value in stages_s(cell.folder))
+            found = (*stages_s(cell.folder), *proof_s(cell.folder))
+            times = ("-" if value is None else f"{value:.1f} s" for value in found)
             rows.append([cell.plan.cell, cell.verdict.outcome, *times])
-    show(["cell", "outcome", *STAGES], rows)
+    show(["cell", "outcome", *STAGES, "to proof", "after heal"], rows)
 
 
 if __name__ == "__main__":
