@@ -7,7 +7,7 @@ Filling memory, the steady state, timeline, judging and sweep are the playbook's
 `judging.end` is not in a history; benchmarks.controller measures it.
 
 `to proof`: from when there was enough for one (the retransmission that the first of the two looks foretold
-was past, and the server's second answer there) to the second look; `after heal`: from the begin of judging on.
+was past, and the server's second answer there) to the second look; `after heal`: to it from the heal.
 """
 
 from __future__ import annotations
