@@ -71,6 +71,21 @@ def test_compose_explains_and_ends_with_1(root: Path) -> None:
     assert patches(root, "compose", "first+third").exit_code == 2
 
 
+def test_compose_tells_what_the_sets_themselves_forbid(root: Path) -> None:
+    """Also where all hunks go in."""
+    toml = GOOD.replace("[[idea]]", 'conflicts = ["first"]\n[[idea]]')
+    make_set(root, "third", toml, {"a.patch": "--- /dev/null\n+++ b/net/new.c\n@@ -0,0 +1 @@\n+x\n"})
+    for words, says in (
+        ("first+third", "'third' conflicts with 'first'"),
+        ("third@6.12", "'third' is not made for base 6.12"),
+        ("third+third", "patch set 'third' is named twice"),
+    ):
+        said = patches(root, "compose", words)
+        assert said.exit_code == 1 and says in said.stdout and "all patches go in" not in said.stdout
+        (found,) = json.loads(patches(root, "compose", words, "--json").stdout)["conflicts"]
+        assert found["says"] == says and found["patch"] == ""
+
+
 def test_check_until_applies(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     said = patches(root, "check", "--until", "applies")
     assert said.exit_code == 0 and said.stdout.count("1 patch, no fuzz") == 3

@@ -141,7 +141,7 @@ def compose(
     into: Into = naming.PATCHES,
     as_json: AsJson = False,
 ) -> None:
-    """Try sets together on a base, without building: in which order, and which hunks are in the way.
+    """Try sets together on a base, without building: in which order, and what is in the way: hunks, and what their set.toml states.
 
     Example: testbed patches compose complete-rx+tcp-strict@6.1
     """

@@ -18,7 +18,10 @@ MAX_CONFLICTS = 50
 
 @dataclass(frozen=True, slots=True)
 class Conflict:
-    """A hunk that does not go in, what it finds instead, and which patch before it changed the place."""
+    """A hunk that does not go in, what it finds instead, and which patch before it changed the place.
+
+    Without a patch it is one that a set.toml states.
+    """
 
     patch: str
     file: str
@@ -78,7 +81,12 @@ def _members(name: str, root: Path) -> tuple[str, ...]:
 
 
 def compose(sets: Sequence[PatchSet], base: str, progress: Progress = silent) -> Composition:
-    """Applies sets one after the other to the files of a base that they touch; tells what does not go in."""
+    """Applies sets one after the other to the files of a base that they touch; tells what does not go in.
+
+    What their set.toml files say against it comes first.
+    """
+    stated = [Conflict("", "", 0, said.where, said.message, "") for said in patchset.objections(sets, base)]
+    sets = list({each.name: each for each in sets}.values())
     touched: dict[str, list[str]] = {}
     for each in sets:
         for name in dict.fromkeys(name for patch in each.patches for name in patch.touches):
@@ -90,7 +98,7 @@ def compose(sets: Sequence[PatchSet], base: str, progress: Progress = silent) ->
         progress(f"laying out {len(touched)} files of {base}", None)
         pristine.lay_out(source.find(base, progress), touched, tree)
         conflicts, untried = _apply(sets, tree, progress)
-    return Composition(tuple(sets), shared, tuple(conflicts), untried)
+    return Composition(tuple(sets), shared, (*stated, *conflicts), untried)
 
 
 def _apply(sets: Sequence[PatchSet], tree: Path, progress: Progress) -> tuple[list[Conflict], int]:
@@ -126,6 +134,8 @@ def _conflicts(
 
 def words(conflict: Conflict) -> str:
     """A conflict in one sentence."""
+    if not conflict.patch:
+        return conflict.says
     if not conflict.hunk:
         return f"{conflict.patch}: {conflict.says}"
     because = f"; {conflict.because_of} changed that place" if conflict.because_of else ""

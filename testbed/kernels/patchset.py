@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -146,6 +146,11 @@ def is_made_for(prefix: str, base: str) -> bool:
     return version == prefix or version.startswith((prefix.rstrip(".") + ".", prefix + "-"))
 
 
+def is_for(about: SetFile, base: str) -> bool:
+    """Is a set made for a base?"""
+    return any(is_made_for(prefix, base) for prefix in about.bases)
+
+
 def series_for(folder: Path, base: str) -> Path:
     """The series for a base: of `series-PREFIX` the longest prefix that fits, else `series`."""
     own = [path for path in folder.glob(f"{SERIES}-*") if is_made_for(path.name[len(SERIES) + 1 :], base)]
@@ -181,19 +186,24 @@ def content(sets: Sequence[PatchSet]) -> str:
 
 def check_together(sets: Sequence[PatchSet], base: str) -> None:
     """Refuses sets that do not go together, or not on this base."""
+    for objection in objections(sets, base):
+        raise objection
+
+
+def objections(sets: Sequence[PatchSet], base: str) -> Iterator[UsageError]:
+    """What their set.toml files say against these sets together, or on this base."""
     names = [each.name for each in sets]
-    for each in sets:
+    for each in {each.name: each for each in sets}.values():
         if names.count(each.name) > 1:
-            raise UsageError(f"patch set '{each.name}' is named twice")
-        clash = sorted(set(each.about.conflicts) & set(names))
-        if clash:
-            raise UsageError(
-                f"'{each.name}' conflicts with '{clash[0]}'",
+            yield UsageError(f"patch set '{each.name}' is named twice")
+        for clash in sorted(set(each.about.conflicts) & set(names)):
+            yield UsageError(
+                f"'{each.name}' conflicts with '{clash}'",
                 hint="run them as two kernels",
                 where=at(each.folder / "set.toml", key="conflicts"),
             )
-        if not any(is_made_for(prefix, base) for prefix in each.about.bases):
-            raise UsageError(
+        if not is_for(each.about, base):
+            yield UsageError(
                 f"'{each.name}' is not made for base {base}",
                 hint="made for: " + ", ".join(each.about.bases),
                 where=at(each.folder / "set.toml", key="bases"),
