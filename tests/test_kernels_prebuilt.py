@@ -36,7 +36,7 @@ def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     (tmp_path / "archive_main_Packages").write_text("")
     monkeypatch.setattr(apt, "LISTS", tmp_path)
     monkeypatch.setattr(proc, "run", run)
-    prebuilt._find.cache_clear()
+    monkeypatch.setenv("TESTBED_CACHE", str(tmp_path / "cache"))
     return asked
 
 
@@ -47,6 +47,15 @@ def test_it_is_asked_once_for_each_state_of_the_lists(asked: list[str], tmp_path
     assert prebuilt.find() == found and len(asked) == len(KNOWN)
     os.utime(tmp_path / "archive_main_Packages", (1e9, 1e9))
     assert prebuilt.find() == found and len(asked) == 2 * len(KNOWN)
+
+
+def test_what_is_kept_of_the_answer_may_be_broken(asked: list[str], tmp_path: Path) -> None:
+    found = prebuilt.find()
+    (kept,) = (tmp_path / "cache").iterdir()
+    for text in ("", '{"asked": "", "package": {}}'):
+        kept.write_text(text)
+        assert prebuilt.find() == found
+    assert len(asked) == 3 * len(KNOWN)
 
 
 def test_one_that_apt_does_not_know_is_named(asked: list[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
+import json
 import lzma
 import re
 import shutil
@@ -11,11 +11,14 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from testbed import apt, proc
+from pydantic import ValidationError
+
+from testbed import apt, proc, store
 from testbed.errors import MissingCapability, TestbedFault
 from testbed.kernels import config, cpio, modules, record, unpack, voiding
 from testbed.kernels.progress import Progress
-from testbed.model import KernelSpec
+from testbed.model import KernelSpec, Value
+from testbed.paths import cache_dir
 
 META = "linux-image-amd64"
 BUSYBOX = "busybox-static"
@@ -84,13 +87,31 @@ def _shown(*packages: str) -> list[dict[str, str]]:
     return [known[package] for package in packages]
 
 
+class _Answer(Value):
+    """debian.json of the cache: what apt said, and of which question and state of its lists (a hash)."""
+
+    asked: str
+    package: Package
+
+
 def find() -> Package:
-    """What Debian's `linux-image-amd64` stands for today: asked of apt once for each state of its lists."""
-    return _find(apt.lists_state())
+    """What Debian's `linux-image-amd64` stands for today: asked of apt once for each state of its lists.
+
+    apt takes a second for each question, so its answer is kept for other processes as well.
+    """
+    asked = hashlib.sha256(json.dumps([META, BUSYBOX, apt.lists_state()]).encode()).hexdigest()
+    kept = cache_dir() / "debian.json"
+    try:
+        known = _Answer.model_validate_json(kept.read_bytes())
+    except (OSError, ValidationError):
+        known = None
+    if known is None or known.asked != asked:
+        known = _Answer(asked=asked, package=_ask())
+        store.write_json(kept, known.model_dump(mode="json"))
+    return known.package
 
 
-@functools.cache
-def _find(_lists: apt.State) -> Package:
+def _ask() -> Package:
     meta, busybox = _shown(META, BUSYBOX)
     image = re.search(r"linux-image-[0-9][^\s,]*", meta.get("Depends", ""))
     if image is None:
