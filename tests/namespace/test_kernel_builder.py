@@ -8,7 +8,9 @@ from __future__ import annotations
 import hashlib
 import shutil
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,7 @@ import pytest
 from testbed import kernels, proc
 from testbed.errors import BuildError
 from testbed.kernels import builder, compile, record, workspace
+from testbed.kernels.progress import Progress, silent
 from tests.test_kernels_sets import make_set
 
 pytestmark = [
@@ -71,10 +74,10 @@ def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def _build(tree: Path, name: str = "stock") -> record.BuiltKernel:
+def _build(tree: Path, name: str = "stock", progress: Progress = silent) -> record.BuiltKernel:
     root = tree.parent / "sets"
     spec = kernels.resolve(f"{name}@{tree}", root)
-    return kernels.build(spec, root=root, fragments=(tree.parent / "own.config",))
+    return kernels.build(spec, root=root, fragments=(tree.parent / "own.config",), progress=progress)
 
 
 def _hash(built: record.BuiltKernel) -> str:
@@ -187,6 +190,12 @@ def test_two_cores_build_two_kernels_at_once(tree: Path) -> None:
             patches={"0001.patch": PATCH.format(f"y = y + {len(name)} + {ord(name[0])};")},
         )
     _build(tree)
-    base = builder.tree_store().entries()[0][1].name
-    with builder.tree_store().locked(base, shared=True):
-        assert _build(tree, "one").digest != _build(tree, "two").digest
+    both = threading.Barrier(2, timeout=60)
+
+    def progress(stage: str, _: float | None) -> None:
+        if stage.startswith("applying"):
+            both.wait()  # each holds all that a build holds, and goes no further without the other
+
+    with ThreadPoolExecutor(2) as pool:
+        one, two = pool.map(lambda name: _build(tree, name, progress), ("one", "two"))
+    assert one.digest != two.digest and _hash(one) != _hash(two)
