@@ -202,10 +202,10 @@ def _make_kernel(
         space = workspace.clone(base, scratch, order.place)
         applying.apply_sets(space, sets, progress)
         ccache = cache_dir() / "ccache"
-        compiling.reconfigure(space, ccache)
         effort = estimate.of_sets(spec, kernel_store())
         stage = f"compiling {spec.label}{effort.words}"
         with blame.told_by(sets, space):
+            compiling.reconfigure(space, ccache)
             seconds = compiling.compile_tree(space, log, ccache, stage, effort.objects, progress)
         compiling.keep(space, base, folder)
         shutil.move(log, folder / "build.log")

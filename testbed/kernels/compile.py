@@ -25,6 +25,9 @@ _STEP = re.compile(rb"^  (?:CC|AS|AR|LD|OBJCOPY|HOSTCC)\b", re.MULTILINE)
 _ERROR = re.compile(
     r"^(?P<file>[^\s:]+):(?P<line>\d+)(?::\d+)?: (?:fatal )?error: (?P<text>.*)$", re.MULTILINE
 )
+_KCONFIG_ERROR = re.compile(
+    r"^(?P<file>[^\s:]*Kconfig[^\s:]*):(?P<line>\d+):(?! ?warning:) ?(?P<text>.*)$", re.MULTILINE
+)
 _OTHER_ERROR = re.compile(r"^.*(?:undefined reference|error:|\*\*\* ).*$", re.MULTILINE)
 _WARNING = re.compile(r"^[^\s:]+:\d+(?::\d+)?: warning: .*$", re.MULTILINE)
 _KEPT = {
@@ -74,13 +77,22 @@ def make_argv(space: Workspace, ccache: Path, *goals: str) -> list[str]:
 
 
 def first_error(log: str) -> CompileError:
-    """The first error of a build log."""
-    if found := _ERROR.search(log):
+    """The first error of a build log: the compiler's, else Kconfig's, else what looks like one."""
+    if found := _ERROR.search(log) or _KCONFIG_ERROR.search(log):
         file, line, text = found["file"].removeprefix("./"), int(found["line"]), found["text"]
         return CompileError(f"the kernel does not compile: {file}:{line}: {text}", file, line)
     other = _OTHER_ERROR.search(log)
     text = other.group().strip() if other else log.strip()[-500:]
     return CompileError(f"the kernel does not compile: {text}", "", 0)
+
+
+def _failed(log: str, hint: str) -> TestbedFault | CompileError:
+    """Why make did not do it: the disk, or what it was given."""
+    if "No space left on device" in log:
+        return TestbedFault("the disk is full", hint=f"free space, or set TESTBED_CACHE; {hint}")
+    error = first_error(log)
+    error.hint = hint
+    return error
 
 
 @contextmanager
@@ -150,18 +162,18 @@ def compile_tree(
     with _counting(log, stage, expected, progress):
         done = space.run(make_argv(space, ccache, "bzImage"), timeout_s=MAKE_S, log=log, check=False)
     if done.status != 0:
-        text = log.read_text(errors="replace")
-        if "No space left on device" in text:
-            raise TestbedFault("the disk is full", hint=f"free space, or set TESTBED_CACHE; log: {log}")
-        error = first_error(text)
-        error.hint = f"the whole log: {log}"
-        raise error
+        raise _failed(log.read_text(errors="replace"), f"the whole log: {log}")
     return round(time.monotonic() - started, 1)
 
 
 def reconfigure(space: Workspace, ccache: Path) -> None:
-    """Settles options that a patch added; an unchanged configuration stays untouched."""
-    space.run(make_argv(space, ccache, "-s", "olddefconfig"), timeout_s=CONFIGURE_S)
+    """Settles options that a patch added; an unchanged configuration stays untouched.
+
+    Raises CompileError with Kconfig's first error.
+    """
+    done = space.run(make_argv(space, ccache, "-s", "olddefconfig"), timeout_s=CONFIGURE_S, check=False)
+    if done.status != 0:
+        raise _failed(done.stdout + done.stderr, "make olddefconfig said so")
 
 
 def made_by(log: Path, release: str, seconds: float) -> Made:

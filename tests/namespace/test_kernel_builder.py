@@ -28,6 +28,7 @@ pytestmark = [
         reason="run 'make setup': a compiler is needed",
     ),
 ]
+# Like scripts/mkcompile_h of 6.1 it puts the time into the kernel, unless one is given.
 MAKEFILE = """\
 VERSION = 6
 PATCHLEVEL = 1
@@ -36,7 +37,7 @@ all: bzImage
 tinyconfig:
 \t@printf 'CONFIG_SLUB=y\\n' > .config
 olddefconfig:
-\t@true
+\t@awk '/bogus/ { print FILENAME ":" FNR ": syntax error" > "/dev/stderr"; exit 1 }' net/Kconfig
 bzImage: vmlinux
 \t@mkdir -p arch/x86/boot include/config
 \t@objcopy -O binary -j .note.gnu.build-id -j .text vmlinux arch/x86/boot/bzImage
@@ -44,7 +45,8 @@ bzImage: vmlinux
 \t@nm vmlinux > System.map
 \t@echo 6.1.7 > include/config/kernel.release
 vmlinux: net/file.o
-\t@ld -r --build-id=sha1 -o $@.o $^ && ld --build-id=sha1 -e work -o $@ $@.o
+\t@echo "char stamp[] = \\"$${KBUILD_BUILD_TIMESTAMP:-$$(date +%s.%N)}\\";" | gcc -x c -c -o stamp.o -
+\t@ld -r --build-id=sha1 -o $@.o $^ stamp.o && ld --build-id=sha1 -e work -o $@ $@.o
 net/file.o: net/file.c
 \t@echo '  CC      $@'
 \t@gcc $(KCFLAGS) -Wall -g -c -o $@ $<
@@ -70,6 +72,7 @@ def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (folder / "net").mkdir(parents=True)
     (folder / "Makefile").write_text(MAKEFILE)
     (folder / "net/file.c").write_text(SOURCE)
+    (folder / "net/Kconfig").write_text("config NET\n")
     (tmp_path / "own.config").write_text("CONFIG_SLUB=y  # the subject\n")
     return folder
 
@@ -96,29 +99,35 @@ def test_a_set_is_built_on_its_base_and_kept(tree: Path) -> None:
     assert time.monotonic() - began < 1.0, "what is unchanged costs nothing"
 
 
-def test_the_same_comes_out_at_another_place_on_another_day(
-    tree: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def _build_twice(tree: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[record.BuiltKernel, ...]:
+    """Later, and at another place, with another cache."""
     first = _build(tree)
     monkeypatch.setenv("TESTBED_CACHE", str(tree.parent / "other/cache"))
     monkeypatch.setattr(workspace, "_PLACES", tuple(reversed(workspace._PLACES)))
-    second = _build(tree)
+    return first, _build(tree)
+
+
+def test_the_same_comes_out_at_another_place_and_at_another_time(
+    tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = _build_twice(tree, monkeypatch)
     assert first.folder != second.folder and first.digest != second.digest, "built anew, elsewhere"
     assert _hash(first) == _hash(second)
 
 
-def test_without_the_prefix_map_the_place_would_show(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the test before rests on: the build id covers debug information, and that has the path."""
+@pytest.mark.parametrize("word", ["prefix-map", "KBUILD_BUILD_TIMESTAMP"])
+def test_without_a_word_of_the_environment_place_or_time_would_show(
+    tree: Path, monkeypatch: pytest.MonkeyPatch, word: str
+) -> None:
+    """What the test before rests on: the build id covers debug information, which has the path, and data."""
     plain = compile._environment
 
-    def unmapped(space: workspace.Workspace, ccache: Path) -> list[str]:
-        return [word for word in plain(space, ccache) if "prefix-map" not in word]
+    def without(space: workspace.Workspace, ccache: Path) -> list[str]:
+        return [each for each in plain(space, ccache) if word not in each]
 
-    monkeypatch.setattr(compile, "_environment", unmapped)
-    first = _build(tree)
-    monkeypatch.setenv("TESTBED_CACHE", str(tree.parent / "other/cache"))
-    monkeypatch.setattr(workspace, "_PLACES", tuple(reversed(workspace._PLACES)))
-    assert _hash(first) != _hash(_build(tree))
+    monkeypatch.setattr(compile, "_environment", without)
+    first, second = _build_twice(tree, monkeypatch)
+    assert _hash(first) != _hash(second)
 
 
 def test_a_patch_that_does_not_compile_is_named_with_the_error(tree: Path) -> None:
@@ -131,6 +140,14 @@ def test_a_patch_that_does_not_compile_is_named_with_the_error(tree: Path) -> No
     assert "log" in caught.value.hint
     assert [path for _, path in builder.kernel_store().entries()] == []
     assert not list((builder.kernel_store().root / ".new").iterdir())
+
+
+def test_a_patch_that_breaks_the_configuration_is_named_with_the_error(tree: Path) -> None:
+    patches = {"0001.patch": "--- a/net/Kconfig\n+++ b/net/Kconfig\n@@ -1 +1,2 @@\n config NET\n+bogus\n"}
+    make_set(tree.parent / "sets", "broken", patches=patches)
+    with pytest.raises(BuildError, match=r"net/Kconfig:2: syntax error") as caught:
+        _build(tree, "broken")
+    assert caught.value.where == f"{tree.parent / 'sets/broken/0001.patch'} (it adds the line)"
 
 
 def test_a_base_that_does_not_compile_is_nobodys_patch(tree: Path) -> None:
