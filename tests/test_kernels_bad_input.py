@@ -33,6 +33,8 @@ HEAD = "--- a/net/file.c\n+++ b/net/file.c\n"
         (HEAD + "@@ -1,3 +1,3 @@\n one\nnonsense\n+b\n c\n", 3, "shorter than its head says"),
         ("@@ -1 +1 @@\n-a\n+b\n", 1, "a hunk of no file"),
         ("--- a/x\n+++ b/../../etc/passwd\n@@ -1 +1 @@\n-a\n+b\n", 2, "leaves the kernel tree"),
+        ("diff --git a/x b/x\nnew file mode  120000\n--- /dev/null\n+++ b/x\n", 2, "symbolic link"),
+        ("diff --git a/x b/x\nindex 12ab..34cd 120000\n" + DIFF, 2, "symbolic link"),
         ("--- a/.git/hooks/x\n+++ b/.git/hooks/x\n@@ -1 +1 @@\n-a\n+b\n", 1, "leaves the kernel tree"),
     ],
 )  # fmt: skip
@@ -139,6 +141,53 @@ def test_a_patch_may_not_go_through_a_link_of_the_tree(tree: Path, tmp_path: Pat
     (tree / "out").symlink_to(tmp_path / "outside")
     _apply(tree, DIFF.replace("net/file.c", "out/file.c"))
     assert (tmp_path / "outside/file.c").read_text() == "one\ntwo\nthree\n"
+
+
+MAKEFILE = "--- a/Makefile\n+++ b/Makefile\n@@ -1 +1 @@\n-all:\n+evil:\n"
+
+
+@needs_patch
+@pytest.mark.parametrize(
+    "more",
+    [
+        "".join(f"    {line}\n" for line in MAKEFILE.splitlines()),
+        "".join(f"X{line}\n" for line in MAKEFILE.splitlines()),
+        "*** a/Makefile\n--- b/Makefile\n***************\n*** 1 ****\n! all:\n--- 1 ----\n! evil:\n",
+        "Index: a/Makefile\n1c1\n< all:\n---\n> evil:\n",
+        "    diff --git a/link b/link\n    new file mode 120000\n    --- /dev/null\n    +++ b/link\n"
+        "    @@ -0,0 +1 @@\n    +/etc\n    \\ No newline at end of file\n",
+    ],
+    ids=["indented", "with X", "context", "normal", "link"],
+)
+def test_what_is_not_read_is_not_applied(tree: Path, more: str) -> None:
+    """GNU patch takes each of these for a second diff; git does not, nor do we."""
+    (tree / "Makefile").write_text("all:\n")
+    patch = tree.parent / "0001.patch"
+    patch.write_text(DIFF + more)
+    try:
+        assert patchfile.targets(patch.read_text(), patch) == ("net/file.c",)
+    except UsageError:
+        return  # refused is as well
+    applying.apply(patch, tree)
+    assert {path.name for path in tree.iterdir()} == {"Makefile", "net"}
+    assert (tree / "Makefile").read_text() == "all:\n"
+    assert (tree / "net/file.c").read_text() == "one\nTWO\nthree\n"
+
+
+@needs_patch
+def test_what_is_applied_is_the_patch_byte_for_byte(tree: Path) -> None:
+    """Bytes that are no UTF-8, an end without a newline, an empty line for an empty context, a new mode."""
+    (tree / "net/file.c").write_bytes(b"\xe9\n\ntwo")
+    patch = tree.parent / "0001.patch"
+    end = b"\\ No newline at end of file\n"
+    patch.write_bytes(
+        b"By Ren\xe9\n\ndiff --git a/net/file.c b/net/file.c\nold mode 100644\nnew mode 100755\n"
+        b"index 12ab..34cd\n--- a/net/file.c\n+++ b/net/file.c\n"
+        b"@@ -1,3 +1,3 @@\n-\xe9\n+\xe8\n\n-two\n" + end + b"+TWO\n" + end + b"-- \n2.39\n"
+    )
+    applying.apply(patch, tree)
+    assert (tree / "net/file.c").read_bytes() == b"\xe8\n\nTWO"
+    assert (tree / "net/file.c").stat().st_mode & 0o777 == 0o755
 
 
 # --- what does not compile

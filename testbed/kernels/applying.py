@@ -28,23 +28,26 @@ _MISSING = re.compile(r"can't find file to patch|No file to patch")
 _MALFORMED = re.compile(r"malformed patch at line (\d+)|Only garbage was found")
 
 
-def patch_argv(path: Path, *, fuzz: int = 0) -> tuple[str, ...]:
-    """The command that applies one patch here; no fuzz, since a hunk in a wrong place would void results."""
-    return (
+def _patch(content: patchfile.Content, tree: Path, *words: str, fuzz: int = 0) -> proc.Completed:
+    """Applies what was read of a patch; no fuzz, since a hunk in a wrong place would void results."""
+    argv = (
         "patch", "-p1", "--batch", "--forward", f"--fuzz={fuzz}", "--no-backup-if-mismatch",
-        "--reject-file=-", f"--input={path.absolute()}",
+        "--reject-file=-", *words,
     )  # fmt: skip
+    diff = content.diff.encode(errors="surrogateescape")
+    return proc.run(argv, timeout_s=APPLY_S, env={"LC_ALL": "C"}, check=False, cwd=tree, stdin=diff)
 
 
 def apply(path: Path, tree: Path) -> None:
     """Applies a patch to a tree in place: all of it, or nothing and BuildError with file and hunk."""
-    for argv in ((*patch_argv(path), "--dry-run"), patch_argv(path)):
-        done = proc.run(argv, timeout_s=APPLY_S, env={"LC_ALL": "C"}, check=False, cwd=tree)
+    content = patchfile.read(path.read_bytes().decode(errors="surrogateescape"), path)
+    for words in (("--dry-run",), ()):
+        done = _patch(content, tree, *words)
         if done.status != 0:
-            raise _explained(done, path, tree)
+            raise _explained(done, content, path, tree)
 
 
-def _explained(done: proc.Completed, path: Path, tree: Path) -> BuildError:
+def _explained(done: proc.Completed, content: patchfile.Content, path: Path, tree: Path) -> BuildError:
     """The error for what `patch` printed: names the patch, the file and the hunk."""
     text = (done.stdout + done.stderr).strip()
     if found := _MALFORMED.search(text):
@@ -61,7 +64,7 @@ def _explained(done: proc.Completed, path: Path, tree: Path) -> BuildError:
                 where=str(path),
             )
         if hunk := _HUNK.search(line):
-            return _failed_hunk(path, tree, file, int(hunk.group(1)), int(hunk.group(2)))
+            return _failed_hunk(content, path, tree, file, int(hunk.group(1)), int(hunk.group(2)))
         if _MISSING.search(line):
             return BuildError(
                 "does not apply: the tree has no such file as it names",
@@ -71,10 +74,11 @@ def _explained(done: proc.Completed, path: Path, tree: Path) -> BuildError:
     return BuildError(f"does not apply: {text[-500:]}", where=str(path))
 
 
-def _failed_hunk(path: Path, tree: Path, file: str, number: int, line: int) -> BuildError:
-    content = patchfile.read(path.read_text(errors="replace"), path)
+def _failed_hunk(
+    content: patchfile.Content, path: Path, tree: Path, file: str, number: int, line: int
+) -> BuildError:
     hunk = next((one for one in content.hunks if (one.target, one.number) == (file, number)), None)
-    fuzz = _fuzz(path, tree)
+    fuzz = _fuzz(content, tree)
     if fuzz:
         why = f"; it would go in with fuzz {fuzz}, which means with other lines around it than it names"
     else:
@@ -86,11 +90,10 @@ def _failed_hunk(path: Path, tree: Path, file: str, number: int, line: int) -> B
     )
 
 
-def _fuzz(path: Path, tree: Path) -> int:
+def _fuzz(content: patchfile.Content, tree: Path) -> int:
     """With how much fuzz the whole patch would go in; 0 if with none that `patch` knows."""
     for fuzz in range(1, MAX_FUZZ + 1):
-        argv = (*patch_argv(path, fuzz=fuzz), "--dry-run")
-        if proc.run(argv, timeout_s=APPLY_S, env={"LC_ALL": "C"}, check=False, cwd=tree).status == 0:
+        if _patch(content, tree, "--dry-run", fuzz=fuzz).status == 0:
             return fuzz
     return 0
 
@@ -99,7 +102,7 @@ def difference(hunk: patchfile.Hunk, tree: Path) -> str | None:
     """In words, the first line that a hunk expects and the tree does not have; None if all are there."""
     wanted = hunk.expects
     try:
-        lines = (tree / hunk.target).read_text(errors="replace").split("\n")
+        lines = (tree / hunk.target).read_bytes().decode(errors="surrogateescape").split("\n")
     except OSError:
         return f"the tree has no {hunk.target}" if wanted else None
     start = _best_place(wanted, lines, hunk.old_line - 1)
