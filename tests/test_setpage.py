@@ -58,6 +58,8 @@ def test_of_a_scenario_it_says_what_moved_or_why_it_says_nothing(root: Path, cel
     without = row(root, played(cell, "mine", None))
     assert "| not checked; 1 cell played |" in without
     assert without.endswith("| flood: 1 cell, kept without counters; mke2fs: not played |")
+    for others in ({}, {"other/x": 9}):
+        assert row(root, played(cell, "mine", others)) == without, "of this set nobody looked at any"
     still = played(cell, "mine", {"mine/taken": 0})
     assert "flood: **never** in 1 cell;" in row(root, still, played(cell, "mine", None))
     moved = row(root, still, played(cell, "other+mine", {"mine/taken": 7, "mine/given": 0, "other/x": 9}))

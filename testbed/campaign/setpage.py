@@ -67,7 +67,7 @@ def _set(name: str, root: Path) -> _Set:
 
 
 def _rows(one: _Set, checks: Checks, cells: Sequence[Found], folder: Path) -> Iterator[str]:
-    own = checking.bases_of(one.about)
+    own = checking.bases_of(one.about.about)
     for base in own:
         played = [cell for cell in cells if _is_of(cell, one, base)]
         found = [_step(one, base, step, checks, len(played)) for step in STEPS]
@@ -106,7 +106,7 @@ def _unchecked(why: str, step: Step, played: int) -> str:
 
 def _said(check: Check) -> str:
     text = safe(check.says).replace("\n", "<br>")
-    return text if check.ok else f"**no**: {text}"
+    return f"**no**: {text}" if check.ok is False else text
 
 
 def _moved(one: _Set, played: Sequence[Found], folder: Path) -> str:
@@ -119,15 +119,17 @@ def _moved(one: _Set, played: Sequence[Found], folder: Path) -> str:
         most, highest = _most(cells, one.counters)
         if highest is not None:
             where = f"{safe(playbook)}: {_counts(most)}"
-            told.append(f"{where} in {_of(_looked(cells))} ([the most]({to(highest.path, folder)}))")
+            told.append(
+                f"{where} in {_of(_looked(cells, one.counters))} ([the most]({to(highest.path, folder)}))"
+            )
         elif playbook in one.about.about.scenarios:
-            told.append(f"{safe(playbook)}: {_still(cells)}")
+            told.append(f"{safe(playbook)}: {_still(cells, one.counters)}")
     return "; ".join(told) or "no scenario is named"
 
 
 def _most(cells: Iterable[Found], counters: Sequence[str]) -> tuple[Mapping[str, int], Found | None]:
     """The most of each counter, and the cell in which the first of them that moved was the highest."""
-    looked = _looked(cells)
+    looked = _looked(cells, counters)
     most = {
         name: max(((cell.counters or {}).get(name, 0) for cell in looked), default=0) for name in counters
     }
@@ -143,17 +145,16 @@ def _counts(most: Mapping[str, int]) -> str:
     return ", ".join(moved[:MOST_COUNTERS]) + more
 
 
-def _still(cells: Sequence[Found]) -> str:
+def _still(cells: Sequence[Found], counters: Sequence[str]) -> str:
     if not cells:
         return "not played"
-    if all(cell.counters is None for cell in cells):
-        return f"{_of(cells)}, kept without counters"
-    return f"**never** in {_of(_looked(cells))}"
+    looked = _looked(cells, counters)
+    return f"**never** in {_of(looked)}" if looked else f"{_of(cells)}, kept without counters"
 
 
-def _looked(cells: Iterable[Found]) -> list[Found]:
-    """Those that were kept with their counters."""
-    return [cell for cell in cells if cell.counters is not None]
+def _looked(cells: Iterable[Found], counters: Sequence[str]) -> list[Found]:
+    """Those that were kept with counters of the set: of none that is there, nobody looked at any."""
+    return [cell for cell in cells if set(counters) & set(cell.counters or {})]
 
 
 def _of(cells: Sequence[Found]) -> str:
