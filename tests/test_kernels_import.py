@@ -177,10 +177,13 @@ def test_mails_are_bounded(mails: dict[str, str], tmp_path: Path, monkeypatch: p
 
 def test_what_is_no_series(tmp_path: Path) -> None:
     (tmp_path / "text").write_text("hello\n")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty/series").write_text("# nothing but\n# comments\n")
     for origin, says in (
         (str(tmp_path / "text"), r"is no mbox|holds no mail with a patch"),
         (str(tmp_path / "nowhere"), "no such series or mbox"),
         (str(tmp_path), "cannot be read"),
+        (str(tmp_path / "empty"), "lists no patch"),
     ):
         with pytest.raises(UsageError, match=says):
             importing.take("none", origin, tmp_path / "sets", BASES)

@@ -125,13 +125,15 @@ def _fill(new: Path, origin: str, scratch: Path, bases: tuple[str, ...]) -> Abou
 def _of_series(new: Path, series: Path, bases: tuple[str, ...]) -> About:
     """Copies what the series lists, under the same names; its comments tell reasons, and stay."""
     patches = patchset.read_series(series)
+    if not patches:
+        raise UsageError("lists no patch", where=str(series))
     for patch in patches:
         (new / patch.name).parent.mkdir(parents=True, exist_ok=True)
         (new / patch.name).write_bytes(patch.path.read_bytes())
     (new / patchset.SERIES).write_bytes(series.read_bytes())
-    head = patches[0].path.read_text(errors="replace")[:4096] if patches else ""
+    head = patches[0].path.read_text(errors="replace")[:4096]
     fields = dict(re.findall(r"^(From|Author|Date|Subject|Description): *(.+)$", head, re.MULTILINE))
-    subject = fields.get("Subject") or fields.get("Description") or (patches[0].name if patches else "")
+    subject = fields.get("Subject") or fields.get("Description") or patches[0].name
     return About(
         title=f"{len(patches)} patches of a quilt series",
         who=fields.get("From") or fields.get("Author") or "unknown",
