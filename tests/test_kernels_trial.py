@@ -8,10 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from testbed.errors import MissingCapability, TestbedFault
 from testbed.kernels import checking, config, estimate, record, store, voiding
+from testbed.machines.guest import CommandFailed, GuestUnreachable
 from testbed.model import KernelSpec
 from testbed.proc import Completed
-from testbed.run import trial
+from testbed.run import boot, trial
+from tests.histories import judging, plan_of
 
 FILES = {
     "/sys/kernel/debug/mine/hits": "7\n",
@@ -67,6 +70,38 @@ def test_a_report_on_the_console_is_not_clean(tmp_path: Path) -> None:
     assert not trial.Trial(reports, True, {}).clean
     assert trial.Trial((), True, {}).clean and not trial.Trial((), False, {}).clean
     assert trial._reports(tmp_path / "none") == ()
+
+
+NOTHING = Completed(("dd",), 1, "", "no space")
+
+
+@pytest.mark.parametrize(
+    "error", [boot.NotReady("not ready"), GuestUnreachable("gone"), CommandFailed("A", NOTHING)]
+)
+def test_a_guest_that_does_not_come_up_is_what_was_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: TestbedFault
+) -> None:
+    tried = _boot(tmp_path, monkeypatch, error)
+    assert tried.reports == (error.message,) and not tried.clean and tried.counters == {}
+
+
+@pytest.mark.parametrize("error", [MissingCapability("no QEMU"), TestbedFault("libvirt is gone")])
+def test_what_the_host_does_not_do_is_a_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: TestbedFault
+) -> None:
+    with pytest.raises(type(error)):
+        _boot(tmp_path, monkeypatch, error)
+
+
+def _boot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: TestbedFault) -> trial.Trial:
+    """A trial whose lab does not come up."""
+
+    def lab(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(trial, "Lab", lab)
+    plan = trial.alone(plan_of(judging()))
+    return trial.boot(plan, None, None, ("mine/hits",), tmp_path)  # type: ignore[arg-type]
 
 
 def test_the_kernel_that_watches_itself_voids_nothing() -> None:

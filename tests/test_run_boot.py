@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from testbed.clock import now_ns
-from testbed.errors import BootFailure, TestbedError, TestbedFault
+from testbed.errors import BootFailure, TestbedFault
 from testbed.machines.console import Console
 from testbed.run import boot
 
@@ -62,7 +62,7 @@ def test_if_another_does_not_boot_either_it_is_ours(never: str, named: str, tmp_
 
 
 def test_alone_it_has_nobody_to_be_compared_with(tmp_path: Path) -> None:
-    with pytest.raises(TestbedError) as caught:
+    with pytest.raises(boot.NotReady) as caught:
         await_all(tmp_path, never="A", names=("A",))
     assert isinstance(caught.value, TestbedFault)
 

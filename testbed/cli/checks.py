@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,10 +14,9 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from testbed import kernels
 from testbed.cli import inputs
-from testbed.errors import UsageError, nearest
-from testbed.kernels import checking, composing, patchset
+from testbed.errors import MissingCapability, UsageError, nearest
+from testbed.kernels import BuiltKernel, checking, composing, patchset, source
 from testbed.kernels.checked import Checked
 from testbed.kernels.checking import STEPS, Check, Step
 from testbed.kernels.composing import Composition
@@ -27,11 +26,20 @@ from testbed.run import trial
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What was found of a set on one base; a step that was not reached is not there."""
+    """What was found of a set on one base; a step that was not reached is not there.
+
+    `members` are the sets that it stands for; it is `made` for this base, or not, by its set.toml.
+    """
 
     name: str
     base: str
-    checks: tuple[Check, ...]
+    members: tuple[str, ...]
+    made: bool = True
+    checks: tuple[Check, ...] = ()
+
+
+Note = Callable[[Row], None]
+"""Told of a row after each of its steps."""
 
 
 def steps_until(last: str) -> tuple[Step, ...]:
@@ -41,41 +49,73 @@ def steps_until(last: str) -> tuple[Step, ...]:
     raise UsageError(f"no step '{last}'", hint=nearest(last, STEPS), where="--until")
 
 
-def check_set(
-    name: str,
-    only: Sequence[str] | None,
-    steps: Sequence[Step],
-    root: Path,
-    accelerator: str,
-    *,
-    quiet: bool,
-) -> list[Row]:
-    """One set on each base that it states, as far as `only` allows."""
-    loaded = patchset.load(name, root)
-    members = loaded.about.sets or (name,)
-    bases = [base for base in checking.bases_of(loaded) if not only or base in only]
-    rows = []
-    for base in bases:
-        spec = KernelSpec(base=base, sets=members)
-        with inputs.progress(f"{name}@{base}", quiet=quiet) as told:
-            found = [checking.applies(members, base, root=root, progress=told)]
-            if found[0].ok and "builds" in steps:
-                check, built = checking.builds(spec, root=root, progress=told)
-                found.append(check)
-                if built is not None and "boots" in steps:
-                    found += _boot(spec, root, accelerator, steps, told)
-        rows.append(Row(name, base, tuple(found)))
-    return rows
+def rows(names: Sequence[str], bases: Sequence[str], root: Path) -> list[Row]:
+    """What is to be looked at: each set on each of `bases`, or of those that it states. Raises UsageError.
+
+    All is read here, so that what is wrong with one set is said before others take their time.
+    """
+    found = []
+    for name in names:
+        about = patchset.about(name, root)
+        members = about.sets or (name,)
+        for base in bases or checking.bases_of(about):
+            found.append(Row(name, base, members, made=patchset.is_for(about, base)))
+            for member in members:
+                patchset.load(member, root, base)
+    if not any(row.made for row in found):
+        raise UsageError(
+            f"no set is made for {', '.join(bases)}", hint="see 'testbed patches list'", where="--base"
+        )
+    return found
+
+
+def look(row: Row, steps: Sequence[Step], root: Path, accelerator: str, note: Note, *, quiet: bool) -> None:
+    """Takes a set through the steps until one fails. A fault of the testbed ends it, whatever it was at."""
+    if not row.made:
+        note(row)
+        return
+    spec = KernelSpec(base=row.base, sets=row.members)
+    with inputs.progress(f"{row.name}@{row.base}", quiet=quiet) as told:
+
+        def found(*checks: Check) -> bool:
+            nonlocal row
+            row = replace(row, checks=(*row.checks, *checks))
+            note(row)
+            return bool(checks[-1].ok)
+
+        try:
+            source.find(row.base, told)
+        except (UsageError, MissingCapability) as error:
+            hint = f" ({error.hint})" if error.hint else ""
+            found(Check("applies", None, f"this base can not be had: {error}{hint}"))
+            return
+        if not found(checking.applies(row.members, row.base, root=root, progress=told)):
+            return
+        if "builds" not in steps:
+            return
+        check, built = checking.builds(spec, root=root, progress=told)
+        found(check)
+        if built is None or "boots" not in steps:
+            return
+        failed, kernel = checking.watched(spec, root=root, progress=told)
+        if failed is not None:
+            found(failed)
+        if kernel is not None:
+            found(*_boot(spec, kernel, root, accelerator, steps, told))
 
 
 def _boot(
-    spec: KernelSpec, root: Path, accelerator: str, steps: Sequence[Step], told: inputs.Told
+    spec: KernelSpec,
+    built: BuiltKernel,
+    root: Path,
+    accelerator: str,
+    steps: Sequence[Step],
+    told: inputs.Told,
 ) -> list[Check]:
     """Boots the set in the kernel that watches itself."""
     wanted: dict[str, str] = {}
     for member in spec.sets:
         wanted |= patchset.about(member, root).counters
-    built = kernels.build(spec, root=root, fragments=checking.FRAGMENTS, progress=told)
     plan = trial.alone(inputs.idle_plan_of("abc", spec, built.digest, accelerator))
     told("booting with LOCKDEP and DEBUG_ATOMIC_SLEEP", None)
     with TemporaryDirectory(prefix="testbed-trial-") as folder:
@@ -84,24 +124,28 @@ def _boot(
     if not found.reports and not found.watched:
         says = "LOCKDEP was off at the end"
     checks = [Check("boots", found.clean, says)]
-    if "counters" in steps:
-        missing = [name for name, value in found.counters.items() if value is None]
-        values = ", ".join(f"{name} = {value}" for name, value in found.counters.items())
-        if not wanted:
-            checks.append(Check("counters", False, "set.toml names none: nobody can see that its code ran"))
-        else:
-            checks.append(
-                Check("counters", not missing, f"not there: {', '.join(missing)}" if missing else values)
-            )
-    return checks
+    if "counters" not in steps:
+        return checks
+    if not wanted:
+        return [*checks, Check("counters", False, "set.toml names none: nobody can see that its code ran")]
+    if not found.counters:
+        return checks  # it did not come so far
+    missing = [name for name, value in found.counters.items() if value is None]
+    values = ", ".join(f"{name} = {value}" for name, value in found.counters.items())
+    return [
+        *checks,
+        Check("counters", not missing, f"not there: {', '.join(missing)}" if missing else values),
+    ]
 
 
-def kept(row: Row, root: Path) -> Checked:
-    """A row to keep, with the hash of the patches that it speaks of."""
-    members = patchset.about(row.name, root).sets or (row.name,)
-    content = patchset.content([patchset.load(member, root, row.base) for member in members])
+def kept(row: Row, root: Path) -> Checked | None:
+    """What of a row is to be kept, with the hash of the patches that it is of; None if it says nothing."""
+    checks = tuple(check for check in row.checks if check.ok is not None)
+    if not checks:
+        return None
+    content = patchset.content([patchset.load(member, root, row.base) for member in row.members])
     day = datetime.now(UTC).date().isoformat()
-    return Checked(name=row.name, base=row.base, content=content, day=day, checks=row.checks)
+    return Checked(name=row.name, base=row.base, content=content, day=day, checks=checks)
 
 
 # --- how it is shown
@@ -119,12 +163,18 @@ def _cell(row: Row, step: Step) -> Check | None:
     return next((check for check in row.checks if check.step == step), None)
 
 
+def _mark(cell: Check | None) -> str:
+    if cell is None:
+        return ""
+    return {True: "[green]ok[/]", False: "[red]no[/]", None: "?"}[cell.ok]
+
+
 def table(rows: Sequence[Row]) -> RenderableType:
     shown = Table("set", "base", *STEPS, box=None)
     words: list[Text] = []
     for row in rows:
         cells = [_cell(row, step) for step in STEPS]
-        marks = ["" if cell is None else "[green]ok[/]" if cell.ok else "[red]no[/]" for cell in cells]
+        marks = [_mark(cell) for cell in cells] if row.made else ["not made for it"]
         shown.add_row(escape(row.name), row.base, *marks)
         words += [
             Text(f"{row.name}@{row.base} {cell.step}: {cell.says}") for cell in cells if cell is not None

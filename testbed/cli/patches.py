@@ -16,7 +16,6 @@ from testbed.cli.exits import TABLE, Exit, out, print_json, shows_errors
 from testbed.cli.options import AcceleratorOption, AsJson
 from testbed.errors import UsageError
 from testbed.kernels import checked, composing, importing, naming, patchset, source
-from testbed.kernels.checking import Step
 from testbed.paths import PROJECT
 
 app = typer.Typer(
@@ -24,7 +23,6 @@ app = typer.Typer(
     epilog=TABLE,
     no_args_is_help=True,
 )
-Name = Annotated[str, typer.Argument(help="A patch set.")]
 CHECKS = inputs.RESULTS / "checks"
 PAGE = PROJECT / "docs" / "sets.md"
 Into = Annotated[
@@ -67,12 +65,22 @@ def list_(into: Into = naming.PATCHES, as_json: AsJson = False) -> None:
 
 @app.command()
 @shows_errors
-def show(name: Name, into: Into = naming.PATCHES, as_json: AsJson = False) -> None:
+def show(
+    name: Annotated[str, typer.Argument(metavar="SET[@BASE]", help="A patch set; its patches for a base.")],
+    into: Into = naming.PATCHES,
+    as_json: AsJson = False,
+) -> None:
     """Show a patch set: whose idea, how it differs, its patches, its counters.
 
-    Example: testbed patches show complete-rx
+    Example: testbed patches show complete-rx@7.3
     """
-    one = patchset.load(name, into)
+    plain, _, base = name.partition("@")
+    if base:
+        with inputs.progress("base", quiet=as_json) as told:
+            base = source.named(base, told)
+    one = patchset.load(plain, into, base)
+    if base:
+        patchset.check_together([one], base)
     if as_json:
         print_json(_json(one))
         return
@@ -141,7 +149,7 @@ def compose(
     into: Into = naming.PATCHES,
     as_json: AsJson = False,
 ) -> None:
-    """Try sets together on a base, without building: in which order, and what is in the way: hunks, and what their set.toml states.
+    """Try sets together on a base, without building: in which order, and what is in the way, hunk by hunk.
 
     Example: testbed patches compose complete-rx+tcp-strict@6.1
     """
@@ -166,7 +174,10 @@ def compose(
 def check(
     name: Annotated[list[str] | None, typer.Argument(help="Patch sets; without: all.")] = None,
     base: Annotated[
-        list[str] | None, typer.Option("--base", "-b", help="Only on these of the bases that a set states.")
+        list[str] | None,
+        typer.Option(
+            "--base", "-b", help="On these: a series, as 6.1, a tarball, a folder, git:PATH#COMMIT."
+        ),
     ] = None,
     until: Annotated[
         str, typer.Option(help="The last step: applies, builds, boots or counters.")
@@ -181,41 +192,36 @@ def check(
     """Check sets on each base that they state: they apply without fuzz, build without a new warning, boot
     with LOCKDEP and DEBUG_ATOMIC_SLEEP clean, and their counters are there.
 
-    Ends with 1 if a check failed. Example: testbed patches check complete-rx --until builds
+    Ends with 1 if a check failed, else with 3 if something could not be looked at.
+    Example: testbed patches check complete-rx --until builds
     """
     steps = checks.steps_until(until)
-    found = [
-        row
-        for one in name or patchset.known(into)
-        for row in _checked(one, base, steps, into, accelerator, keep=keep, quiet=as_json)
-    ]
-    if not found:
-        raise UsageError(
-            "no base is left to check on", hint=f"known: {', '.join(source.SUITES)}", where="--base"
-        )
+    with inputs.progress("bases", quiet=as_json) as told:
+        bases = [source.named(one, told) for one in base or ()]
+    found: dict[tuple[str, str], checks.Row] = {}
+
+    def note(row: checks.Row) -> None:
+        found[row.name, row.base] = row
+        if keep and (one := checks.kept(row, into)) is not None:
+            checked.keep(CHECKS, one)
+
+    todo = checks.rows(name or patchset.known(into), bases, into)
+    try:
+        for row in todo:
+            checks.look(row, steps, into, accelerator, note, quiet=as_json)
+    finally:  # what comes later may fail, and what was found stays found
+        if found:
+            _show(list(found.values()), as_json=as_json)
+    verdicts = {one.ok for row in found.values() for one in row.checks}
+    if verdicts != {True}:
+        raise typer.Exit(Exit.NOT_MET if False in verdicts else Exit.INCONCLUSIVE)
+
+
+def _show(rows: list[checks.Row], *, as_json: bool) -> None:
     if as_json:
-        print_json([checks.row_json(row) for row in found])
+        print_json([checks.row_json(row) for row in rows])
     else:
-        out.print(checks.table(found))
-    if any(one.ok is False for row in found for one in row.checks):
-        raise typer.Exit(Exit.NOT_MET)
-
-
-def _checked(
-    name: str,
-    only: list[str] | None,
-    steps: tuple[Step, ...],
-    into: Path,
-    accelerator: str,
-    *,
-    keep: bool,
-    quiet: bool,
-) -> list[checks.Row]:
-    """Kept set by set: what comes after may fail."""
-    rows = checks.check_set(name, only, steps, into, accelerator, quiet=quiet)
-    for row in rows if keep else ():
-        checked.keep(CHECKS, checks.kept(row, into))
-    return rows
+        out.print(checks.table(rows))
 
 
 @app.command()
@@ -235,6 +241,8 @@ def write(
     Example: testbed patches write
     """
     cells = kept.together(kept.summaries_below(results / "summaries")).cells
+    if not page.absolute().parent.is_dir():
+        raise UsageError("there is no such folder", where=f"--page: {page.parent}")
     text = setpage.render(into, checked.kept(results / "checks"), cells, page.absolute().parent)
     store.write_atomically(page, text.encode())
     if as_json:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from testbed.errors import BuildError
-from testbed.kernels import builder, composing, patchset
+from testbed.kernels import builder, compile, composing, patchset
 from testbed.kernels.naming import PATCHES
 from testbed.kernels.progress import Progress, silent
 from testbed.kernels.record import BuiltKernel, KernelRecord
@@ -34,16 +34,19 @@ class Check:
     says: str
 
 
-def bases_of(loaded: patchset.PatchSet) -> tuple[str, ...]:
-    """The known series that a set is made for."""
-    return tuple(
-        base for base in SUITES if any(patchset.is_made_for(prefix, base) for prefix in loaded.about.bases)
-    )
+def bases_of(about: patchset.SetFile) -> tuple[str, ...]:
+    """The known series that a set is made for, and what it states besides: nobody knows where that is."""
+    series = [base for base in SUITES if patchset.is_for(about, base)]
+    others = [one for one in about.bases if not any(patchset.is_made_for(one, base) for base in SUITES)]
+    return (*series, *others)
 
 
 def applies(names: Sequence[str], base: str, *, root: Path = PATCHES, progress: Progress = silent) -> Check:
     """Do the patches go in, without fuzz?"""
     sets = [patchset.load(name, root, base) for name in names]
+    empty = [f"'{each.name}' has no patches" for each in sets if not each.patches]
+    if empty:
+        return Check("applies", False, "; ".join(empty))
     found = composing.compose(sets, base, progress)
     if not found.conflicts:
         count = sum(len(each.patches) for each in found.sets)
@@ -55,7 +58,10 @@ def builds(
     spec: KernelSpec, *, root: Path = PATCHES, progress: Progress = silent
 ) -> tuple[Check, BuiltKernel | None]:
     """Does it compile, and without a warning that its base does not have?"""
-    stock = builder.build(spec.model_copy(update={"sets": ()}), root=root, progress=progress)
+    try:
+        stock = builder.build(spec.model_copy(update={"sets": ()}), root=root, progress=progress)
+    except BuildError as error:
+        return Check("builds", None, f"its base alone does not build: {error}"), None
     try:
         built = builder.build(spec, root=root, progress=progress)
     except BuildError as error:
@@ -65,7 +71,35 @@ def builds(
     if new:
         more = f"\nand {len(new) - MOST_SHOWN} more" if len(new) > MOST_SHOWN else ""
         return Check("builds", False, "new warnings:\n" + "\n".join(new[:MOST_SHOWN]) + more), built
-    return Check("builds", True, f"{record.objects} objects, {record.seconds:.0f} s, no new warning"), built
+    says = f"{record.objects} objects, {record.seconds:.0f} s, no new warning"
+    sets = [patchset.load(name, root, spec.base) for name in spec.sets]
+    return Check("builds", True, says + _uncompiled(sets, built)), built
+
+
+def _uncompiled(sets: Sequence[patchset.PatchSet], built: BuiltKernel) -> str:
+    """Which touched files gave no object: the configuration leaves them out, or others include them."""
+    made = compile.objects((built.folder / "build.log").read_text(errors="replace"))
+    touched = {name for each in sets for patch in each.patches for name in patch.touches}
+    missing = sorted(name for name in touched if name.endswith(".c") and f"{name[:-2]}.o" not in made)
+    if not missing:
+        return ""
+    what = "1 touched file gives" if len(missing) == 1 else f"{len(missing)} touched files give"
+    more = f" and {len(missing) - MOST_SHOWN} more" if len(missing) > MOST_SHOWN else ""
+    return f"; {what} no object here: {', '.join(missing[:MOST_SHOWN])}{more}"
+
+
+def watched(
+    spec: KernelSpec, *, root: Path = PATCHES, progress: Progress = silent
+) -> tuple[Check | None, BuiltKernel | None]:
+    """The kernel that watches itself; or why it can not be booted, since there is none."""
+    try:
+        builder.base_tree(spec, root=root, fragments=FRAGMENTS, progress=progress)
+    except BuildError as error:
+        return Check("boots", None, f"its base alone does not build with LOCKDEP: {error}"), None
+    try:
+        return None, builder.build(spec, root=root, fragments=FRAGMENTS, progress=progress)
+    except BuildError as error:
+        return Check("boots", False, f"does not build with LOCKDEP: {error}"), None
 
 
 def _record(built: BuiltKernel) -> KernelRecord:

@@ -21,6 +21,7 @@ CCACHE_LIMIT = "5G"
 PATH = "/usr/lib/ccache:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
 """Debian's ccache stands in for gcc, where it is installed."""
 EXTRACT_S, CONFIGURE_S, MAKE_S = 900.0, 300.0, 4 * 3600.0
+_OBJECT = re.compile(r"^  (?:CC|AS) +(\S+)$", re.MULTILINE)
 _STEP = re.compile(rb"^  (?:CC|AS|AR|LD|OBJCOPY|HOSTCC)\b", re.MULTILINE)
 _ERROR = re.compile(
     r"^(?P<file>[^\s:]+):(?P<line>\d+)(?::\d+)?: (?:fatal )?error: (?P<text>.*)$", re.MULTILINE
@@ -181,6 +182,11 @@ def made_by(log: Path, release: str, seconds: float) -> Made:
     text = log.read_bytes()
     warnings = tuple(_WARNING.findall(text.decode(errors="replace")))
     return Made(release, warnings, len(_STEP.findall(text)), seconds)
+
+
+def objects(log: str) -> frozenset[str]:
+    """The objects that a build made, as paths in the tree."""
+    return frozenset(_OBJECT.findall(log))
 
 
 def keep(space: Workspace, lower: Path | None, folder: Path) -> None:

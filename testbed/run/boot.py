@@ -12,6 +12,11 @@ TAIL_BYTES = 1500
 PANIC = "Kernel panic - not syncing"
 """How the kernel says that it goes no further (6.1, kernel/panic.c panic())."""
 
+
+class NotReady(TestbedFault):
+    """The only guest does not get ready: its kernel's doing or the host's, with nothing to compare."""
+
+
 Ready = Callable[[str], bool]
 """Whether the guest of that name is ready; raises TestbedFault if it can not become so any more."""
 
@@ -21,9 +26,9 @@ def await_all(
 ) -> None:
     """Waits until all guests are ready. `bound_s` is for all of them together.
 
-    Raises TestbedFault if one does not get there in time, with the end of its console; BootFailure if it is
-    the subject, and all the others did: with the same image, on the same host. Then it had at least as long
-    again as they took.
+    Raises TestbedFault if one does not get there in time, with the end of its console (NotReady if there is
+    no other); BootFailure if it is the subject, and all the others did: with the same image, on the same
+    host. Then it had at least as long again as they took.
     """
     others = [name for name in names if name != subject]
     begun_ns = now_ns()
@@ -32,7 +37,7 @@ def await_all(
         _await(name, ready, console(name), deadline, TestbedFault)
     took_s = (now_ns() - begun_ns) / NS
     own = Deadline.after(max(deadline.left_s, took_s), f"boot of '{subject}'")
-    _await(subject, ready, console(subject), own, BootFailure if others else TestbedFault)
+    _await(subject, ready, console(subject), own, BootFailure if others else NotReady)
 
 
 def _await(

@@ -6,14 +6,18 @@ import re
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from testbed import consoles, store
 from testbed.errors import TestbedError
 from testbed.images import BuiltImage
 from testbed.kernels import BuiltKernel
-from testbed.machines.guest import Guest
 from testbed.model import Plan
+from testbed.run.boot import NotReady
 from testbed.run.lab import Lab
+
+if TYPE_CHECKING:
+    from testbed.machines.guest import Guest
 
 MEMORY_BYTES = 320 << 20
 """LOCKDEP's tables alone take some ten MiB, and what is checked twice takes twice the room."""
@@ -28,7 +32,9 @@ WORK = (
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """What a trial found: reports of the kernel in words, whether LOCKDEP was on to the end, the counters."""
+    """What a trial found: reports of the kernel in words, or why it went no further; whether LOCKDEP was on
+    to the end; and the counters, none if it did not come so far.
+    """
 
     reports: tuple[str, ...]
     watched: bool
@@ -49,7 +55,14 @@ def alone(plan: Plan) -> Plan:
 def boot(
     plan: Plan, kernel: BuiltKernel, image: BuiltImage, counters: tuple[str, ...], folder: Path
 ) -> Trial:
-    """Boots the one machine of `plan`, and looks. Why a guest does not come up, its console tells."""
+    """Boots the one machine of `plan`, and looks.
+
+    That it does not come up, or does not do its little work, is what was found of it. Anything else that
+    fails without a report of the kernel is a fault.
+    """
+    # As in run/lab.py: fabric and paramiko are for those who boot something.
+    from testbed.machines.guest import CommandFailed, GuestUnreachable
+
     name = plan.machines[0].name
     watched, found = False, dict[str, str | None]()
     try:
@@ -61,9 +74,11 @@ def boot(
             watched = _is_watched(guest)
     except TestbedError as error:
         said = _reports(folder / store.console_name(name))
-        if not said:
+        if said:
+            return Trial((*said, f"and then: {error.message}"), False, found)
+        if not isinstance(error, NotReady | GuestUnreachable | CommandFailed):
             raise
-        return Trial((*said, f"and then: {error}"), False, found)
+        return Trial((error.message,), False, found)
     return Trial(_reports(folder / store.console_name(name)), watched, found)
 
 
