@@ -5,8 +5,8 @@
 The base must be built before, and the kernel `debian`. ccache is told to look nothing up, so that both sides
 compile. A build by the testbed has all in it: cloning the tree, applying the patches, settling the
 configuration, compiling, keeping. `make` has a copy of the built tree, patched before its time begins. Twice,
-in opposite orders. Then two sets one after the other, and both at once; and what is unchanged, by a process of
-its own. Ends with 1 if a bound is not kept.
+in opposite orders. Then two sets one after the other, and both at once; and what is unchanged, by a process
+of its own. Ends with 1 if a bound is not kept.
 """
 
 from __future__ import annotations

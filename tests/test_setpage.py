@@ -20,7 +20,9 @@ from testbed.kernels.naming import PATCHES
 from testbed.store import read_plan
 from tests.test_kernels_sets import GOOD, make_set
 
-SUMMARIES = Path(__file__).parent.parent / "results" / "summaries"
+ROOT = Path(__file__).parent.parent
+SUMMARIES = ROOT / "results" / "summaries"
+PAGE = ROOT / "docs" / "sets.md"
 TOML = GOOD.replace("[[idea]]", 'scenarios = ["flood", "mke2fs"]\n[[idea]]', 1)
 COUNTERS = '[counters]\n"mine/taken" = "pages taken"\n"mine/given" = "pages given"\n'
 
@@ -99,6 +101,12 @@ def test_steps_that_were_not_reached_stay_for_the_same_patches(tmp_path: Path) -
     (tmp_path / "mine@6.1.json").write_text("{}")
     with pytest.raises(UsageError, match="is no check of a patch set"):
         checked.kept(tmp_path)
+
+
+def test_the_page_is_what_the_command_writes_now() -> None:
+    cells = kept.together(kept.summaries_below(SUMMARIES)).cells
+    text = setpage.render(PATCHES, checked.kept(ROOT / "results" / "checks"), cells, PAGE.parent)
+    assert PAGE.read_text() == text, "run: testbed patches write"
 
 
 def test_nobody_looked_is_not_nothing_counted(tmp_path: Path) -> None:
