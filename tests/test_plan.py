@@ -11,7 +11,8 @@ from testbed import plan as stage
 from testbed.configuration import Outcome, Topology
 from testbed.judge import values as judge_values
 from testbed.judge.detectors import detectors
-from testbed.kernels import naming
+from testbed.kernels import naming, patchset
+from testbed.kernels.naming import PATCHES
 from testbed.load import PLAYBOOKS, TOPOLOGIES, load_toml
 from testbed.model import KernelSpec, Plan, PlannedKernel
 from testbed.plan import Choices
@@ -262,6 +263,18 @@ def test_the_reserve_is_burnt_without_a_fault_and_judged_when_the_burning_is_ove
     settings = [(0, "start", "period"), (0, "start", "pages")]
     assert timeline(plan) == [*settings, (0.5, "start", "burn"), (62, "start", "end")]
     assert (plan.judging.requires, plan.judging.begin_at_s) == ((), 62)
+
+
+def test_every_way_to_burn_the_reserve_that_the_set_counts_is_asked_for_by_some_variant() -> None:
+    """A counter that no playbook can move says nothing of its code."""
+    base = planned("reserve-burn", STOCK)
+    atomic = planned("reserve-burn", STOCK, variant="atomic")
+    assert [event.at_s for event in atomic.events] == [event.at_s for event in base.events]
+    assert atomic.judging.begin_at_s == 62
+    written = [{str(load.options.get("file")) for load in plan.loads} for plan in (base, atomic)]
+    for counter in patchset.about("reserve-burner", PATCHES).counters:
+        way = Path("/sys/kernel/debug", counter).parent
+        assert sum(str(way / "burn") in files for files in written) == 1, counter
 
 
 def test_an_idle_plan_has_machines_and_nothing_else() -> None:
