@@ -225,10 +225,11 @@ def test_nobody_is_blamed_without_a_reason(tmp_path: Path) -> None:
 # --- what is left in the cache
 
 
-def test_a_full_disk_is_a_fault_and_leaves_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("says", ["x: No space left on device", "x: Wrote only 7168 of 10240 bytes"])
+def test_a_full_disk_is_a_fault_and_leaves_nothing(tmp_path: Path, says: str) -> None:
     def make(folder: Path) -> None:
         (folder / "half").touch()
-        raise ProcessFailed(Completed(("tar", "-x"), 2, "", "tar: x: No space left on device"))
+        raise ProcessFailed(Completed(("tar", "-x"), 2, "", f"tar: {says}"))
 
     with pytest.raises(TestbedFault, match="the kernel cache cannot be written") as caught:
         store.Store(tmp_path).obtain("d", make, lambda: None)

@@ -16,7 +16,8 @@ from pathlib import Path
 from testbed.errors import TestbedFault
 from testbed.proc import ProcessFailed
 
-FULL = "No space left on device"
+_FULL = ("No space left on device", "Wrote only ")
+"""tar says the second of the file in the middle of which the disk was full."""
 
 
 def _chmod_and_retry(function: Callable[[str], object], path: str, _: object) -> None:
@@ -106,7 +107,7 @@ class Store:
             make(made)
             made.rename(self.folder(digest))
         except (OSError, ProcessFailed) as error:
-            if isinstance(error, ProcessFailed) and FULL not in str(error):
+            if isinstance(error, ProcessFailed) and not any(text in str(error) for text in _FULL):
                 raise
             raise TestbedFault(
                 f"the kernel cache cannot be written: {error}", hint="free space, or set TESTBED_CACHE"
