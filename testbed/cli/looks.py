@@ -2,155 +2,210 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
+from dataclasses import dataclass
 
-from rich.console import Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.markup import escape
-from rich.table import Table
 
-from testbed.snapshot import Snapshot, Task
-from testbed.waitfor import single_cycle, wait_for_graph
+from testbed.cli.look_names import Names, listed, seconds, spans, table
+from testbed.cli.look_sockets import sockets
+from testbed.snapshot import Request, Snapshot, Task
+from testbed.waitfor import Graph, single_cycle, wait_for_graph
+from testbed.waitfor.graph import reachable
 
-MOST_ROWS = 24
-FRAMES = 6
-MOST_SPANS = 6
+LEAST_WIDTH = 100
+FRAMES = 12
+MOST_ENDS = 6
+MOST_MISSING = 10
+OF_SWAP = ("swap_used", "swap_total", "kswapd_failures")
+"""What of `memory_pages` is told in words of its own."""
 
 
 def snapshot(one: Snapshot) -> RenderableType:
     """Memory first, then who waits, then what is in flight; what could not be read comes last."""
-    parts: list[RenderableType] = [f"[bold]look {one.number}[/]  Linux {escape(one.release)}"]
-    parts += [_memory(one), _tasks(one), _requests(one), _sockets(one), _nics(one), _graph(one)]
+    names = Names.of(one)
+    title = f"[bold]look {one.number}[/]  Linux {escape(one.release)}"
+    parts: list[RenderableType] = ["", f"{title}; the guest stood still for {one.paused_ms} ms"]
+    parts += [_memory(one), _tasks(one, names), _locks(one, names)]
+    parts += [_requests(one, names), sockets(names), _nics(one), _graph(one)]
     if one.counters:
-        told = ", ".join(f"{name} {count}" for name, count in one.counters.items())
-        parts.append("counters of patch sets: " + escape(told))
+        parts += ["", "counters of patch sets: " + escape(_counts(one.counters.items()))]
     if one.missing:
-        parts.append("[dim]not read: " + escape("; ".join(one.missing[:10])) + "[/]")
-    return Group(*parts)
+        parts += ["", "[dim]not read: " + escape(listed(one.missing, MOST_MISSING)) + "[/]"]
+    return _Wide(Group(*parts))
 
 
-def _table(title: str, *columns: str) -> Table:
-    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    return table
+@dataclass(frozen=True, slots=True)
+class _Wide:
+    """Laid out for LEAST_WIDTH columns at least: narrower, tables would cut numbers in two."""
+
+    inside: RenderableType
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield from console.render(self.inside, options.update(width=max(LEAST_WIDTH, options.max_width)))
 
 
 def _memory(one: Snapshot) -> RenderableType:
-    table = _table("memory, in pages", "zone", "free", "atomic floor", "min", "low", "high", "on CPU lists")
-    for zone in one.zones:
-        numbers = (zone.free, zone.atomic_floor, zone.minimum, zone.low, zone.high, zone.on_cpu_lists)
-        style = "red" if zone.free <= zone.atomic_floor else ""
-        table.add_row(escape(zone.name), *map(str, numbers), style=style)
-    names = (
-        "inactive_anon",
-        "active_anon",
-        "inactive_file",
-        "active_file",
-        "slab_unreclaimable",
-        "writeback",
-    )
-    held = ", ".join(f"{name} {one.memory_pages[name]}" for name in names if name in one.memory_pages)
-    limits = ", ".join(f"{each.protocol}_mem {each.pages} of {each.limits[2]}" for each in one.limits)
-    return Group("", table, f"[dim]{held}; {limits}; fragments {one.fragment_bytes} bytes[/]")
-
-
-def _tasks(one: Snapshot) -> RenderableType:
-    table = _table(
-        f"tasks that run, block or hold sockets ({one.idle_tasks} more sleep)",
-        "pid",
-        "task",
-        "",
-        "waits for",
-        "stack",
-    )
-    order = sorted(one.tasks, key=lambda task: (task.state == "S", task.pid))
-    for task in order[:MOST_ROWS]:
-        flags = task.state + (" memalloc" if task.pf_memalloc else "")
-        table.add_row(
-            str(task.pid), escape(task.comm), flags, _waits(task), escape(" < ".join(task.stack[:FRAMES]))
+    floors = (">atomic floor", ">throttle floor", ">process floor")
+    columns = ("zone", ">free", *floors, ">min", ">boost", ">low", ">high", ">managed", ">on CPU lists")
+    rows = (
+        (
+            zone.name,
+            zone.free,
+            zone.atomic_floor,
+            zone.throttle_floor,
+            zone.process_floor,
+            zone.minimum,
+            zone.boost,
+            zone.low,
+            zone.high,
+            zone.managed,
+            zone.on_cpu_lists,
         )
-    return Group("", table)
+        for zone in one.zones
+    )
+    short = {number for number, zone in enumerate(one.zones) if zone.free <= zone.atomic_floor}
+    used, total, failures = (one.memory_pages.get(name, "?") for name in OF_SWAP)
+    others = _counts((name, count) for name, count in one.memory_pages.items() if name not in OF_SWAP)
+    limits = (f"{each.protocol} {each.pages} (limits {_numbers(each.limits)})" for each in one.limits)
+    fragments = "?" if one.fragment_bytes is None else one.fragment_bytes
+    return Group(
+        table("zones, in pages; red: no more than the atomic floor is free", columns, rows, short),
+        f"pages: {escape(others)}",
+        f"swap: {used} of {total} pages used; kswapd_failures {failures}",
+        f"pages of sockets: {escape(', '.join(limits))}; fragments {fragments} bytes",
+    )
 
 
-def _waits(task: Task) -> str:
+def _counts(counts: Iterable[tuple[str, int]]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in counts)
+
+
+def _numbers(numbers: Iterable[int]) -> str:
+    return " ".join(map(str, numbers))
+
+
+def _tasks(one: Snapshot, names: Names) -> RenderableType:
+    """Each stack once: loads stand where their likes do."""
+    order = sorted(one.tasks, key=lambda task: (task.state == "S", task.pid))
+    stacks = dict.fromkeys(_stack(task) for task in order)
+    numbers = {stack: number for number, stack in enumerate(stacks, 1)}
+    rows = (
+        (
+            task.pid,
+            f"[{task.comm}]" if task.kthread else task.comm,
+            " ".join([task.state, *["memalloc"] * task.pf_memalloc, *["serves FUSE"] * task.serves_fuse]),
+            numbers[_stack(task)],
+            _waits(task, names),
+            names.held(task.holds_sockets),
+        )
+        for task in order
+    )
+    title = f"tasks that run, block or hold sockets ({one.idle_tasks} more sleep)"
+    columns = (">pid", "task", "state", ">stack", "waits for", "holds sockets")
+    return Group(
+        table(title, columns, rows),
+        table("stacks, the innermost function first", (">#", "stack"), ((n, s) for s, n in numbers.items())),
+    )
+
+
+def _stack(task: Task) -> str:
+    return " < ".join([*task.stack[:FRAMES], *["..."] * (len(task.stack) > FRAMES)])
+
+
+def _waits(task: Task, names: Names) -> str:
     if task.waits is None:
         return ""
-    return escape(f"{task.waits.kind} {task.waits.detail}".strip())
+    words = (task.waits.kind, task.waits.detail, names.thing(task.waits.address))
+    return " ".join(word for word in words if word)
 
 
-def _requests(one: Snapshot) -> RenderableType:
-    slots = sum(len(each.swap_slots) for each in one.requests)
-    title = f"requests in flight ({len(one.requests)}), of {slots} swap slots"
-    table = _table(title, "device", "tag", "operation", "KiB", "age", "swap slots")
-    for each in one.requests[:MOST_ROWS]:
-        age = "" if each.age_ms is None else f"{each.age_ms / 1000:.1f} s"
-        table.add_row(
-            each.device,
-            str(each.tag),
-            escape(each.operation),
-            str(each.size_bytes >> 10),
-            age,
-            _spans(each.swap_slots),
+def _locks(one: Snapshot, names: Names) -> RenderableType:
+    rows = (
+        (
+            f"{lock.address:x}",
+            lock.kind,
+            lock.name,
+            "not known" if lock.owner is None else names.told([lock.owner]),
+            names.told(lock.waiters),
         )
-    return Group("", table)
-
-
-def _spans(slots: Sequence[int]) -> str:
-    """`12-15, 40`: those that lie side by side as one span."""
-    spans: list[list[int]] = []
-    for slot in sorted(slots):
-        if spans and slot == spans[-1][-1] + 1:
-            spans[-1] = [spans[-1][0], slot]
-        else:
-            spans.append([slot])
-    told = ["-".join(map(str, span)) for span in spans[:MOST_SPANS]]
-    return ", ".join([*told, "..."] if len(spans) > MOST_SPANS else told)
-
-
-def _sockets(one: Snapshot) -> RenderableType:
-    table = _table(
-        f"sockets ({len(one.sockets)}), those with most in them",
-        "protocol",
-        "local",
-        "remote",
-        "memalloc",
-        "to read",
-        "unacknowledged",
-        "sends again in",
-        "times",
+        for lock in one.locks
     )
-    order = sorted(one.sockets, key=lambda each: -(each.unacknowledged_bytes + each.receive_bytes))
-    for each in order[: MOST_ROWS // 3]:
-        again = "" if each.retransmit_in_ms is None else f"{each.retransmit_in_ms / 1000:.1f} s"
-        table.add_row(
-            each.protocol,
-            each.local,
-            each.remote,
-            "yes" if each.memalloc else "",
-            str(each.receive_bytes),
-            str(each.unacknowledged_bytes),
-            again,
-            str(each.retransmits),
+    columns = ("address", "kind", "name", "owner", "waited for by")
+    return table("locks that somebody waits for", columns, rows)
+
+
+def _requests(one: Snapshot, names: Names) -> RenderableType:
+    """The orphaned ones first: nothing ends them, and they may be few of many."""
+    rows = (
+        (
+            each.device,
+            each.tag,
+            each.operation,
+            each.sector,
+            each.size_bytes >> 10,
+            seconds(each.age_ms),
+            _state(each),
+            names.thing(each.socket),
+            seconds(each.again_in_ms),
+            names.told(each.waiters),
+            spans(each.swap_slots),
         )
-    return Group("", table)
+        for each in sorted(one.requests, key=lambda each: not each.orphaned)
+    )
+    slots = sum(len(each.swap_slots) for each in one.requests)
+    what = ("device", ">tag", "operation", ">sector", ">KiB", ">age", "state", "socket")
+    return table(
+        f"requests in flight ({len(one.requests)}), of {slots} swap slots",
+        (*what, ">sent again in", "waited for by", "swap slots"),
+        rows,
+    )
+
+
+def _state(each: Request) -> str:
+    return f"{each.state}, orphaned" if each.orphaned else each.state
 
 
 def _nics(one: Snapshot) -> RenderableType:
-    table = _table("NICs", "name", "driver", "carrier", "ring", "filled", "usable", "counters")
-    for each in one.nics:
-        numbers = ("" if number is None else str(number) for number in (each.ring, each.filled, each.usable))
-        counters = ", ".join(f"{name} {count}" for name, count in each.counters.items())
-        table.add_row(escape(each.name), escape(each.driver), str(each.carrier), *numbers, escape(counters))
-    return Group("", table)
+    rows = (
+        (
+            each.name,
+            each.driver,
+            ", ".join(each.addresses),
+            {True: "yes", False: "no", None: "?"}[each.carrier],
+            *("?" if number is None else number for number in (each.ring, each.filled, each.usable)),
+            _counts(each.counters.items()),
+        )
+        for each in one.nics
+    )
+    ring = (">ring", ">filled", ">usable")
+    columns = ("name", "driver", "addresses", "carrier", *ring, "counters")
+    return table("NICs and their receive rings", columns, rows)
 
 
 def _graph(one: Snapshot) -> RenderableType:
     graph = wait_for_graph(one)
-    sentence = single_cycle(graph)
-    told = sentence or "No closed cycle in this look."
+    told = single_cycle(graph) or "No closed cycle in this look."
     return Group(
         "",
         "[bold]who waits for whom[/]",
         escape(told),
+        *map(escape, _ends(graph)),
         "[dim]One look proves nothing: two, and what the host saw between them, do.[/]",
     )
+
+
+def _ends(graph: Graph) -> list[str]:
+    """What the requests hang on that moves, or may: each with the edge that leads to it."""
+    nodes = graph.by_id
+    hang = reachable(graph, [node.id for node in graph.nodes if node.kind == "request"])
+    words = {"sure": "Waits for", "chance": "A chance"}
+    ends = {
+        edge.target: f"{words[how]}: {nodes[edge.source].words} {edge.verb} {nodes[edge.target].words}"
+        for edge in graph.edges
+        if edge.source in hang and (how := nodes[edge.target].ends or "") in words
+    }
+    told = list(ends.values())
+    more = [f"and {len(told) - MOST_ENDS} more"] if len(told) > MOST_ENDS else []
+    return [*told[:MOST_ENDS], *more]
