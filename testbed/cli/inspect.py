@@ -29,7 +29,7 @@ def inspect(
         Path | None, typer.Option("--result", help="A saved cell instead of a running lab.", exists=True)
     ] = None,
     live: Annotated[
-        bool, typer.Option("--live", help="Read it while it goes on; else it stops for some 0.2 s.")
+        bool, typer.Option("--live", help="Read it while it goes on; else it stops for 0.1 to 0.8 s.")
     ] = False,
     shell: Annotated[
         bool, typer.Option("--drgn", help="A drgn shell on its memory while it goes on, with our views.")
@@ -38,7 +38,7 @@ def inspect(
     as_json: AsJson = False,
     lab: Lab = "",
 ) -> None:
-    """Look into a machine without its help: who waits for whom, memory, requests, sockets, the ring.
+    """Look into a machine without its help: who waits for whom, memory, locks, requests, sockets, the ring.
 
     Example: testbed inspect A --drgn
 
