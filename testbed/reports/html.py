@@ -100,7 +100,8 @@ def render_cell(folder: Path) -> str:
             counters=counted(plan, case.evidence.snapshots) or {},
             waits=verdict.examination,
             waits_drawn=graph.draw(verdict.examination) if verdict.examination else None,
-            waits_edges=graph.relevant(verdict.examination.graph) if verdict.examination else (),
+            waits_edges=graph.edges(verdict.examination) if verdict.examination else None,
+            waits_ends=graph.ends(verdict.examination) if verdict.examination else None,
             environment=surroundings(folder),
             folder=folder.name,
         )
