@@ -54,10 +54,12 @@ def test_who_waits_for_whom_is_told() -> None:
 
 
 def test_a_zone_is_told_with_its_floors_and_swap_with_its_use() -> None:
-    zone = ZONE.model_copy(update={"boost": 1024, "on_cpu_lists": 9})
+    zone = ZONE.model_copy(
+        update={"boost": 1024, "on_cpu_lists": 9, "kept_for_lower": 12, "kept_for_high_order": 8}
+    )
     pages = {"writeback": 183, "swap_used": 29_568, "swap_total": 131_071, "kswapd_failures": 16}
     told = shown(zones=(zone,), memory_pages=pages)
-    assert line_with("DMA32", told) == "DMA32 101 101 646 1292 268 1024 335 402 19000 9"
+    assert line_with("DMA32", told) == "DMA32 101 101 646 1292 268 1024 335 402 19000 9 12 8"
     assert "swap: 29568 of 131071 pages used; kswapd_failures 16" in told
     assert "pages: writeback 183\n" in told
 

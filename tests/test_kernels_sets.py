@@ -13,6 +13,7 @@ from testbed import kernels
 from testbed.errors import BuildError, UsageError
 from testbed.kernels import applying, patchfile, patchset
 from testbed.kernels.naming import PATCHES
+from testbed.model import KernelSpec
 
 GOOD = """\
 title = "A set"
@@ -250,3 +251,13 @@ def test_the_sets_of_the_project_are_sound(name: str) -> None:
         own |= {path for path in patch.touches if f"--- /dev/null\n+++ b/{path}\n" in text}
         heavy = {path for path in patch.touches if path.startswith("include/linux/")} - own
         assert heavy <= REBUILDS.get(name, set()), "rebuilds everything"
+
+
+def test_a_composition_has_a_hypothesis_of_its_own_and_other_sums_have_none() -> None:
+    whole = KernelSpec(base="6.1", sets=("mem-reserve", "complete-rx"))
+    assert kernels.hypothesis(whole, "flood") == "recovered"
+    assert kernels.hypothesis(KernelSpec(base="6.1", sets=("vanilla-2007",)), "flood") is not None
+    assert (
+        kernels.hypothesis(whole.model_copy(update={"sets": ("complete-rx", "mem-reserve")}), "flood") is None
+    )
+    assert kernels.hypothesis(whole.model_copy(update={"sets": ()}), "flood") is None

@@ -48,7 +48,8 @@ class _Wide:
 
 def _memory(one: Snapshot) -> RenderableType:
     floors = (">atomic floor", ">throttle floor", ">process floor")
-    columns = ("zone", ">free", *floors, ">min", ">boost", ">low", ">high", ">managed", ">on CPU lists")
+    kept = (">on CPU lists", ">kept for lower", ">for high order")
+    columns = ("zone", ">free", *floors, ">min", ">boost", ">low", ">high", ">managed", *kept)
     rows = (
         (
             zone.name,
@@ -62,6 +63,8 @@ def _memory(one: Snapshot) -> RenderableType:
             zone.high,
             zone.managed,
             zone.on_cpu_lists,
+            zone.kept_for_lower,
+            zone.kept_for_high_order,
         )
         for zone in one.zones
     )
@@ -69,12 +72,12 @@ def _memory(one: Snapshot) -> RenderableType:
     used, total, failures = (one.memory_pages.get(name, "?") for name in OF_SWAP)
     others = _counts((name, count) for name, count in one.memory_pages.items() if name not in OF_SWAP)
     limits = (f"{each.protocol} {each.pages} (limits {_numbers(each.limits)})" for each in one.limits)
-    fragments = "?" if one.fragment_bytes is None else one.fragment_bytes
+    fragments, packets = ("?" if each is None else each for each in (one.fragment_bytes, one.fragment_queues))
     return Group(
         table("zones, in pages; red: no more than the atomic floor is free", columns, rows, short),
         f"pages: {escape(others)}",
         f"swap: {used} of {total} pages used; kswapd_failures {failures}",
-        f"pages of sockets: {escape(', '.join(limits))}; fragments {fragments} bytes",
+        f"pages of sockets: {escape(', '.join(limits))}; fragments {fragments} bytes of {packets} packets",
     )
 
 

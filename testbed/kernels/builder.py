@@ -73,10 +73,9 @@ class Order:
 
 
 def hypothesis(spec: KernelSpec, playbook: str, *, root: Path = PATCHES) -> str | None:
-    """What the kernel's one patch set expects of a playbook; nothing is said of several together."""
-    if len(spec.sets) != 1:
-        return None
-    return patchset.load(spec.sets[0], root, spec.base).about.expect.get(playbook)
+    """What the kernel's one patch set, or the composition that it is, expects of a playbook."""
+    name = spec.sets[0] if len(spec.sets) == 1 else patchset.composition(spec.sets, root)
+    return patchset.about(name, root).expect.get(playbook) if name else None
 
 
 def digest(

@@ -166,6 +166,11 @@ def about(name: str, root: Path) -> SetFile:
     return load_toml(root / name / "set.toml", SetFile)
 
 
+def composition(sets: tuple[str, ...], root: Path) -> str | None:
+    """The name of the composition that stands for these sets in this order, if there is one."""
+    return next((name for name in known(root) if sets and about(name, root).sets == sets), None)
+
+
 def load(name: str, root: Path, base: str = "") -> PatchSet:
     """Reads the set `name` under `root`, with its series for `base`. Every error names file, line and key."""
     said, folder = about(name, root), root / name
