@@ -76,7 +76,6 @@ UNSEEN = {
     "kfence": "of Debian's options and ours none turns it on",
     "kmsan": "needs clang",
     "kcsan": "needs a kernel of its own",
-    "tcp-memory": "no deed of the corpus fills TCP's memory",
     "tx-timeout": "no emulated card of ours stops its queue",
 }
 

@@ -4,6 +4,20 @@ from __future__ import annotations
 
 from tests.consoles.symptoms import OURS, OVERCOMMIT, PANIC_END, SHELL, Symptom, module, must
 
+# What is sent to a listener that is stopped stays queued; net/ipv4/tcp.c: tcp_close() asks tcp_check_oom().
+TCP_FULL = """\
+/usr/lib/testbed/busybox nc -l -p 9999 >/dev/null </dev/zero &
+listener=$!
+sleep 0.5
+/usr/lib/testbed/busybox nc 127.0.0.1 9999 </dev/zero >/dev/null &
+sender=$!
+sleep 0.2
+kill -STOP $listener
+sleep 1
+echo '1 1 1' >/proc/sys/net/ipv4/tcp_mem
+kill -9 $sender
+"""
+
 
 def _memory() -> list[Symptom]:
     atomic, user = "0xa20(GFP_ATOMIC)", "*GFP_HIGHUSER_MOVABLE*"
@@ -59,6 +73,15 @@ def _memory() -> list[Symptom]:
             (must("allocation", bytes=1 << 40, function="symptom_vmalloc", count=1, **SHELL),),
             "allocation",
             watch_s=4,
+        ),
+        Symptom(
+            "tcp-memory",
+            "a connection was closed while TCP's limit was below what it had to send",
+            TCP_FULL,
+            (must("tcp-memory"),),
+            "tcp-memory",
+            until="TCP: out of memory",
+            watch_s=20,
         ),
         Symptom(
             "oom",
