@@ -23,6 +23,8 @@ from testbed.clock import NS, now_ns
 from testbed.errors import TestbedFault
 
 MAX_LINE_BYTES = 1 << 16
+LEAST, MOST = -(1 << 63), (1 << 64) - 1
+"""Of a value: 64 bits, with a sign or without. No counter has more, and what is longer is damage."""
 Point = tuple[int, int]
 
 
@@ -184,7 +186,9 @@ def _record(line: bytes) -> dict[str, Any] | None:
         record = from_json(line)
     except ValueError:
         return None
-    if not isinstance(record, dict) or type(record.get("t")) is not int or record["t"] < 0:
+    if not isinstance(record, dict) or type(record.get("t")) is not int:
+        return None
+    if not 0 <= record["t"] <= MOST:
         return None
     if record.get("kind") == "event" and isinstance(record.get("what"), str):
         return record
@@ -195,4 +199,6 @@ def _record(line: bytes) -> dict[str, Any] | None:
         or not isinstance(values, dict)
     ):
         return None
-    return record if set(map(type, values.values())) <= {int} else None
+    if not set(map(type, values.values())) <= {int}:
+        return None
+    return record if all(LEAST <= value <= MOST for value in values.values()) else None

@@ -18,9 +18,11 @@ MAX_ITEMS = 4096
 MAX_FRAMES = 48
 
 Name = Annotated[str, Field(max_length=256)]
+Number = Annotated[int, Field(gt=-(1 << 80), lt=1 << 80)]
+"""Any 64 bits of a guest's in any unit. What is longer is of a damaged file, and not to be reckoned with."""
 Address = Annotated[int, Field(ge=0, lt=1 << 64)]
 Addresses = Annotated[tuple[Address, ...], Field(max_length=MAX_ITEMS)]
-Pids = Annotated[tuple[int, ...], Field(max_length=MAX_ITEMS)]
+Pids = Annotated[tuple[Number, ...], Field(max_length=MAX_ITEMS)]
 
 WaitKind = Literal[
     "folio", "mutex", "rwsem", "bio", "tag", "queue", "pool", "socket", "memory", "writeback", "fuse"
@@ -54,7 +56,7 @@ class Task(Value):
     One that `serves_fuse` has /dev/fuse open.
     """
 
-    pid: int
+    pid: Number
     comm: Name
     state: Name
     kthread: bool = False
@@ -71,7 +73,7 @@ class Lock(Value):
     address: Address
     kind: Literal["mutex", "rwsem"]
     name: Name = ""
-    owner: int | None = None
+    owner: Number | None = None
     waiters: Pids = ()
 
 
@@ -86,18 +88,18 @@ class Request(Value):
 
     address: Address
     device: Name
-    tag: int
+    tag: Number
     operation: Name
-    sector: int = 0
-    size_bytes: int = 0
-    age_ms: int | None = None
+    sector: Number = 0
+    size_bytes: Number = 0
+    age_ms: Number | None = None
     state: Name = ""
     socket: Address = 0
     folios: Addresses = ()
-    swap_slots: Annotated[tuple[int, ...], Field(max_length=MAX_ITEMS)] = ()
+    swap_slots: Annotated[tuple[Number, ...], Field(max_length=MAX_ITEMS)] = ()
     waiters: Pids = ()
     orphaned: bool = False
-    again_in_ms: int | None = None
+    again_in_ms: Number | None = None
 
 
 class Socket(Value):
@@ -121,21 +123,21 @@ class Socket(Value):
     remote: Name = ""
     memalloc: bool = False
     allocation_reserve: bool = False
-    receive_bytes: int = 0
-    receive_packets: int = 0
-    receive_limit_bytes: int = 0
-    backlog_bytes: int = 0
-    pfmemalloc_packets: int = 0
-    dropped: int = 0
-    send_bytes: int = 0
-    send_limit_bytes: int = 0
-    unacknowledged_bytes: int = 0
-    retransmit_in_ms: int | None = None
-    retransmit_timeout_ms: int | None = None
-    retransmits: int = 0
-    resent_segments: int | None = None
-    head_bytes: int | None = None
-    head_segments: int | None = None
+    receive_bytes: Number = 0
+    receive_packets: Number = 0
+    receive_limit_bytes: Number = 0
+    backlog_bytes: Number = 0
+    pfmemalloc_packets: Number = 0
+    dropped: Number = 0
+    send_bytes: Number = 0
+    send_limit_bytes: Number = 0
+    unacknowledged_bytes: Number = 0
+    retransmit_in_ms: Number | None = None
+    retransmit_timeout_ms: Number | None = None
+    retransmits: Number = 0
+    resent_segments: Number | None = None
+    head_bytes: Number | None = None
+    head_segments: Number | None = None
     head_at_driver: bool | None = None
     peer: Address = 0
     readers: Pids = ()
@@ -153,10 +155,10 @@ class Nic(Value):
     driver: Name = ""
     addresses: Annotated[tuple[Name, ...], Field(max_length=64)] = ()
     carrier: bool | None = None
-    ring: int | None = None
-    filled: int | None = None
-    usable: int | None = None
-    counters: dict[Name, int] = Field(default_factory=dict)
+    ring: Number | None = None
+    filled: Number | None = None
+    usable: Number | None = None
+    counters: dict[Name, Number] = Field(default_factory=dict)
 
 
 def atomic_floor(min_pages: int) -> int:
@@ -179,15 +181,15 @@ class Zone(Value):
     """
 
     name: Name
-    free: int
-    minimum: int
-    low: int
-    high: int
-    boost: int = 0
-    managed: int = 0
-    on_cpu_lists: int = 0
-    kept_for_lower: int = 0
-    kept_for_high_order: int = 0
+    free: Number
+    minimum: Number
+    low: Number
+    high: Number
+    boost: Number = 0
+    managed: Number = 0
+    on_cpu_lists: Number = 0
+    kept_for_lower: Number = 0
+    kept_for_high_order: Number = 0
 
     @property
     def atomic_floor(self) -> int:
@@ -208,28 +210,28 @@ class Limit(Value):
     """Pages that a protocol's sockets hold, against its three limits."""
 
     protocol: Name
-    pages: int
-    limits: tuple[int, int, int]
+    pages: Number
+    limits: tuple[Number, Number, Number]
 
 
 class Snapshot(Value):
     """One look. `taken_ns`: host CLOCK_MONOTONIC as the guest stopped; `paused_ms`: for how long."""
 
-    schema_version: int = SCHEMA
-    number: int
-    taken_ns: int
-    paused_ms: int
+    schema_version: Number = SCHEMA
+    number: Number
+    taken_ns: Number
+    paused_ms: Number
     release: Name = ""
     tasks: Annotated[tuple[Task, ...], Field(max_length=MAX_ITEMS)] = ()
-    idle_tasks: int = 0
+    idle_tasks: Number = 0
     locks: Annotated[tuple[Lock, ...], Field(max_length=MAX_ITEMS)] = ()
     requests: Annotated[tuple[Request, ...], Field(max_length=MAX_ITEMS)] = ()
     sockets: Annotated[tuple[Socket, ...], Field(max_length=MAX_ITEMS)] = ()
     nics: Annotated[tuple[Nic, ...], Field(max_length=64)] = ()
     zones: Annotated[tuple[Zone, ...], Field(max_length=64)] = ()
-    memory_pages: dict[Name, int] = Field(default_factory=dict)
+    memory_pages: dict[Name, Number] = Field(default_factory=dict)
     limits: Annotated[tuple[Limit, ...], Field(max_length=16)] = ()
-    fragment_bytes: int | None = None
-    fragment_queues: int | None = None
-    counters: dict[Name, int] = Field(default_factory=dict)
+    fragment_bytes: Number | None = None
+    fragment_queues: Number | None = None
+    counters: dict[Name, Number] = Field(default_factory=dict)
     missing: Annotated[tuple[Name, ...], Field(max_length=256)] = ()

@@ -82,6 +82,8 @@ def test_a_disk_that_refuses_is_a_fault_of_the_testbed() -> None:
         b'{"t":1,"kind":"sample","of":"a","v":{"x":true}}',
         b'{"t":1,"kind":"other"}',
         b'{"t":' + b"9" * 5000 + b',"kind":"event","what":"x"}',
+        b'{"t":1' + b"0" * 400 + b',"kind":"event","what":"x"}',
+        b'{"t":1,"kind":"sample","of":"a","v":{"x":1' + b"0" * 400 + b"}}",
         b"[" * 50_000,
         b"x" * (1 << 17),
     ],
