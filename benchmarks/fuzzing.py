@@ -1,149 +1,204 @@
-"""Mutates real consoles, histories and snapshots for a stated time: nothing may crash the judge, nor hang it.
+"""Spoils real consoles, histories and looks for a stated time: none may crash what reads it, nor hang it.
 
-`python -m benchmarks.fuzzing --minutes 60`. Prints how many inputs each target took, the slowest of them, and
-every failure with the seed that makes it again; ends with 1 if there was one.
+One hour: `python -m benchmarks.fuzzing --minutes 60`, with another `--seed` for other inputs. A failure
+again: `--minutes 0` and the seed that is printed with it. The judge goes on after a detector that failed, and
+says `unknown`: that is a failure here, as are an exception and too long a time. Prints each kind of failure
+once, and for each target how many inputs it took, how many of them came as far as what is looked for (reports
+in the console, a judging window in the history, edges in the graphs of two looks), and the slowest; ends with
+1 if there was a failure.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import lzma
 import random
+import re
 import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import FrameType
 
 from pydantic import ValidationError
 
+from benchmarks.mutating import mutated, mutated_history, mutated_look
 from testbed import consoles, history, store
-from testbed.judge import judge
+from testbed.judge import Verdict, judge
 from testbed.snapshot import Snapshot
+from testbed.waitfor import next_retransmission_ns, single_cycle, wait_for_graph
 
 ROOT = Path(__file__).parent.parent
-ODD = (b"\n", b"\r", b"\x1b[2J", b"-1", b"99999999999999999999", b'"', b"[" * 40)
+CORPUS = ROOT / "results/summaries/corpus"
 LONGEST_S = 10.0
-"""No input of a few hundred KiB may take longer."""
+"""Of CPU: no input of a few hundred KiB may take more."""
+
+Target = Callable[[random.Random], bool]
+"""Makes one input of chance, and must come back: with whether it came as far as what is looked for."""
+
+
+class Unknown(Exception):
+    """A detector failed, and the judge went on."""
+
+
+class TooLate(BaseException):
+    """No Exception: the judge would take it for a failure of the detector in which it comes."""
 
 
 @dataclass
 class Tally:
-    """What became of a target's inputs."""
+    """What became of a target's inputs. `kinds` are its failures, but for the numbers in them."""
 
     inputs: int = 0
+    reached: int = 0
     slowest_s: float = 0.0
     failures: int = 0
+    kinds: set[str] = field(default_factory=set)
 
 
-def mutated(data: bytes, rng: random.Random) -> bytes:
-    """A few cuts, copies, flips and insertions: what a torn file or a hostile guest looks like."""
-    found = bytearray(data)
-    for _ in range(rng.choice((1, 1, 2, 4, 16))):
-        if not found:
-            return bytes(found)
-        at, length = rng.randrange(len(found)), rng.choice((1, 4, 40, 400))
-        kind = rng.randrange(5)
-        if kind == 0:
-            found[at] ^= 1 << rng.randrange(8)
-        elif kind == 1:
-            del found[at : at + length]
-        elif kind == 2:
-            found[at:at] = found[rng.randrange(len(found)) :][:length]
-        elif kind == 3:
-            found[at:at] = rng.randbytes(rng.choice((1, 8)))
-        else:
-            found[at : at + 1] = rng.choice(
-                (b"\n", b"\r", b"\x1b[2J", b"-1", b"99999999999999999999", b'"', b"[" * 40)
-            )
-    return bytes(found)
+def judged(evidence: store.Evidence) -> Verdict:
+    """The verdict; raises Unknown where a detector failed."""
+    verdict = judge(evidence)
+    failed = [finding.statement for finding in verdict.findings if finding.says == "unknown"]
+    if failed:
+        raise Unknown(failed[0])
+    verdict.model_dump_json()
+    return verdict
 
 
-def targets() -> dict[str, Callable[[random.Random], None]]:
-    """Each takes a source of chance, makes one input of it, and must come back."""
-    packed = sorted((ROOT / "tests/data/consoles").glob("*.xz"))
-    printed = [lzma.decompress(path.read_bytes()) for path in packed]
-    cells = [path for path in sorted((ROOT / "results/summaries/corpus").iterdir()) if path.is_dir()]
+def console_target(printed: Sequence[bytes]) -> Target:
+    def console(rng: random.Random) -> bool:
+        return bool(consoles.read(mutated(rng.choice(printed), rng)).reports)
+
+    return console
+
+
+def history_target(cells: Sequence[Path]) -> Target:
     evidence = [store.read_evidence(cell) for cell in cells]
-    looked = [(cell, one) for cell, one in zip(cells, evidence, strict=True) if one.snapshots]
     written = [(cell / store.HISTORY).read_bytes() for cell in cells]
+    lines = [data.splitlines(keepends=True) for data in written]
 
-    def console(rng: random.Random) -> None:
-        consoles.read(mutated(rng.choice(printed), rng))
-
-    def log(rng: random.Random) -> None:
+    def log(rng: random.Random) -> bool:
         number = rng.randrange(len(cells))
+        torn = rng.random() < 0.5
         with tempfile.NamedTemporaryFile() as file:
-            file.write(mutated(written[number], rng))
+            file.write(mutated(written[number], rng) if torn else mutated_history(lines[number], rng))
             file.flush()
             read = history.read(Path(file.name))
-        judge(replace(evidence[number], history=read))
+        return judged(replace(evidence[number], history=read)).observed_s is not None
 
-    def graph(rng: random.Random) -> None:
-        cell, one = rng.choice(looked)
-        snapshots = []
-        for path in sorted(cell.glob("snapshot-*.json")):
-            try:
-                snapshots.append(Snapshot.model_validate_json(mutated(path.read_bytes(), rng)))
-            except ValidationError:
-                snapshots.append(_shuffled(json.loads(path.read_bytes()), rng))
-        judge(replace(one, snapshots=tuple(snapshots)))
-
-    return {"console": console, "history": log, "graph": graph}
+    return log
 
 
-def _shuffled(found: dict[str, object], rng: random.Random) -> Snapshot:
-    """A snapshot of the right shape with parts of it left out or given to others."""
-    for key in ("tasks", "requests", "sockets", "nics", "zones", "locks"):
-        items = found[key]
-        assert isinstance(items, list)
-        if items and rng.random() < 0.5:
-            found[key] = rng.sample(items, rng.randrange(len(items) + 1))
-    return Snapshot.model_validate(found)
+def graph_target(cells: Sequence[Path]) -> Target:
+    looked = [one for one in map(store.read_evidence, cells) if len(one.snapshots) > 1]
+
+    def graph(rng: random.Random) -> bool:
+        one = rng.choice(looked)
+        looks = rng.sample(one.snapshots, rng.choice((2, 2, 2, len(one.snapshots))))
+        spoiled = spoil(sorted(looks, key=lambda look: look.taken_ns), rng)
+        edges = 0
+        for look in spoiled:
+            alone = wait_for_graph(look)
+            single_cycle(alone)
+            next_retransmission_ns(look, frozenset(one.judging.devices))
+            edges += bool(alone.edges)
+        found = judged(replace(one, snapshots=spoiled, damaged_snapshots=len(looks) - len(spoiled)))
+        return found.examination is not None and edges > 1
+
+    return graph
+
+
+def spoil(looks: Sequence[Snapshot], rng: random.Random) -> tuple[Snapshot, ...]:
+    """Half of the times alike, so that what is wrong is wrong in all; one in ten as torn files."""
+    torn, alike, seed = rng.random() < 0.1, rng.random() < 0.5, rng.random()
+    found = []
+    for look in looks:
+        chance = random.Random(seed) if alike else rng
+        try:
+            found.append(
+                Snapshot.model_validate_json(mutated(look.model_dump_json().encode(), chance))
+                if torn
+                else mutated_look(look, chance)
+            )
+        except ValidationError:
+            continue
+    return tuple(sorted(found, key=lambda look: look.taken_ns))
+
+
+def targets() -> dict[str, Target]:
+    """All, on the recorded consoles and the corpus of cells."""
+    packed = sorted((ROOT / "tests/data/consoles").glob("*.xz"))
+    cells = [path for path in sorted(CORPUS.iterdir()) if path.is_dir()]
+    return {
+        "console": console_target([lzma.decompress(path.read_bytes()) for path in packed]),
+        "history": history_target(cells),
+        "graph": graph_target(cells),
+    }
 
 
 @contextmanager
-def limited() -> Iterator[None]:
-    def late(_number: int, _frame: FrameType | None) -> None:
-        raise TimeoutError(f"took longer than {LONGEST_S:g} s")
+def limited(limit_s: float) -> Iterator[None]:
+    """Raises TooLate in what takes more of the processor's time, whatever else the host does."""
 
-    signal.signal(signal.SIGALRM, late)
-    signal.setitimer(signal.ITIMER_REAL, LONGEST_S)
+    def late(_number: int, _frame: FrameType | None) -> None:
+        raise TooLate(f"took more than {limit_s:g} s of CPU")
+
+    signal.signal(signal.SIGPROF, late)
+    signal.setitimer(signal.ITIMER_PROF, limit_s)
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.setitimer(signal.ITIMER_PROF, 0)
+
+
+def play(name: str, target: Target, seed: int, tally: Tally, limit_s: float = LONGEST_S) -> str:
+    """Plays one input into the tally; what is to be said of it: of a failure of a new kind, else nothing."""
+    begun, failure = time.process_time(), ""
+    try:
+        with limited(limit_s):
+            tally.reached += target(random.Random(f"{name} {seed}"))
+    except (Exception, TooLate) as error:
+        failure = f"{type(error).__name__}: {str(error)[:300]}"
+    tally.inputs += 1
+    tally.slowest_s = max(tally.slowest_s, time.process_time() - begun)
+    kind = re.sub(r"\d+", "N", failure)
+    if not failure:
+        return ""
+    tally.failures += 1
+    new = kind not in tally.kinds
+    tally.kinds.add(kind)
+    return f"{name} --seed {seed}: {failure}" if new else ""
+
+
+def run(known: Mapping[str, Target], minutes: float, seed: int) -> dict[str, Tally]:
+    """At least one input for each target."""
+    tallies = {name: Tally() for name in known}
+    end = time.monotonic() + minutes * 60
+    while True:
+        for name, target in known.items():
+            if said := play(name, target, seed, tallies[name]):
+                print(said, flush=True)
+        seed += 1
+        if time.monotonic() >= end:
+            return tallies
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--minutes", type=float, default=60.0)
     parser.add_argument("--seed", type=int, default=0)
     wish = parser.parse_args()
-    known = targets()
-    tallies = {name: Tally() for name in known}
-    end = time.monotonic() + wish.minutes * 60
-    seed = wish.seed
-    while time.monotonic() < end:
-        seed += 1
-        for name, target in known.items():
-            begun = time.process_time()
-            try:
-                with limited():
-                    target(random.Random(f"{name} {seed}"))
-            except Exception as error:
-                tallies[name].failures += 1
-                print(f"{name} --seed {seed - 1}: {type(error).__name__}: {str(error)[:300]}", flush=True)
-            tallies[name].inputs += 1
-            tallies[name].slowest_s = max(tallies[name].slowest_s, time.process_time() - begun)
+    tallies = run(targets(), wish.minutes, wish.seed)
     for name, tally in tallies.items():
         took = f"slowest {tally.slowest_s:.2f} s of CPU"
-        print(f"{name}: {tally.inputs} inputs, {took}, {tally.failures} failures")
+        print(f"{name}: {tally.inputs} inputs, {tally.reached} reached, {took}, {tally.failures} failures")
     return 1 if any(tally.failures for tally in tallies.values()) else 0
 
 
