@@ -329,7 +329,8 @@ def _sentence(
     if proves == "deadlocked":
         return chain(graph, found)
     if proves == "starved":
-        return "No closed cycle: all hangs on a chance. " + "; ".join(chances[:3]) + "."
+        named = "; ".join(chances[:3])
+        return f"No closed cycle: all hangs on a chance. {named[:1].upper()}{named[1:]}."
     unmet = [condition.statement for condition in conditions if not condition.met]
     ends = "; ".join((*awaited, *chances)[:2])
     if unmet:
