@@ -16,19 +16,19 @@ import argparse
 from pathlib import Path
 
 from benchmarks.table import show
-from testbed import history, store
+from testbed import store
 from testbed.campaign.play import cells_of
 from testbed.clock import NS
-from testbed.judge.values import read_verdict
-from testbed.waitfor import next_retransmission_ns
+from testbed.history import History
+from testbed.store import Evidence
+from testbed.waitfor import Examination, next_retransmission_ns
 from testbed.waitfor.requests import LEAST_ANSWERS
 
 STAGES = ("ready", "attach", "fill, steady", "timeline", "judging", "around", "all")
 
 
-def stages_s(folder: Path) -> list[float | None]:
+def stages_s(log: History, steady_s: float) -> list[float | None]:
     """Seconds of each stage; None where the cell did not get that far."""
-    log, steady_s = history.read(folder / store.HISTORY), store.read_plan(folder).steady_s
     found = (log.first(what) for what in ("cell.begin", "lab.ready", "timeline.begin", "judging.begin"))
     begin, ready, timeline, judging = (event.t_ns / NS if event else None for event in found)
     end = next((event.t_ns / NS for event in log.events_of("judging.end")), None)
@@ -40,9 +40,8 @@ def stages_s(folder: Path) -> list[float | None]:
     return [last - first if first is not None and last is not None else None for first, last in spans]
 
 
-def proof_s(folder: Path) -> list[float | None]:
+def proof_s(evidence: Evidence, found: Examination | None) -> list[float | None]:
     """Seconds from when a deadlock could be proved, and from the begin of judging, to the second look."""
-    evidence, found = store.read_evidence(folder), read_verdict(folder).examination
     healed = evidence.history.first("judging.begin")
     if found is None or found.proves != "deadlocked" or healed is None:
         return [None, None]
@@ -62,7 +61,11 @@ def main() -> None:
     rows = []
     for into in parser.parse_args().folders:
         for cell in cells_of(into):
-            found = (*stages_s(cell.folder), *proof_s(cell.folder))
+            evidence = store.read_evidence(cell.folder)
+            found = (
+                *stages_s(evidence.history, cell.plan.steady_s),
+                *proof_s(evidence, cell.verdict.examination),
+            )
             times = ("-" if value is None else f"{value:.1f} s" for value in found)
             rows.append([cell.plan.cell, cell.verdict.outcome, *times])
     show(["cell", "outcome", *STAGES, "to proof", "after heal"], rows)

@@ -168,7 +168,9 @@ def about(name: str, root: Path) -> SetFile:
 
 def composition(sets: tuple[str, ...], root: Path) -> str | None:
     """The name of the composition that stands for these sets in this order, if there is one."""
-    return next((name for name in known(root) if sets and about(name, root).sets == sets), None)
+    if not sets:
+        return None
+    return next((name for name in known(root) if about(name, root).sets == sets), None)
 
 
 def load(name: str, root: Path, base: str = "") -> PatchSet:

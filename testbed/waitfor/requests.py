@@ -118,7 +118,7 @@ def add_socket(builder: Builder, sock: Socket) -> str:
         builder.edge(source, _word(builder, sock, fired), "waits for", "observed", "a request is unanswered")
     elif not carrier:
         words = "no request is carried by it: what comes on it was not counted"
-        builder.ends(source, "peer", "its peer", "waits for", "inferred", words, "sure")
+        builder.ends(source, "other end", "its peer", "waits for", "inferred", words, "sure")
     elif outside.answers is None or outside.answers < LEAST_ANSWERS:
         builder.ends(
             source,
@@ -142,15 +142,14 @@ def add_socket(builder: Builder, sock: Socket) -> str:
     own = sock.local.rpartition(":")[0]
     for nic in builder.snapshot.nics:
         if nic.ring is not None and (own in nic.addresses or not nic.addresses):
-            offered = (
-                f"{outside.answers} frames of this connection were offered to the NIC" if carrier else ""
-            )
             builder.edge(
                 source,
                 buffers(builder, nic.name),
                 "needs for any reply a receive buffer of the NIC",
                 "inferred",
-                offered or f"{nic.name} has the address {own}",
+                f"{outside.answers} frames of this connection were offered to the NIC"
+                if carrier
+                else f"{nic.name} has the address {own}",
             )
     return source
 
@@ -178,7 +177,7 @@ def _word(builder: Builder, sock: Socket, fired: int) -> str:
     builder.ends(
         target,
         "by itself",
-        "the server, which sends again by itself" if not silent else "the server by itself",
+        "the server by itself" if silent else "the server, which sends again by itself",
         "may come from",
         "inferred",
         f"frames of it between the looks: {outside.answers}; it has sent nothing for: {seen} (TCP sends again"

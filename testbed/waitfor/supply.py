@@ -155,7 +155,7 @@ def _reclaim(builder: Builder, source: str) -> None:
         reclaim,
         "would come from",
         "inferred",
-        f"mm/vmscan.c frees pages for allocations. Clean are {max(0, clean)} of files and {cached} of the"
+        f"mm/vmscan.c frees pages for allocations. Clean are {clean} of files and {cached} of the"
         f" swap cache; caches that shrink hold {slab}, and how many of these are in use is not known",
     )
     tasks = [task for task in builder.snapshot.tasks if task.comm.startswith(KSWAPD) or is_reclaiming(task)]
@@ -174,7 +174,7 @@ def _reclaim(builder: Builder, source: str) -> None:
             "whoever allocates next and drops clean pages",
             "may be done by",
             "inferred",
-            f"{max(0, clean)} pages of files are clean, and {cached} of the swap cache",
+            f"{clean} pages of files are clean, and {cached} of the swap cache",
             "chance",
         )
     if not any(task.comm.startswith(KSWAPD) for task in tasks):
@@ -201,7 +201,7 @@ def _clean(pages: Mapping[str, int]) -> int:
     """Clean pages of files. Only files' pages count as dirty; under writeback are those of swap as well."""
     files = sum(pages.get(name, 0) for name in ("inactive_file", "active_file"))
     written = max(0, pages.get("writeback", 0) - pages["swap_cache"]) if "swap_cache" in pages else 0
-    return files - pages.get("dirty", 0) - written
+    return max(0, files - pages.get("dirty", 0) - written)
 
 
 def is_reclaiming(task: Task) -> bool:
