@@ -76,7 +76,8 @@ Sysctl = Annotated[dict[str, Scalar], AfterValidator(_sysctl)]
 class MachineTable(Value):
     """A guest. `memory_prebuilt` is its memory where the kernel is a distribution's, which needs more.
 
-    `cmdline` are words that its kernel's command line has besides the lab's own.
+    `cmdline` are words that its kernel's command line has besides the lab's own. `root_from` names the
+    machine whose root it mounts over NFS, in place of a disk of its own: a thin client.
     """
 
     memory: Bytes
@@ -87,6 +88,7 @@ class MachineTable(Value):
     disks: tuple[DiskTable, ...] = ()
     sysctl: Sysctl = Field(default_factory=dict)
     cmdline: Words = ""
+    root_from: MachineName | None = None
 
 
 class Topology(Configuration):
@@ -182,6 +184,7 @@ class MachineChange(Value):
     cmdline: Words = ""
     sysctl: Sysctl = Field(default_factory=dict)
     disks: tuple[DiskTable, ...] = ()
+    root_from: MachineName | None = None
 
 
 class TransportTable(Value):

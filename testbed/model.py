@@ -63,7 +63,10 @@ class PlannedDisk(Value):
 
 
 class PlannedMachine(Value):
-    """One guest. `kernel` is a key of `Plan.kernels`; `cmdline` are words beside the lab's own."""
+    """One guest. `kernel` is a key of `Plan.kernels`; `cmdline` are words beside the lab's own.
+
+    `root_from` is the machine that its root comes from over NFS, None for a disk of its own.
+    """
 
     name: str
     memory_bytes: int
@@ -73,6 +76,7 @@ class PlannedMachine(Value):
     disks: tuple[PlannedDisk, ...]
     sysctl: dict[str, str] = {}
     cmdline: str = ""
+    root_from: str | None = None
 
 
 class PlannedLink(Value):

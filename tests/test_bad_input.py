@@ -269,6 +269,23 @@ def test_what_a_nic_can_not_have_is_refused(tmp_path: Path, old: str, new: str, 
     assert caught.value.where.endswith(f": {at}")
 
 
+@pytest.mark.parametrize(
+    ("key", "other", "says"),
+    [
+        ("D", "", "no other machine 'D'"),
+        ("A", "", "no other machine 'A'"),
+        ("C", 'root_from = "B"\n', "has no root of its own to serve"),
+    ],
+)
+def test_a_root_that_nobody_serves_is_refused(tmp_path: Path, key: str, other: str, says: str) -> None:
+    text = changed(NICS, ('kernel = "under-test"', f'kernel = "under-test"\nroot_from = "{key}"'))
+    (tmp_path / "test.toml").write_text(changed(text, ("[machines.C]\n", f"[machines.C]\n{other}")))
+    with pytest.raises(UsageError) as caught:
+        stage.check_topology(load_toml(tmp_path / "test.toml", Topology))
+    assert says in caught.value.message
+    assert caught.value.where.endswith(": machines.A.root_from")
+
+
 def test_every_machine_may_have_another_nic_and_one_of_several_queues(tmp_path: Path) -> None:
     plan = planned(tmp_path, topology=NICS)
     data = {

@@ -150,6 +150,13 @@ class TestSeed:
             "start vmsampler --slot 2",
         ]
 
+    def test_a_thin_client_and_its_server_are_told_of_each_other_by_the_data_link(self) -> None:
+        thin = MACHINES[0].model_copy(update={"root_from": "C"})
+        machines = (thin, MACHINES[1])
+        ours, theirs = (seed.machine_conf(each, machines, LINKS).splitlines() for each in machines)
+        assert "root 10.2.0.3 data" in ours and not [line for line in ours if "export" in line]
+        assert "export-root 10.2.0.1" in theirs and not [line for line in theirs if line[:5] == "root "]
+
     def test_a_value_with_a_line_break_is_refused(self) -> None:
         bad = MACHINES[0].model_copy(update={"sysctl": {"a": "1\nname B"}})
         with pytest.raises(UsageError):

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from testbed import proc
-from testbed.errors import UsageError
+from testbed.errors import TestbedFault, UsageError
 
 TIMEOUT_S = 300
 EPOCH = 1_700_000_000
@@ -60,6 +61,16 @@ def check_own(image: Path) -> None:
         where=str(image),
         hint="give a tree (a folder) instead: the testbed lays its programs over a copy and makes the image",
     )
+
+
+def read_file(image: Path, name: str) -> bytes:
+    """The content of a file of an image, by its absolute name there. Raises TestbedFault."""
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "copy"
+        proc.run(["debugfs", "-R", f"dump {name} {copy}", str(image)], timeout_s=TIMEOUT_S, env=_tools())
+        if not copy.is_file() or copy.stat().st_size == 0:
+            raise TestbedFault(f"has no {name}", where=str(image))
+        return copy.read_bytes()
 
 
 def _tools() -> dict[str, str]:

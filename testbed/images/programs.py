@@ -10,7 +10,7 @@ from testbed import proc
 from testbed.errors import BuildError, MissingCapability, TestbedFault
 
 SOURCES = Path(__file__).parent.parent / "guest"
-SCRIPTS = ("init", "kernel-conf", "nfs-serve")
+SCRIPTS = ("init", "kernel-conf", "nfs-serve", "root-serve")
 COMPILE_TIMEOUT_S = 120
 FLAGS = ("-std=gnu11", "-O2", "-s", "-Wall", "-Wextra", "-Werror", "-Wl,--build-id=none")
 AGENT_FLAGS = (*FLAGS, "-static")

@@ -153,9 +153,65 @@ def _8139cp(prog: drgn.Program, device: Any) -> Ring:
     return Ring(size, filled, usable)
 
 
+def _e100(prog: drgn.Program, device: Any) -> Ring:
+    """drivers/net/ethernet/intel/e100.c: a list of receive frame descriptors that closes on itself.
+
+    e100_rx_alloc_list gives up at the first skb that it does not get, and the device suspends itself at the
+    one before the last that was given: what has a buffer is what it may fill, but one.
+    """
+    own = netdev_priv(device, "struct nic")
+    size = number(own.params.rfds.count)
+    filled = sum(1 for index in range(size) if own.rxs and own.rxs[index].skb)
+    return Ring(size, filled, max(0, filled - 1))
+
+
+def _pcnet32(prog: drgn.Program, device: Any) -> Ring:
+    """drivers/net/ethernet/amd/pcnet32.c, pcnet32_rx_entry: without a new buffer the old one stays.
+
+    The hardware may use those that it owns (the highest bit of status).
+    """
+    own = netdev_priv(device, "struct pcnet32_private")
+    size = number(own.rx_ring_size)
+    filled = sum(1 for index in range(size) if own.rx_skbuff[index])
+    usable = sum(number(own.rx_ring[index].status) >> 15 & 1 for index in range(size))
+    return Ring(size, filled, usable)
+
+
+def _tulip(prog: drgn.Program, device: Any) -> Ring:
+    """drivers/net/ethernet/dec/tulip/interrupt.c, tulip_refill_rx: an entry without an skb stays ours.
+
+    The hardware may use those that it owns (DescOwned, the highest bit of status).
+    """
+    own = netdev_priv(device, prog.type("struct tulip_private", "tulip/tulip.h"))
+    size = own.rx_buffers.type_.length or 0
+    filled = sum(1 for index in range(size) if own.rx_buffers[index].skb)
+    usable = sum(number(own.rx_ring[index].status) >> 31 & 1 for index in range(size))
+    return Ring(size, filled, usable)
+
+
+def _vmxnet3(prog: drgn.Program, device: Any) -> Ring:
+    """drivers/net/vmxnet3/vmxnet3_drv.c, vmxnet3_rq_rx_complete: without a new buffer the old one stays.
+
+    Of all receive queues in use the first rings, which take the head of each frame: what is not free
+    (vmxnet3_cmd_ring_desc_avail) is with the device.
+    """
+    own = netdev_priv(device, "struct vmxnet3_adapter")
+    size = filled = 0
+    for index in range(number(own.num_rx_queues)):
+        ring = own.rx_queue[index].rx_ring[0]
+        count = number(ring.size)
+        size += count
+        filled += (number(ring.next2fill) - number(ring.next2comp)) % count
+    return Ring(size, filled, filled)
+
+
 RINGS: dict[str, Callable[[drgn.Program, Any], Ring]] = {
     "e1000e": _e1000e,
     "e1000": _e1000,
     "virtio_net": _virtio,
     "8139cp": _8139cp,
+    "e100": _e100,
+    "pcnet32": _pcnet32,
+    "tulip": _tulip,
+    "vmxnet3": _vmxnet3,
 }

@@ -1,5 +1,6 @@
 #!/bin/busybox sh
-# First root of a prebuilt kernel: loads the modules, mounts the real root read-only, hands over.
+# First root of a prebuilt kernel: loads the modules, mounts the real root read-only, hands over. That of a
+# thin client is mounted by a program of its own, which was laid beside this one (guest/thin-init).
 # A line of modules.list: the file, the kinds of things that need it (`*`: all), its options. The kinds that
 # this machine has to do with stand on the command line; without that all are loaded.
 /bin/busybox mount -t proc proc /proc
@@ -32,6 +33,8 @@ while read -r module kinds options; do
     # shellcheck disable=SC2086  # options are words
     /bin/busybox insmod "/modules/$module" $options || echo "stage1: cannot load $module"
 done </modules.list
+
+[ -x /thin-init ] && exec /thin-init
 
 waited=0
 until [ -b "$root" ] || [ $waited -ge 300 ]; do

@@ -10,7 +10,7 @@ from ipaddress import ip_network
 
 from testbed.errors import UsageError
 from testbed.machines.keys import LabKeys
-from testbed.model import PlannedLink, PlannedMachine
+from testbed.model import PlannedLink, PlannedMachine, PlannedNic
 
 _WORD = re.compile(r"[!-~]+")
 
@@ -21,7 +21,7 @@ def machine_conf(
     links: Sequence[PlannedLink],
     start: Sequence[Sequence[str]] = (),
 ) -> str:
-    """The lines that init reads: name, NICs, permanent neighbours, sysctls, hosts, agents to `start`.
+    """The lines that init reads: name, NICs, permanent neighbours, sysctls, hosts, roots, agents to `start`.
 
     Neighbours are permanent: else the first reply after a heal waits for ARP. Raises UsageError on
     a value that is not one word.
@@ -33,6 +33,7 @@ def machine_conf(
     lines += [("sysctl", key, value) for key, value in sorted(machine.sysctl.items())]
     for other in machines:
         lines += [("host", _host(other, nic.link, links), nic.address) for nic in other.nics]
+    lines += _roots(machine, machines)
     lines += [("start", *words) for words in start]
     for line in lines:
         # the value of a sysctl may be several numbers, as in tcp_rmem
@@ -72,6 +73,24 @@ def _neighbours(machine: PlannedMachine, other: PlannedMachine) -> Iterator[tupl
         for theirs in other.nics:
             if own.link == theirs.link:
                 yield ("neighbour", theirs.address, theirs.mac, own.ifname)
+
+
+def _roots(machine: PlannedMachine, machines: Sequence[PlannedMachine]) -> Iterator[tuple[str, ...]]:
+    """Where its own root comes from, by which NIC; and to which address it gives its root."""
+    for other in machines:
+        if machine.root_from == other.name:
+            own, theirs = _between(machine, other)
+            yield ("root", theirs.address, own.ifname)
+        if other.root_from == machine.name:
+            _, theirs = _between(machine, other)
+            yield ("export-root", theirs.address)
+
+
+def _between(machine: PlannedMachine, other: PlannedMachine) -> tuple[PlannedNic, PlannedNic]:
+    """The NICs of both on the last link that they share: the first is for management."""
+    links = {nic.link: nic for nic in other.nics}
+    own = [nic for nic in machine.nics if nic.link in links][-1]
+    return own, links[own.link]
 
 
 def _host(machine: PlannedMachine, link: str, links: Sequence[PlannedLink]) -> str:

@@ -28,6 +28,7 @@ def _machine(table: MachineTable, change: MachineChange) -> MachineTable:
         "cmdline": f"{table.cmdline} {change.cmdline}".strip(),
         "sysctl": table.sysctl | change.sysctl,
         "disks": table.disks + change.disks,
+        "root_from": change.root_from or table.root_from,
     }
     return table.model_copy(update=update)
 

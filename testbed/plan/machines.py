@@ -63,6 +63,7 @@ def planned_machines(
     machines = []
     for number, (name, table) in enumerate(topology.machines.items(), 1):
         _check_machine(topology, name, table)
+        _check_root(topology, name, table)
         memory = table.memory_prebuilt if prebuilt and table.memory_prebuilt else table.memory
         machines.append(
             PlannedMachine(
@@ -74,6 +75,7 @@ def planned_machines(
                 disks=tuple(PlannedDisk(name=disk.name, size_bytes=disk.size) for disk in table.disks),
                 sysctl={key: str(value) for key, value in table.sysctl.items() if value != ""},
                 cmdline=table.cmdline,
+                root_from=table.root_from,
             )
         )
     _check_taps(topology, machines)
@@ -175,6 +177,37 @@ def _check_machine(topology: Topology, name: str, table: MachineTable) -> None:
             raise UsageError(
                 f"the name '{disk}' is taken", where=topology.where("machines", name, "disks", number, "name")
             )
+
+
+def _check_root(topology: Topology, name: str, table: MachineTable) -> None:
+    """Refuses a root that nobody serves."""
+    if table.root_from is None:
+        return
+    where = topology.where("machines", name, "root_from")
+    server = topology.machines.get(table.root_from)
+    if server is None or table.root_from == name:
+        others = [other for other in topology.machines if other != name]
+        raise UsageError(
+            f"no other machine '{table.root_from}'", hint=nearest(table.root_from, others), where=where
+        )
+    if server.root_from is not None:
+        raise UsageError(
+            f"'{table.root_from}' has no root of its own to serve, but that of '{server.root_from}'",
+            hint="let both take theirs from one machine that has a disk",
+            where=where,
+        )
+    if not _shared(topology, table, server):
+        raise UsageError(
+            f"'{name}' and '{table.root_from}' share no link that is not for management",
+            hint="give both a NIC on one link",
+            where=where,
+        )
+
+
+def _shared(topology: Topology, one: MachineTable, other: MachineTable) -> list[str]:
+    """The data links that two machines are on."""
+    theirs = {nic.link for nic in other.nics}
+    return [nic.link for nic in one.nics if nic.link in theirs and not topology.links[nic.link].management]
 
 
 def _check_nic(topology: Topology, key: tuple[str | int, ...], nic: NicTable, vcpus: int) -> None:

@@ -15,6 +15,9 @@ from testbed.machines.nics import MODELS
 from testbed.model import Plan, PlannedMachine
 from testbed.transports import transport_of
 
+NFS_ROOT_OPTIONS = ("CONFIG_BLK_DEV_INITRD", "CONFIG_NFS_FS", "CONFIG_NFS_V3")
+"""What guest/thin-init asks of a kernel."""
+
 
 def check_options(plan: Plan, kernels: Mapping[str, Configured]) -> None:
     """Refuses kernels (by the plan's keys) that lack an option. Raises UsageError that names who needs it."""
@@ -39,6 +42,10 @@ def _asked(plan: Plan, machine: PlannedMachine) -> Iterator[tuple[str, str]]:
     """What the machine needs an option for, in words, and which."""
     for nic in machine.nics:
         yield f"the NIC {nic.model}", MODELS[nic.model].option
+    if machine.root_from is not None:
+        yield from (("a root over NFS", option) for option in NFS_ROOT_OPTIONS)
+    if any(other.root_from == machine.name for other in plan.machines):
+        yield "serving a root over NFS", "CONFIG_NFSD"
     if plan.transport is not None:
         transport, words = transport_of(plan.transport), f"the transport {plan.transport.kind}"
         borrows = any(load.kind == "client" and load.machine == machine.name for load in plan.loads)

@@ -30,7 +30,7 @@ from testbed.machines.sandbox import Sandbox
 from testbed.machines.wire import USUAL_MTU
 from testbed.model import Plan, PlannedMachine
 from testbed.plan.wiring import addresses, flows, taps
-from testbed.run import boot
+from testbed.run import boot, thin
 from testbed.run.serving import Serving
 from testbed.transports import Capping, Ends, Stacked, transport_of
 from testbed.witnesses import Witness
@@ -42,6 +42,8 @@ from testbed.witnesses.slots import SlotWitness
 if TYPE_CHECKING:
     from testbed.machines.guest import Guest
 
+SHARED = Path("/dev/shm")
+"""The sandbox's own."""
 READY_S = 40.0
 SSH_S = 30.0
 SLACK_BYTES = 64 << 20
@@ -52,19 +54,20 @@ DISPLAYED_EVERY_TICKS = 4
 BOOT_SHARE = 0.25
 """What of that READY_S and SSH_S are given: they are generous already."""
 
-CMDLINE = (
-    "console=ttyS0,115200 loglevel=8 root=/dev/vda ro rootfstype=ext4 rootwait init=/usr/lib/testbed/init "
-    "net.ifnames=0 panic=0 sysrq_always_enabled"
-)
+CMDLINE = "console=ttyS0,115200 loglevel=8 net.ifnames=0 panic=0 sysrq_always_enabled"
+DISK_ROOT = "root=/dev/vda ro rootfstype=ext4 rootwait init=/usr/lib/testbed/init"
 
 
 def _cmdline(plan: Plan, machine: PlannedMachine, kernel: BuiltKernel) -> str:
     """The kernel's command line, with the kinds of things that the machine has to do with in this plan."""
     given = [word for word in kernel.cmdline.split() if word != NO_GROUPS or not _has_groups(plan, machine)]
-    line = " ".join(filter(None, [CMDLINE, *given, f"testbed.machine={machine.name}", machine.cmdline]))
+    root = DISK_ROOT if machine.root_from is None else ""
+    line = " ".join(filter(None, [CMDLINE, root, *given, f"testbed.machine={machine.name}", machine.cmdline]))
     if plan.transport is None:
         return line
     kinds = [nic.model for nic in machine.nics] + [plan.transport.kind]
+    roots = {name for each in plan.machines if each.root_from for name in (each.name, each.root_from)}
+    kinds += ["nfs3"] if machine.name in roots else []
     kinds += [load.kind for load in plan.loads if load.machine == machine.name]
     transport = transport_of(plan.transport)
     if isinstance(transport, Stacked) and machine.name == plan.transport.client:
@@ -255,17 +258,16 @@ class Lab:
         finally:
             os.close(page_fd)
         conf = seed.machine_conf(machine, self.plan.machines, self.plan.links)
-        tar = seed.build(conf, self.keys)
-        self._fill_shared(f"seed-{machine.name}", tar)
+        kernel = self._kernel(machine)
+        initrd = self._lay_seed(machine, kernel, seed.build(conf, self.keys))
         for disk in machine.disks:
             os.close(self.broker.make_shared(f"{machine.name}-{disk.name}", disk.size_bytes))
-        kernel = self._kernel(machine)
         return GuestSpec(
             name=machine.name,
             memory_bytes=machine.memory_bytes,
             vcpus=machine.vcpus,
             kernel=kernel.boots,
-            initrd=kernel.initrd,
+            initrd=initrd,
             cmdline=_cmdline(self.plan, machine, kernel),
             console=self.consoles[machine.name].path.absolute(),
             accelerator=self.accelerator.domain_type,
@@ -275,16 +277,26 @@ class Lab:
             may_restart=machine.name in self._served_by_others(),
         )
 
+    def _lay_seed(self, machine: PlannedMachine, kernel: BuiltKernel, tar: bytes) -> Path | None:
+        """Lays the seed where the guest finds it: on a disk, or in its first root, which is returned."""
+        if machine.root_from is None:
+            self._fill_shared(f"seed-{machine.name}", tar)
+            return kernel.initrd
+        self._fill_shared(f"thin-{machine.name}", thin.first_root(self.image.root, tar, kernel.initrd))
+        return SHARED / f"thin-{machine.name}"
+
     def _fill_shared(self, name: str, data: bytes) -> None:
         with os.fdopen(self.broker.make_shared(name, len(data)), "wb") as file:
             file.write(data)
 
     def _disks(self, machine: PlannedMachine) -> tuple[Disk, ...]:
-        shared = Path("/dev/shm")  # the sandbox's own
+        own = tuple(Disk(SHARED / f"{machine.name}-{disk.name}", disk.name) for disk in machine.disks)
+        if machine.root_from is not None:
+            return own
         return (
             Disk(self.image.root.resolve(), "root", readonly=True),
-            Disk(shared / f"seed-{machine.name}", "seed", readonly=True),
-            *(Disk(shared / f"{machine.name}-{disk.name}", disk.name) for disk in machine.disks),
+            Disk(SHARED / f"seed-{machine.name}", "seed", readonly=True),
+            *own,
         )
 
     # --- from power-on to ready
