@@ -10,7 +10,7 @@ import pytest
 from test_plan_errors import plan_of, refused
 from test_plan_plugins import Notebook, planned
 
-from testbed.errors import TestbedFault
+from testbed.errors import TestbedFault, UsageError
 from testbed.kernels import BuiltKernel
 from testbed.load import PLAYBOOKS
 from testbed.model import Plan
@@ -130,6 +130,27 @@ def test_fuse_has_a_loop_device_on_its_file() -> None:
         "losetup --direct-io=off /dev/loop0 /run/fuse/swap",
     ]
     assert lines[-1] == "swapon /dev/loop0" and plan.watched_devices == ("loop0",)
+
+
+def test_another_kind_keeps_what_a_variant_is_about() -> None:
+    plan = local(transport="local-fuse", variant="filled-io-flusher")
+    assert plan.transport is not None and plan.transport.kind == "local-fuse"
+    assert plan.transport.options["mlockall"] == "filled" and plan.transport.options["io_flusher"] is True
+    measures = local(transport="local-fuse", variant="measures").transport
+    assert measures is not None
+    kept = ("mlockall", "memalloc", "less_throttle")
+    assert [measures.options[key] for key in kept] == ["on-fault", True, True]
+    stacked = local(transport="local-fuse", variant="file-system").transport
+    assert stacked is not None and (stacked.options["swap"], stacked.options["stack"]) == (False, ["ext4"])
+
+
+@pytest.mark.parametrize(("variant", "key"), [("loopback", "socket"), ("direct", "program")])
+def test_a_variant_that_another_kind_can_not_be_is_refused(variant: str, key: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        local(transport="local-fuse", variant=variant)
+    assert f"variant '{variant}' is about '{key}', which local-fuse has not" in caught.value.message
+    assert caught.value.where.endswith(f"variants.{variant}.transport.{key}")
+    assert "leave --transport out" in caught.value.hint
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from testbed.configuration import Playbook
@@ -15,13 +15,19 @@ from testbed.plan.timeline import Course, PlayedFault
 from testbed.transports import Revivable, Stacked, Transport, revivable, transport_class
 from testbed.units import show_bytes
 
+_OF_ALL = ("client", "server", "allow_beyond_timers")
+"""Keys of [transport] that hang on no kind."""
 TAKEN_PORTS = {22: "SSH, by which it is set up"}
 
 
 def planned_transport(
     playbook: Playbook, machines: tuple[PlannedMachine, ...], chosen: str | None, subject: str
 ) -> PlannedTransport:
-    """The playbook's transport, or the chosen kind with its defaults, between the same machines."""
+    """The playbook's transport, or the chosen kind, between the same machines.
+
+    A chosen kind has what was written as far as it has such keys, and its own defaults for the rest. Raises
+    UsageError where a variant would lose by it what makes it one.
+    """
     table = playbook.transport
     by_name = {machine.name: machine for machine in machines}
     for key in ("client", "server"):
@@ -39,8 +45,11 @@ def planned_transport(
     kind = chosen or table.kind
     plugin = transport_class(kind, where="--transport" if chosen else playbook.where("transport", "kind"))
     written = table.model_extra or {}
-    fields = {key: value for key, value in written.items() if kind == table.kind or _stays(key, plugin)}
-    own = ("kind", "client", "server", "allow_beyond_timers")
+    same = kind == table.kind
+    fields = {key: value for key, value in written.items() if same or key in plugin.model_fields}
+    if not same:
+        _check_variant(playbook, kind, fields)
+    own = ("kind", *_OF_ALL)
     value: Transport = validate(playbook.source_file, plugin, fields, below=("transport",), also=own)
     _check_ends(playbook, value)
     _check_disk(playbook, by_name[table.server], value)
@@ -80,9 +89,18 @@ def _check_mirror(playbook: Playbook, client: PlannedMachine, transport: Transpo
         )
 
 
-def _stays(key: str, plugin: type[Any]) -> bool:
-    """What a playbook is about does not change with the kind: which disk, and whether it is swapped to."""
-    return key in ("disk", "swap") and key in plugin.model_fields
+def _check_variant(playbook: Playbook, kind: str, kept: Mapping[str, Any]) -> None:
+    """Its cell would bear the variant's name, and be the playbook without it."""
+    for name, variant in playbook.variants.items():
+        for key in variant.transport:
+            if key in (*kept, *_OF_ALL):
+                continue
+            lost = playbook.transport.kind if key == "kind" else f"'{key}', which {kind} has not"
+            raise UsageError(
+                f"variant '{name}' is about {lost}: over {kind} it would be something else",
+                hint=f"leave --transport out, or play another variant over {kind}",
+                where=playbook.where("transport", key),
+            )
 
 
 def _check_disk(playbook: Playbook, server: PlannedMachine, transport: Transport) -> None:
