@@ -14,6 +14,7 @@ from testbed.judge.detectors import detectors
 from testbed.kernels import naming, patchset
 from testbed.kernels.naming import PATCHES
 from testbed.load import PLAYBOOKS, TOPOLOGIES, load_toml
+from testbed.loads import LoadContext, load_of
 from testbed.model import KernelSpec, Plan, PlannedKernel
 from testbed.plan import Choices
 from testbed.plan.labels import DEFAULT_BASE
@@ -35,6 +36,12 @@ DEBIAN = KernelSpec(base="debian", prebuilt=True)
 def planned(name: str = "flood", spec: KernelSpec = VANILLA, **choices: object) -> Plan:
     file = stage.read_playbook(PLAYBOOKS / f"{name}.toml")
     return stage.plan(stage.topology_of(file), file, kernels(spec), "c" * 24, Choices(**choices))  # type: ignore[arg-type]
+
+
+def argv(plan: Plan, name: str) -> list[str]:
+    """The command that starts a load."""
+    load = next(load for load in plan.loads if load.name == name)
+    return load_of(load).argv(load.slot, LoadContext(plan, load))
 
 
 def timeline(plan: Plan) -> list[tuple[float, str, str]]:
@@ -275,6 +282,48 @@ def test_every_way_to_burn_the_reserve_that_the_set_counts_is_asked_for_by_some_
     for counter in patchset.about("reserve-burner", PATCHES).counters:
         way = Path("/sys/kernel/debug", counter).parent
         assert sum(str(way / "burn") in files for files in written) == 1, counter
+
+
+@pytest.mark.parametrize(("form", "end_s"), [("short", 62), ("long", 1800), ("soak", 4 * 3600)])
+def test_nothing_burnt_is_judged_when_the_burning_would_have_been_over(form: str, end_s: float) -> None:
+    plan = planned("reserve-burn", STOCK, variant="no-burn", form=form)
+    assert plan.judging.begin_at_s == planned("reserve-burn", STOCK, form=form).judging.begin_at_s == end_s
+    assert [load.machine for load in plan.loads if load.kind == "write"] == ["B"]
+
+
+@pytest.mark.parametrize(("form", "written"), [("short", "10000"), ("soak", "120000")])
+def test_the_reserve_is_burnt_every_so_often(form: str, written: str) -> None:
+    plan = planned("reserve-burn", STOCK, form=form)
+    assert argv(plan, "period")[-2:] == ["--text", written]
+    assert argv(plan, "pages")[-2:] == ["--text", "3000"]
+
+
+@pytest.mark.parametrize("form", stage.read_playbook(PLAYBOOKS / "flood.toml").forms)
+def test_the_flood_that_goes_on_ends_a_minute_after_the_heal_in_every_form(form: str) -> None:
+    at = {(do, name): at_s for at_s, do, name in timeline(planned(form=form, variant="flood-on"))}
+    assert at["stop", "flood"] == at["revert", "cut"] + 60
+
+
+def test_what_is_given_counts_for_a_sum_and_in_place_of_it() -> None:
+    later = planned(variant="flood-on", settings={"outage": "30s"})
+    assert timeline(later)[-1] == (90, "stop", "flood")
+    other = planned(variant="flood-on", settings={"flood": "20s"})
+    assert timeline(other)[-1] == (23, "stop", "flood")
+
+
+def test_what_is_written_into_the_kernel_has_its_unit_in_the_playbook() -> None:
+    fragments = planned("fragments", STOCK)
+    assert argv(fragments, "room")[-1] == str(256 << 20) and argv(fragments, "keep")[-1] == "30"
+    own = planned("fragments", STOCK, variant="kernels-own-limit")
+    assert argv(own, "room")[-1] == str(4 << 20)
+    assert argv(planned("transmit", STOCK), "reserve")[-1] == "256"
+    assert argv(planned("tcp-limit", STOCK), "limit")[-1] == "64 96 128"
+    assert planned().machine("A").sysctl.get("vm.min_free_kbytes") is None
+    reserve = planned(settings={"reserve": "9830"})
+    assert (reserve.machine("A").sysctl["vm.min_free_kbytes"], reserve.labels.form) == (
+        "9830",
+        "short,reserve=9830",
+    )
 
 
 def test_an_idle_plan_has_machines_and_nothing_else() -> None:

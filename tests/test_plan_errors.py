@@ -341,6 +341,67 @@ def test_a_wrong_choice_is_named(
     assert hint in error.hint
 
 
+@pytest.mark.parametrize(
+    ("name", "setting", "says"),
+    [
+        ("flood", "reserve=abc", "'abc' is a word, but 'reserve' is a number"),
+        ("flood", "reserve=8", "8 is below the least that 'reserve' can be: 64"),
+        ("transmit", "reserve=-5", "-5 is below the least that 'reserve' can be: 64"),
+        ("transmit", "reserve=", "'' is a word, but 'reserve' is a number"),
+        ("reserve-burn", "pages=junk", "'junk' is a word, but 'pages' is a number"),
+        ("reserve-burn", "period=10", "'10' is a word, but 'period' is a duration"),
+        ("reserve-burn", "period=20min", "20min is above the most that 'period' can be: 10min"),
+        ("fragments", "room=1048576", "'1048576' is a word, but 'room' is a size"),
+        ("fragments", "room=1MiB", "1MiB is below the least that 'room' can be: 3MiB"),
+        ("fragments", "keep=30", "'30' is a word, but 'keep' is a duration"),
+        ("tcp-limit", "tcp_mem=128 96 64", "'128 96 64' is not 3 numbers, each no less than the one before"),
+        ("tcp-limit", "tcp_mem=64 96", "'64 96' is not 3 numbers"),
+        ("tcp-limit", "tcp_mem=64 96 x", "'64 96 x' is not 3 numbers"),
+        ("tcp-limit", "tcp_mem=0 96 128", "0 is below the least that 'tcp_mem' can be"),
+    ],
+)
+def test_a_setting_of_the_kernel_has_a_range(tmp_path: Path, name: str, setting: str, says: str) -> None:
+    text = (PLAYBOOKS / f"{name}.toml").read_text()
+    key, _, value = setting.partition("=")
+    error = refused(tmp_path, text, settings={key: value})
+    assert (error.where, error.message[: len(says)]) == (f"--set {setting}", says)
+
+
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        ("$outrage + 57s", "no parameter 'outrage'"),
+        ("$outage + 57", "'57' is a word, but only times are added"),
+        ("$rate + 57s", "'10kpps' is a packet rate, but only times are added"),
+        ("$outage + 2h", "7216s is above the most that 'flood' can be: 1h"),
+    ],
+)
+def test_a_sum_that_makes_no_sense_is_told_with_its_place(tmp_path: Path, value: str, says: str) -> None:
+    error = refused(tmp_path, changed("$outage + 57s", value))
+    assert error.message == says
+    assert error.where.endswith("variants.flood-on.parameters.flood")
+
+
+@pytest.mark.parametrize(
+    ("key", "line", "says"),
+    [
+        ("min", 'min = "1s"', "'1s' is a duration, but 'tcp_mem' is a number"),
+        ("default", 'default = "96 64 128"', "'96 64 128' is not 3 numbers"),
+    ],
+)
+def test_several_numbers_are_bounded_one_by_one(tmp_path: Path, key: str, line: str, says: str) -> None:
+    text = (PLAYBOOKS / "tcp-limit.toml").read_text()
+    start = text.index(f"{key} = ")
+    error = refused(tmp_path, text[:start] + line + text[text.index("\n", start) :])
+    assert error.message.startswith(says) and error.where.endswith(f"parameters.tcp_mem.{key}")
+
+
+def test_a_flood_of_a_service_without_tcp_has_no_connections(tmp_path: Path) -> None:
+    error = refused(tmp_path, changed("tcp_port = 6900\n", ""))
+    assert error.where.endswith("loads.flood.tcp_connections")
+    assert error.message == "load 'service' takes no TCP connection" and "tcp_port = 6900" in error.hint
+
+
 def test_mke2fs_needs_a_transport_with_a_block_device(tmp_path: Path) -> None:
     error = refused(tmp_path, (PLAYBOOKS / "mke2fs.toml").read_text(), transport="nfs3")
     assert "brings no block device" in error.message

@@ -456,6 +456,20 @@ def test_a_word_is_written_to_the_kernels_files_alone(file: str) -> None:
         load_class("write").model_validate({"file": file, "text": "1"})
 
 
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"text": "10", "unit": "ms"}, "'text' is a word, but 'unit' is of a duration, as in '1s'"),
+        ({"text": "4MiB", "unit": "s"}, "'text' is a size, but 'unit' is of a duration"),
+        ({"text": "1500ms", "unit": "s"}, "'1500ms' is no whole number of 's'"),
+        ({"text": True}, "valid string"),
+    ],
+)
+def test_a_quantity_is_written_in_its_unit(options: dict[str, object], says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        load_class("write").model_validate({"file": "/proc/x", **options})
+
+
 def test_a_lone_fragment_is_one_frame() -> None:
     flood = {"to": "A", "service": "service", "rate": "1pps", "lone_fragments": True}
     load_class("flood").model_validate(flood | {"sizes": [{"size": "1480B"}]})

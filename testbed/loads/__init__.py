@@ -16,10 +16,11 @@ from testbed.transports import Guest, transport_of
 
 AGENT = "/usr/lib/testbed/agent"
 
-Needed = tuple[str, Literal["machine", "load", "disk", "device", "lender"], str]
+Needed = tuple[str, Literal["machine", "load", "disk", "device", "lender", "tcp"], str]
 """A key of the load, what it names, and the name: ("service", "load", "service").
 
-A `device` is any block device of the transport, a `lender` a transport that serves other machines too.
+A `device` is any block device of the transport, a `lender` a transport that serves other machines too,
+`tcp` a load that takes TCP connections.
 """
 
 

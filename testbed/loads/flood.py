@@ -52,7 +52,8 @@ class Flood(OneProcess):
         return self
 
     def needs(self) -> tuple[Needed, ...]:
-        return (("to", "machine", self.to), ("service", "load", self.service))
+        always: tuple[Needed, ...] = (("to", "machine", self.to), ("service", "load", self.service))
+        return (*always, ("tcp_connections", "tcp", self.service)) if self.tcp_connections else always
 
     def argv(self, slot: int, context: LoadContext) -> list[str]:
         service = context.other(self.service)
@@ -61,7 +62,7 @@ class Flood(OneProcess):
         mix = ",".join(f"{each.size}:{each.weight}" for each in self.sizes)
         options: dict[str, object] = {"to": context.address(self.to, self.link)}
         options |= {"port": service.port, "ports": service.sockets, "rate": self.rate, "sizes": mix}
-        if self.tcp_connections and service.tcp_port:
+        if self.tcp_connections:
             options |= {"tcp-port": service.tcp_port, "tcp-connections": self.tcp_connections}
         if self.lone_fragments:
             options["lone"] = 1

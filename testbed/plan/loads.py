@@ -42,6 +42,9 @@ def planned_loads(
             if what in ("device", "lender"):
                 _check_transport(playbook, (name, needed_key), what, transport)
                 continue
+            if what == "tcp":
+                _check_tcp(playbook, (name, needed_key), needed, _load(playbook, needed, by_name))
+                continue
             _check_need(playbook, (name, needed_key), what, needed, by_name, without)
         parts = load.parts(prebuilt=prebuilt)
         entries = []
@@ -140,6 +143,15 @@ def _check_need(
         place = f" on machine '{load.on}'" if what == "disk" else ""
         raise UsageError(
             f"no {what} '{needed}'{place}", hint=nearest(needed, right), where=playbook.where("loads", *key)
+        )
+
+
+def _check_tcp(playbook: Playbook, key: tuple[str, str], name: str, load: Load) -> None:
+    if not getattr(load, "tcp_port", 0):
+        raise UsageError(
+            f"load '{name}' takes no TCP connection",
+            hint=f"give it one, as tcp_port = 6900 in [loads.{name}], or leave 'tcp_connections' out",
+            where=playbook.where("loads", *key),
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,10 +21,15 @@ from testbed.load import (
     read_toml,
     validate,
 )
+from testbed.load.quantities import write_seconds
 from testbed.load.toml import shown
 
 MAIN = ""
 _NOT_SUBSTITUTED = ("parameters", "forms", "variants")
+_SUM = re.compile(r"\$([a-z][a-z0-9_]*) \+ (.+)")
+"""A variant's parameter that is another one and some time more, whatever the form."""
+_NUMBERS = re.compile(r"[0-9]+(?: [0-9]+)+")
+_DURATION, _ = measure("0s")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +91,25 @@ class PlaybookFile:
             parameter = self._parameter(name, where)
             values[name] = _as_written(text, parameter)
             _check_range(name, values[name], parameter, where)
+        if chosen is not None:
+            for name in _sums(chosen.parameters) - settings.keys():
+                where = self.source.where("variants", variant, "parameters", name)
+                values[name] = self._added(str(values[name]), values, where)
+                _check_range(name, values[name], self._parameter(name, where), where)
         return values
+
+    def _added(self, text: str, values: Mapping[str, Scalar], where: str) -> str:
+        """What `"$outage + 1min"` comes to."""
+        found = _SUM.fullmatch(text)
+        name, more = found.groups() if found else ("", "")
+        self._parameter(name, where)
+        total_s = 0.0
+        for part in (values[name], more):
+            kind, amount = measure(part)
+            if kind != _DURATION:
+                raise UsageError(f"{part!r} is {kind}, but only times are added", hint="'16s'", where=where)
+            total_s += amount
+        return write_seconds(round(total_s, 6))
 
     def playbook(self, form: str, variant: str = MAIN, settings: Mapping[str, str] | None = None) -> Playbook:
         """The playbook with all parameters filled in. Raises UsageError with file, line and key."""
@@ -130,14 +154,21 @@ class PlaybookFile:
             for key in ("min", "max", "default"):
                 value = getattr(parameter, key)
                 if value is not None:
-                    _check_range(name, value, parameter, self.source.where("parameters", name, key))
+                    like = parameter if key == "default" else _one_of(parameter)
+                    _check_range(name, value, like, self.source.where("parameters", name, key))
         for form, values in self.opening.forms.items():
             self._check_table(values, ("forms", form))
         for variant, chosen in self.opening.variants.items():
-            self._check_table(chosen.parameters, ("variants", variant, "parameters"))
+            sums = _sums(chosen.parameters)
+            plain = {name: value for name, value in chosen.parameters.items() if name not in sums}
+            self._check_table(plain, ("variants", variant, "parameters"))
+            for form in self.forms or ("",):
+                self.values(form, variant, {})
 
     def _check_default(self, name: str, parameter: Parameter) -> None:
         """Refuses a default that is alone in what it is: the others are not wrong by it."""
+        if parameter.default == "" or _several(parameter):
+            return  # nothing, or several numbers: the bounds are of one
         tables = (*self.opening.forms.values(), *(one.parameters for one in self.opening.variants.values()))
         others = [parameter.min, parameter.max, *(table.get(name) for table in tables)]
         others = [value for value in others if value is not None]
@@ -226,17 +257,45 @@ def _fill(part: Any, values: Mapping[str, Scalar], source: Source, key: tuple[st
     return part
 
 
+def _sums(values: Mapping[str, Scalar]) -> set[str]:
+    """The names of those that are a sum."""
+    return {name for name, value in values.items() if isinstance(value, str) and _SUM.fullmatch(value)}
+
+
+def _several(parameter: Parameter) -> bool:
+    """Whether it is several numbers, as `"64 96 128"`: as many must always be given, none below the last."""
+    return isinstance(parameter.default, str) and _NUMBERS.fullmatch(parameter.default) is not None
+
+
+def _one_of(parameter: Parameter) -> Parameter:
+    """What a single value is measured by: one of several numbers, or the bounds where the default is none."""
+    if _several(parameter):
+        return parameter.model_copy(update={"default": int(str(parameter.default).split()[0])})
+    if parameter.default == "" and parameter.min is not None:
+        return parameter.model_copy(update={"default": parameter.min})
+    return parameter
+
+
 def _as_written(text: str, parameter: Parameter) -> Scalar:
     """A setting of the command line: a number where the parameter is one."""
-    if isinstance(parameter.default, str):
+    if _several(parameter):
+        return text
+    example = _one_of(parameter).default
+    if isinstance(example, str):
         return text
     try:
-        return type(parameter.default)(text)
+        return type(example)(text)
     except ValueError:
         return text
 
 
 def _check_range(name: str, value: Scalar, parameter: Parameter, where: str) -> None:
+    if value == "" and parameter.default == "":
+        return  # as it is without
+    if _several(parameter):
+        _check_several(name, value, parameter, where)
+        return
+    parameter = _one_of(parameter)
     wanted, _ = measure(parameter.default)
     found, amount = measure(value)
     if found != wanted:
@@ -253,3 +312,16 @@ def _check_range(name: str, value: Scalar, parameter: Parameter, where: str) -> 
                 hint=parameter.help or f"'{name}' is {wanted}",
                 where=where,
             )
+
+
+def _check_several(name: str, value: Scalar, parameter: Parameter, where: str) -> None:
+    wanted = len(str(parameter.default).split())
+    numbers = [int(word) for word in str(value).split()] if _NUMBERS.fullmatch(str(value)) else []
+    if len(numbers) != wanted or numbers != sorted(numbers):
+        raise UsageError(
+            f"{value!r} is not {wanted} numbers, each no less than the one before it, which '{name}' is",
+            hint=f"as in {parameter.default!r}",
+            where=where,
+        )
+    for number in numbers:
+        _check_range(name, number, _one_of(parameter), where)
