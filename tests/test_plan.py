@@ -326,6 +326,39 @@ def test_what_is_written_into_the_kernel_has_its_unit_in_the_playbook() -> None:
     )
 
 
+SCENARIOS = sorted(path.stem for path in PLAYBOOKS.glob("*.toml") if path.stem != "selftest")
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_every_scenario_has_a_short_form_and_one_of_hours(name: str) -> None:
+    short, soak = (planned(name, STOCK, form=form).judging for form in ("short", "soak"))
+    assert short.begin_at_s + short.bound_s < 15 * 60
+    assert soak.begin_at_s + soak.bound_s >= 4 * 3600
+
+
+def test_the_server_may_be_slow_in_place_of_gone() -> None:
+    plan = planned(variant="slow")
+    assert [fault.kind for fault in plan.faults] == ["rate"]
+    assert timeline(plan)[0] == (0, "apply", "slow") and timeline(plan)[-1] == (16, "revert", "slow")
+    assert (plan.judging.heals, plan.judging.requires) == (("slow",), ("in-flight", "exhausted"))
+
+
+@pytest.mark.parametrize("form", ["short", "long", "soak"])
+@pytest.mark.parametrize(("variant", "kind"), [("server-down", "server-kill"), ("server-frozen", "freeze")])
+def test_the_server_itself_may_be_gone_for_as_long_as_the_link(variant: str, kind: str, form: str) -> None:
+    plan, cut = (planned("long-outage", STOCK, form=form, variant=name) for name in (variant, ""))
+    assert [(fault.kind, fault.options["machine"]) for fault in plan.faults] == [(kind, "C")]
+    assert [event.at_s for event in plan.events] == [event.at_s for event in cut.events]
+    assert plan.judging.begin_at_s == cut.judging.begin_at_s
+    assert plan.judging.heals == (plan.faults[0].name,)
+
+
+def test_fragments_may_meet_swap_over_datagrams() -> None:
+    plan = planned("fragments", STOCK, variant="nfs-udp")
+    assert plan.transport is not None
+    assert (plan.transport.kind, plan.transport.options["proto"]) == ("nfs3", "udp")
+
+
 def test_an_idle_plan_has_machines_and_nothing_else() -> None:
     plan = stage.idle(load_toml(TOPOLOGIES / "abc.toml", Topology), kernels(STOCK), "c" * 24)
     assert plan.cell == "abc/stock/e1000e"
