@@ -326,6 +326,24 @@ def test_what_is_written_into_the_kernel_has_its_unit_in_the_playbook() -> None:
     )
 
 
+@pytest.mark.parametrize("variant", ["", "b-silent"])
+def test_tcp_is_at_its_limit_before_anybody_swaps(variant: str) -> None:
+    plan = planned("tcp-limit", STOCK, variant=variant)
+    starts = {load.name: load.start for load in plan.loads}
+    assert starts["anonymous-1"] == starts["anonymous-2"] == "timeline"
+    at = {(do, name): at_s for at_s, do, name in timeline(plan)}
+    if variant == "":
+        assert at["start", "limit"] < at["start", "flood"] < at["start", "anonymous-1"]
+    assert plan.judging.begin_at_s >= 30 > at["start", "anonymous-1"]
+    assert plan.judging.slow_share == 0
+
+
+def test_readers_whose_memory_is_swapped_out_need_swap_from_before_on() -> None:
+    plan = planned("tcp-limit", STOCK, variant="swapped-readers")
+    assert {load.start for load in plan.loads if load.kind == "anonymous"} == {"early"}
+    assert (plan.judging.finish_loads, plan.judging.slow_share) == (("early-1", "early-2"), 0.25)
+
+
 SCENARIOS = sorted(path.stem for path in PLAYBOOKS.glob("*.toml") if path.stem != "selftest")
 
 
