@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from testbed import plan as stage
+from testbed.campaign.expectation import accepted
 from testbed.configuration import Outcome, Topology
 from testbed.judge import values as judge_values
 from testbed.judge.detectors import detectors
@@ -19,6 +20,9 @@ from testbed.model import KernelSpec, Plan, PlannedKernel
 from testbed.plan import Choices
 from testbed.plan.labels import DEFAULT_BASE
 from testbed.plan.machines import tap_name
+
+
+SCENARIOS = sorted(path.stem for path in PLAYBOOKS.glob("*.toml") if path.stem != "selftest")
 
 
 def kernels(spec: KernelSpec) -> stage.Kernels:
@@ -115,9 +119,35 @@ def test_hypotheses_are_labels_and_nothing_that_the_judge_sees_depends_on_the_ke
             (KernelSpec(base="6.1", sets=("complete-rx",)), "recovered"),
         )
     ]
-    assert [plan.labels.expect for plan in plans] == [None, "stalled | livelocked", "recovered"]
+    assert [plan.labels.expect for plan in plans] == ["recovered", "stalled | livelocked", "recovered"]
     assert plans[0].judging == plans[1].judging == plans[2].judging
     assert "vanilla" not in plans[1].judging.model_dump_json()
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_every_scenario_has_a_hypothesis_of_its_own(name: str) -> None:
+    predicted = planned(name, STOCK).labels.expect
+    if name == "reserve-burn":  # stock has nothing that burns
+        sets = ("recursive-reclaim", "reserve-burner")
+        predicted = planned(name, KernelSpec(base="6.1", sets=sets)).labels.expect
+    assert predicted is not None and accepted(predicted)
+    other_base = planned(name, KernelSpec(base="7.3")).labels.expect
+    assert other_base == planned(name, DEBIAN).labels.expect == planned(name, STOCK).labels.expect
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_nothing_is_predicted_of_a_variant_but_of_controls(name: str) -> None:
+    file = stage.read_playbook(PLAYBOOKS / f"{name}.toml")
+    for variant, table in file.opening.variants.items():
+        expected = planned(name, STOCK, variant=variant, hypothesis="recovered").labels.expect
+        assert expected == table.control
+
+
+@pytest.mark.parametrize("folder", sorted(PATCHES.glob("*/set.toml")), ids=lambda path: path.parent.name)
+def test_a_set_predicts_outcomes_of_playbooks_that_there_are(folder: Path) -> None:
+    expect = patchset.about(folder.parent.name, PATCHES).expect
+    assert set(expect) <= {path.stem for path in PLAYBOOKS.glob("*.toml")}
+    assert all(accepted(outcomes) for outcomes in expect.values())
 
 
 # --- variants
@@ -342,9 +372,6 @@ def test_readers_whose_memory_is_swapped_out_need_swap_from_before_on() -> None:
     plan = planned("tcp-limit", STOCK, variant="swapped-readers")
     assert {load.start for load in plan.loads if load.kind == "anonymous"} == {"early"}
     assert (plan.judging.finish_loads, plan.judging.slow_share) == (("early-1", "early-2"), 0.25)
-
-
-SCENARIOS = sorted(path.stem for path in PLAYBOOKS.glob("*.toml") if path.stem != "selftest")
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
