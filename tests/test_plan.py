@@ -21,7 +21,6 @@ from testbed.plan import Choices
 from testbed.plan.labels import DEFAULT_BASE
 from testbed.plan.machines import tap_name
 
-
 SCENARIOS = sorted(path.stem for path in PLAYBOOKS.glob("*.toml") if path.stem != "selftest")
 
 
@@ -396,6 +395,13 @@ def test_the_server_itself_may_be_gone_for_as_long_as_the_link(variant: str, kin
     assert [event.at_s for event in plan.events] == [event.at_s for event in cut.events]
     assert plan.judging.begin_at_s == cut.judging.begin_at_s
     assert plan.judging.heals == (plan.faults[0].name,)
+
+
+def test_the_way_to_the_server_may_be_another() -> None:
+    direct, more = (planned(variant=name) for name in ("direct-export", "connections"))
+    assert direct.transport is not None and more.transport is not None
+    assert (direct.transport.options["program"], direct.transport.options["direct"]) == ("qemu-nbd", True)
+    assert (more.transport.options["connections"], more.machine("A").vcpus) == (2, 2)
 
 
 def test_fragments_may_meet_swap_over_datagrams() -> None:

@@ -132,6 +132,20 @@ def test_fuse_has_a_loop_device_on_its_file() -> None:
     assert lines[-1] == "swapon /dev/loop0" and plan.watched_devices == ("loop0",)
 
 
+@pytest.mark.parametrize(
+    ("variant", "told"),
+    [
+        ("capped", "TESTBED_CGROUP=/sys/fs/cgroup/daemon"),
+        ("nbdkit", "nbdkit --pidfile"),
+        ("dm", "swapon /dev/dm-0"),
+        ("mirror", "--raid-devices=2 /dev/nbd0 /dev/testbed/local"),
+        ("loop", "losetup /dev/loop7 /dev/nbd0"),
+    ],
+)
+def test_a_variant_does_what_it_says(variant: str, told: str) -> None:
+    assert told in "\n".join(set_up(local(variant=variant)))
+
+
 def test_another_kind_keeps_what_a_variant_is_about() -> None:
     plan = local(transport="local-fuse", variant="filled-io-flusher")
     assert plan.transport is not None and plan.transport.kind == "local-fuse"
