@@ -106,7 +106,7 @@ def changed(old: str, new: str, text: str = FLOOD) -> str:
             'finish = "sweep"', 'finish = "sweep"\nheals = ["cute"]', "judge.heals[0]", "no fault 'cute'",
             "'cut'",
         ),
-        ("# --- the same", '[expect]\nstock = "alive"\n# ', "expect.stock", "none of", ""),
+        ('stock = "recovered"', 'stock = "alive"', "expect.stock", "none of", ""),
         ('title = ', 'titel = ', "titel", "unknown key", "did you mean 'title'"),
         ("[loads.service]", "[loads.memory]", "loads.memory", "name of a witness", ""),
     ],
