@@ -107,7 +107,9 @@ class PlaybookFile:
         for part in (values[name], more):
             kind, amount = measure(part)
             if kind != _DURATION:
-                raise UsageError(f"{part!r} is {kind}, but only times are added", hint="'16s'", where=where)
+                raise UsageError(
+                    f"{part!r} is {kind}, but only times are added", hint="as in '16s'", where=where
+                )
             total_s += amount
         return write_seconds(round(total_s, 6))
 
