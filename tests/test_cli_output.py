@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from testbed.cli import main
-from testbed.cli.exits import Exit
+from testbed.cli.exits import Exit, show
 from testbed.errors import UsageError
 
 pytestmark = pytest.mark.programs
@@ -113,3 +113,9 @@ def test_results_can_not_go_there(name: str, tmp_path: Path) -> None:
 def test_results_can_go_to_a_new_folder(tmp_path: Path) -> None:
     assert main.inputs.made(tmp_path / "a" / "b").is_dir()
     assert main.inputs.made(tmp_path / "a") == tmp_path / "a"
+
+
+@pytest.mark.parametrize("place", ["flood.toml:100: key", "x:gun:y", "[red]a[/red]"])
+def test_a_place_is_printed_as_it_is(place: str, capsys: pytest.CaptureFixture[str]) -> None:
+    show(UsageError("is wrong", hint=f"see {place}", where=place))
+    assert capsys.readouterr().err.count(place) == 2

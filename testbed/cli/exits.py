@@ -20,8 +20,9 @@ from testbed.errors import BootFailure, TestbedError, UsageError
 
 P = ParamSpec("P")
 
-out = Output(highlight=False, soft_wrap=True)
-err = Output(stderr=True, highlight=False, soft_wrap=True)
+# `file.toml:100: key` is a place: rich makes a picture of `:100:`.
+out = Output(highlight=False, soft_wrap=True, emoji=False)
+err = Output(stderr=True, highlight=False, soft_wrap=True, emoji=False)
 
 
 class Exit(IntEnum):
