@@ -59,10 +59,13 @@ static void watch(int epoll, int fd, enum channel channel)
 		slot_fail(slot, "epoll_ctl");
 }
 
-/* The size is beyond net.core.rmem_max, hence FORCE; returns what the kernel granted. */
+/*
+ * The kernel doubles what it is given, and says what it then holds (6.1, net/core/sock.c, __sock_set_rcvbuf):
+ * hence the half. The size is beyond net.core.rmem_max, hence FORCE. Returns what the kernel granted.
+ */
 static uint64_t set_receive_buffer(int fd)
 {
-	int bytes = config.rcvbuf;
+	int bytes = (config.rcvbuf + 1) / 2;
 	socklen_t length = sizeof(bytes);
 
 	if (bytes && setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &bytes, length) < 0 &&
@@ -120,7 +123,7 @@ static void open_listeners(void)
 	for (unsigned int i = 0; i < config.tcp_ports.count; i++) {
 		int fd = bound_socket(SOCK_STREAM, port_number(config.tcp_ports.text[i]));
 
-		set_receive_buffer(fd);
+		slot_store(slot, SERVICE_TCP_RCVBUF_BYTES, set_receive_buffer(fd));
 		if (listen(fd, 128) < 0)
 			slot_fail(slot, "listen");
 		for (uint64_t c = 0; c < config.consumers; c++)
@@ -266,8 +269,8 @@ static void check_settings(void)
 		usage_error("--consumers: 1 to %d", CONSUMERS_MAX);
 	if (config.port == 0 || config.port + config.sockets > UINT16_MAX + 1)
 		usage_error("--port and --sockets: the last port is beyond %d", UINT16_MAX);
-	if (config.rcvbuf > INT32_MAX / 2)
-		usage_error("--rcvbuf: at most %d, the kernel doubles it", INT32_MAX / 2);
+	if (config.rcvbuf > INT32_MAX)
+		usage_error("--rcvbuf: at most %d", INT32_MAX);
 }
 
 int service_main(int argc, char **argv)

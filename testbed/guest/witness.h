@@ -184,6 +184,7 @@ enum service_field {
 	SERVICE_TCP_CONNECTIONS = 16,		/* count: TCP connections open */
 	SERVICE_TCP_ACCEPTED = 17,		/* count: TCP connections accepted so far */
 	SERVICE_TCP_READS = 18,			/* count: reads from TCP connections that brought bytes */
+	SERVICE_TCP_RCVBUF_BYTES = 19,		/* bytes: receive buffer of a TCP listener as granted, which each connection inherits */
 };
 
 enum flood_field {
