@@ -118,6 +118,43 @@ def test_the_vm_sampler_reads_what_the_kernel_says(guest: Guest) -> None:
     assert sample["mem_available_kib"] > 0
 
 
+# As 6.1 prints it (fs/proc_namespace.c, fs/nfs/super.c, net/sunrpc/stats.c), less what is not read.
+NFS_MOUNT = """device 10.77.1.3:{export} mounted on {where} with fstype nfs statvers=1.1
+\topts:\trw,vers=3,hard
+\tevents:\t0 0 0
+\tRPC iostats version: 1.1  p/v: 100003/3 (nfs)
+\txprt:\ttcp 800 1 2 0 3 {sends} {receives} 0 9 {backlog} 2 0 0
+\tper-op statistics
+\t        NULL: 1 1 0 44 24 0 0 0 0
+\t        READ: {reads} 12 0 1 1 0 0 0 0
+\t       WRITE: {writes} 12 0 1 1 0 0 0 0
+
+"""
+KEYS = ("export", "where", "sends", "receives", "backlog", "reads", "writes")
+ROOT = dict(zip(KEYS, ("/srv/root", "/", 900, 800, 70, 800, 0), strict=True))
+SWAP = dict(zip(KEYS, ("/srv/swap", "/run/swap", 50, 43, 6, 11, 32), strict=True))
+OTHER = {**ROOT, "export": "/srv/swap2", "where": "/run/swap2"}
+
+
+@pytest.mark.namespace
+@pytest.mark.parametrize("order", [(ROOT, SWAP, OTHER), (OTHER, SWAP), (ROOT, OTHER)])
+def test_the_vm_sampler_counts_the_requests_of_the_swap_alone(
+    guest: Guest, tmp_path: Path, order: tuple[dict[str, object], ...]
+) -> None:
+    """In a file system of its own, so that the kernel's file may be covered by ours."""
+    text = "no device mounted on /proc with fstype proc\n" + "".join(NFS_MOUNT.format(**one) for one in order)
+    (tmp_path / "mountstats").write_text(text)
+    covered = 'mount --bind "$1" "/proc/$$/mountstats" && shift && exec "$@"'
+    sampler = guest.argv("vmsampler", 2, "--nfs", "/run/swap")
+    argv = ["unshare", "-Urm", "sh", "-c", covered, "sh", str(tmp_path / "mountstats"), *sampler]
+    guest.started.append(subprocess.Popen(argv))
+    guest.until(lambda: guest.page.state(2) is State.RUNNING, "the sampler samples")
+    sample = guest.page.read(2, "vmsampler")
+    names = ("rpc_sends", "rpc_receives", "rpc_backlog", "rpc_in_flight", "rpc_data_done")
+    expected = (50, 43, 6, 7, 43) if SWAP in order else (0, 0, 0, 0, 0)
+    assert tuple(sample[name] for name in names) == expected
+
+
 def test_a_device_that_is_not_there_is_an_error_told_to_the_caller(guest: Guest) -> None:
     argv = guest.argv("blocksampler", 1, "--block", "nosuch0", "--detach")
     done = subprocess.run(argv, capture_output=True, text=True, timeout=10)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from pydantic import ValidationError
@@ -16,10 +17,12 @@ from testbed.errors import TestbedFault, UsageError
 from testbed.faults import Fault
 from testbed.images import programs
 from testbed.load import PLAYBOOKS
-from testbed.loads import Load, LoadContext, load_class, load_of
+from testbed.loads import Load, LoadContext, disk_device, load_class, load_of
 from testbed.model import KernelSpec, Plan, PlannedKernel
 from testbed.plan import Choices
 from testbed.proc import Completed
+from testbed.run import provision
+from testbed.run.lab import Lab
 from testbed.transports import Ends, SwapFlow, Transport, transport_class, transport_of
 from testbed.transports.nvme_tcp import DISKS
 
@@ -131,7 +134,7 @@ def test_nfs_serves_a_file_without_holes_to_the_link() -> None:
     server, client = attached(planned(transport="nfs3"))
     assert f"fallocate -l {(512 - 16) << 20} /srv/swap/file" in server.lines
     assert server.lines[-1] == "/usr/lib/testbed/nfs-serve /srv/swap 10.77.1.0/24"
-    options = "vers=3,mountproto=tcp,nolock,proto=tcp,hard,timeo=600,retrans=2"
+    options = "vers=3,mountproto=tcp,nolock,proto=tcp,port=2049,hard,timeo=600,retrans=2"
     assert client.lines[1] == f"mount -t nfs -o {options} 10.77.1.3:/srv/swap /run/swap"
     assert client.lines[-1] == "swapon /run/swap/file"
 
@@ -140,7 +143,7 @@ def test_nfs_3_goes_over_udp_with_the_times_that_are_usual_there() -> None:
     plan = planned(transport="nfs3")
     server, client = attached(plan, proto="udp", timeo="1100ms", retrans=3)
     assert server.lines[-1] == "/usr/lib/testbed/nfs-serve /srv/swap 10.77.1.0/24"
-    options = "vers=3,mountproto=udp,nolock,proto=udp,hard,timeo=11,retrans=3"
+    options = "vers=3,mountproto=udp,nolock,proto=udp,port=2049,hard,timeo=11,retrans=3"
     assert client.lines[1] == f"mount -t nfs -o {options} 10.77.1.3:/srv/swap /run/swap"
     over_udp = transport_class("nfs3").model_validate({"proto": "udp"})
     assert (over_udp.timeo, over_udp.retrans) == (1.1, 3)
@@ -179,7 +182,7 @@ def test_nfs_4_is_told_its_lease_and_mounts_the_root_of_the_exports() -> None:
     plan = planned(transport="nfs4")
     server, client = attached(plan)
     assert server.lines[-1] == "/usr/lib/testbed/nfs-serve /srv/swap 10.77.1.0/24 90"
-    options = "vers=4.0,proto=tcp,hard,timeo=600,retrans=2"
+    options = "vers=4.0,proto=tcp,port=2049,hard,timeo=600,retrans=2"
     assert client.lines[1] == f"mount -t nfs -o {options} 10.77.1.3:/ /run/swap"
     server, client = attached(plan, version="4.2", lease="2min")
     assert server.lines[-1].endswith(" 120") and "vers=4.2," in client.lines[1]
@@ -497,6 +500,22 @@ def test_mke2fs_makes_the_mirror_before_it_is_asked_to_run() -> None:
     assert argv(plan, "mke2fs").endswith(
         "-- mke2fs -F -j -i 4096 -E nodiscard,lazy_itable_init=0,lazy_journal_init=0 /dev/md0"
     )
+
+
+def test_a_disk_of_a_machine_without_root_disk_is_the_first_that_it_has() -> None:
+    machine = planned("mke2fs").machine("A")
+    assert disk_device(machine, "local") == "vdc"
+    assert disk_device(machine.model_copy(update={"root_from": "C"}), "local") == "vda"
+
+
+@pytest.mark.parametrize(
+    ("transport", "nfs"), [("nbd", ""), ("nfs3", " --nfs /run/swap"), ("nfs4", " --nfs /run/swap")]
+)
+def test_the_sampler_is_told_whose_requests_are_the_swaps(transport: str, nfs: str) -> None:
+    subject = Notebook()
+    lab = SimpleNamespace(cpu_scale=1.0, guests={"A": subject})
+    provision._start_samplers(planned(transport=transport), cast(Lab, lab))
+    assert subject.lines[-1] == f"/usr/lib/testbed/agent vmsampler --slot 2 --detach{nfs}"
 
 
 def test_options_of_a_plan_are_validated_anew() -> None:

@@ -21,7 +21,7 @@ from testbed.run.serving import Serving
 from testbed.transports import COMMAND_S, CONF, Ends, Transport
 from testbed.transports.iscsi import Iscsi
 from testbed.transports.nbd import Nbd
-from testbed.transports.nfs import Nfs3
+from testbed.transports.nfs import Nfs, Nfs3, Nfs4
 from testbed.transports.nvme_tcp import NvmeTcp
 from testbed.witnesses.page import State, WitnessPage
 
@@ -144,14 +144,16 @@ def test_a_killed_server_is_one_that_does_not_listen_and_serves_again() -> None:
     assert len(machine.lines) == done
 
 
-def test_an_nfs_server_is_revived_on_the_file_system_that_it_has() -> None:
-    machine, where = server(Nfs3())
+@pytest.mark.parametrize(("kind", "lease"), [(Nfs3, ""), (Nfs4, " 90")])
+def test_an_nfs_server_is_revived_on_the_file_system_that_it_has(kind: type[Nfs], lease: str) -> None:
+    machine, where = server(kind())
     ServerKill(machine="C").apply(where)
     ServerKill(machine="C").revert(where)
     assert machine.lines[0] == "rpc.nfsd 0"
     assert "mount -t ext4 /dev/testbed/swap /srv/swap" in machine.lines
     assert not [line for line in machine.lines if line.startswith(("mke2fs", "fallocate"))]
-    assert machine.lines[-1] == "/usr/lib/testbed/nfs-serve /srv/swap 10.77.1.0/24"
+    # Its clients have what they may claim again in the grace period, which is not ended for them.
+    assert machine.lines[-1] == f"/usr/lib/testbed/nfs-serve --again /srv/swap 10.77.1.0/24{lease}"
 
 
 @pytest.mark.parametrize("kind", [NvmeTcp, Iscsi])

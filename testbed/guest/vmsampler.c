@@ -75,30 +75,54 @@ static uint64_t sockstat(const char *protocol, const char *word)
 }
 
 /*
- * net/sunrpc/stats.c, _print_rpc_iostats(): a line for each procedure, indented, "        READ: 12 12 0 ...",
- * whose first number is how many calls have ended. Renewals of a lease and the like are not among these two.
+ * The part of mountstats that is about the NFS mounted at `point`, cut out in place; "" without such a mount.
+ * fs/proc_namespace.c (6.1), show_vfsstat(): "device C:/srv/swap mounted on /run/swap with fstype nfs4 ..." begins
+ * each. What other mounts do, as a root over NFS, is neither swap in flight nor its progress.
  */
-static uint64_t data_calls(const char *name)
+static const char *statistics_of(const char *point)
 {
-	uint64_t sum = 0;
+	static const char before[] = " mounted on ", after[] = " with fstype nfs";
+	size_t length = strlen(point);
 
-	for (const char *at = sources[MOUNTSTATS].text; (at = strstr(at, name));) {
-		at += strlen(name);
-		sum += take_number(&at);
+	for (char *at = sources[MOUNTSTATS].text; (at = strstr(at, before));) {
+		at += strlen(before);
+		if (strncmp(at, point, length) == 0 && strncmp(at + length, after, strlen(after)) == 0) {
+			char *next = strstr(at, before);
+
+			if (next)
+				*next = '\0';
+			return at;
+		}
 	}
-	return sum;
+	return "";
 }
 
 /*
+ * net/sunrpc/stats.c, _print_rpc_iostats(): a line for each procedure, indented, "        READ: 12 12 0 ...",
+ * whose first number is how many calls have ended. Renewals of a lease and the like are not among these two.
+ */
+static uint64_t data_calls(const char *statistics, const char *name)
+{
+	const char *at = strstr(statistics, name);
+
+	if (!at)
+		return 0;
+	at += strlen(name);
+	return take_number(&at);
+}
+
+/*
+ * Mounts of one server share its transports where address, port, protocol and version are the same
+ * (fs/nfs/client.c 6.1, nfs_match_client), and so these numbers: a root has another port (guest/nfs-serve).
  * net/sunrpc/xprtsock.c, xs_tcp_print_stats() and xs_udp_print_stats():
  * "xprt: tcp port bind_count connect_count connect_time idle_time sends recvs bad_xids req_u bklog_u",
  * "xprt: udp port bind_count sends recvs bad_xids req_u bklog_u".
  */
-static void sample_rpc(struct slot slot)
+static void sample_rpc(struct slot slot, const char *statistics)
 {
 	uint64_t sends = 0, receives = 0, backlog = 0;
 
-	for (const char *at = sources[MOUNTSTATS].text; (at = strstr(at, "xprt:\t"));) {
+	for (const char *at = statistics; (at = strstr(at, "xprt:\t"));) {
 		unsigned int first = strncmp(at, "xprt:\ttcp", 9) == 0 ? 5 : 2;
 		uint64_t number[10];
 
@@ -113,7 +137,8 @@ static void sample_rpc(struct slot slot)
 	slot_store(slot, VMSAMPLER_RPC_RECEIVES, receives);
 	slot_store(slot, VMSAMPLER_RPC_BACKLOG, backlog);
 	slot_store(slot, VMSAMPLER_RPC_IN_FLIGHT, sends > receives ? sends - receives : 0);
-	slot_store(slot, VMSAMPLER_RPC_DATA_DONE, data_calls(" READ:") + data_calls(" WRITE:"));
+	slot_store(slot, VMSAMPLER_RPC_DATA_DONE,
+		   data_calls(statistics, " READ:") + data_calls(statistics, " WRITE:"));
 }
 
 /* mm/vmstat.c, frag_show_print(): "Node 0, zone    DMA32    5    3 ...", free blocks from order 0 up. */
@@ -132,7 +157,7 @@ static void sample_blocks(struct slot slot)
 		slot_store(slot, VMSAMPLER_FREE_BLOCKS_0 + order, blocks[order]);
 }
 
-static void sample(struct slot slot)
+static void sample(struct slot slot, const char *nfs)
 {
 	for (unsigned int file = 0; file < FILES; file++)
 		source_read(&sources[file]);
@@ -144,7 +169,8 @@ static void sample(struct slot slot)
 	slot_store(slot, VMSAMPLER_TCP_MEM_PAGES, sockstat("TCP:", " mem "));
 	slot_store(slot, VMSAMPLER_UDP_MEM_PAGES, sockstat("UDP:", " mem "));
 	slot_store(slot, VMSAMPLER_FRAG_MEMORY_BYTES, sockstat("FRAG:", " memory "));
-	sample_rpc(slot);
+	if (nfs)
+		sample_rpc(slot, statistics_of(nfs));
 	sample_blocks(slot);
 	slot_store(slot, SLOT_BEAT_NS, clock_ns(CLOCK_MONOTONIC));
 	slot_store(slot, VMSAMPLER_SAMPLES, slot_read(slot, VMSAMPLER_SAMPLES) + 1);
@@ -152,8 +178,12 @@ static void sample(struct slot slot)
 
 int vmsampler_main(int argc, char **argv)
 {
+	const char *nfs = NULL; /* where the swap's NFS is mounted */
 	uint64_t period_ms = 200;
-	const struct setting settings[] = { { "period-ms", SETTING_NUMBER, &period_ms } };
+	const struct setting settings[] = {
+		{ "nfs", SETTING_TEXT, &nfs },
+		{ "period-ms", SETTING_NUMBER, &period_ms },
+	};
 	struct slot slot;
 
 	read_settings(argc, argv, settings, ARRAY_LENGTH(settings));
@@ -164,13 +194,13 @@ int vmsampler_main(int argc, char **argv)
 		slot_fail(slot, paths[VMSTAT]);
 	if (!stay_in_memory())
 		slot_fail(slot, "mlockall");
-	sample(slot);
+	sample(slot, nfs);
 	slot_state(slot, STATE_READY);
 	slot_store(slot, SLOT_STATE, STATE_RUNNING);
 	while (slot_control(slot) != CONTROL_STOP) {
 		uint64_t due_ns = clock_ns(CLOCK_MONOTONIC) + period_ms * NS_PER_MS;
 
-		sample(slot);
+		sample(slot, nfs);
 		while (clock_ns(CLOCK_MONOTONIC) < due_ns && slot_control(slot) != CONTROL_STOP)
 			sleep_ns(LOOK_MS * NS_PER_MS);
 	}

@@ -139,11 +139,11 @@ enum vmsampler_field {
 	VMSAMPLER_TCP_MEM_PAGES = 32,		/* pages: held by TCP sockets */
 	VMSAMPLER_UDP_MEM_PAGES = 33,		/* pages: held by UDP sockets */
 	VMSAMPLER_FRAG_MEMORY_BYTES = 34,	/* bytes: fragments waiting for the rest */
-	VMSAMPLER_RPC_SENDS = 35,		/* requests: sent by all NFS transports */
-	VMSAMPLER_RPC_RECEIVES = 36,		/* replies: received by all NFS transports */
+	VMSAMPLER_RPC_SENDS = 35,		/* requests: sent by the transports of the swap's NFS */
+	VMSAMPLER_RPC_RECEIVES = 36,		/* replies: received by the transports of the swap's NFS */
 	VMSAMPLER_RPC_BACKLOG = 37,		/* requests: cumulative length of the backlog queues */
-	VMSAMPLER_RPC_IN_FLIGHT = 38,		/* requests: sent by all NFS transports, not yet answered */
-	VMSAMPLER_RPC_DATA_DONE = 39,		/* requests: READs and WRITEs of all NFS mounts that ended */
+	VMSAMPLER_RPC_IN_FLIGHT = 38,		/* requests: sent by the transports of the swap's NFS, not yet answered */
+	VMSAMPLER_RPC_DATA_DONE = 39,		/* requests: READs and WRITEs of the swap's NFS that ended */
 	VMSAMPLER_FREE_BLOCKS_0 = 40,		/* blocks: free, of one page, all zones (without per-cpu lists) */
 	VMSAMPLER_FREE_BLOCKS_1 = 41,		/* blocks: free, of 2 pages, all zones */
 	VMSAMPLER_FREE_BLOCKS_2 = 42,		/* blocks: free, of 4 pages, all zones */

@@ -128,8 +128,12 @@ def agent(program: str, slot: int, options: Mapping[str, object]) -> list[str]:
 
 
 def disk_device(machine: PlannedMachine, disk: str) -> str:
-    """The name in /sys/block of a machine's own disk: after vda (root) and vdb (seed), in their order."""
+    """The name in /sys/block of a machine's own disk: they come in their order, after root and seed.
+
+    A machine whose root comes from another has neither of those two.
+    """
+    first = "c" if machine.root_from is None else "a"
     for number, known in enumerate(machine.disks):
         if known.name == disk:
-            return f"vd{chr(ord('c') + number)}"
+            return f"vd{chr(ord(first) + number)}"
     raise TestbedFault(f"machine '{machine.name}' has no disk '{disk}'")

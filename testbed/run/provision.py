@@ -12,7 +12,7 @@ from testbed.history import Writer
 from testbed.loads import AGENT, LoadContext, load_of
 from testbed.model import Plan, PlannedLoad
 from testbed.run.lab import Lab
-from testbed.transports import Ends, Guest, Transport, listens, transport_of
+from testbed.transports import Ends, Guest, Mounted, Transport, listens, transport_of
 
 BLOCKSAMPLER_SLOT = 1
 VMSAMPLER_SLOT = 2
@@ -55,7 +55,9 @@ def _start_samplers(plan: Plan, lab: Lab) -> None:
     guest.run(
         [AGENT, "blocksampler", "--slot", str(BLOCKSAMPLER_SLOT), "--detach", *blocks], timeout_s=timeout_s
     )
-    guest.run([AGENT, "vmsampler", "--slot", str(VMSAMPLER_SLOT), "--detach"], timeout_s=timeout_s)
+    transport = None if plan.transport is None else transport_of(plan.transport)
+    nfs: list[str] = ["--nfs", transport.mount_point] if isinstance(transport, Mounted) else []
+    guest.run([AGENT, "vmsampler", "--slot", str(VMSAMPLER_SLOT), "--detach", *nfs], timeout_s=timeout_s)
 
 
 def _start_loads(plan: Plan, lab: Lab, loads: list[PlannedLoad], available: dict[str, int]) -> None:

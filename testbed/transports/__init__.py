@@ -172,6 +172,13 @@ class Stacked(Protocol):
 
 
 @runtime_checkable
+class Mounted(Protocol):
+    """What a transport is besides that brings its client a file system, and no device: where it is."""
+
+    mount_point: ClassVar[str]
+
+
+@runtime_checkable
 class Revivable(Protocol):
     """What a transport is besides whose server can be ended and serve again; one need not be.
 

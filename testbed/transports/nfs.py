@@ -25,7 +25,6 @@ from testbed.transports import (
 )
 
 EXPORT = "/srv/swap"
-MOUNT = "/run/swap"
 LENT_MOUNT = "/run/lent"
 PORT = 2049
 SPARE_BYTES = 16 << 20
@@ -46,6 +45,7 @@ class Nfs(Value):
     least_disk_bytes: ClassVar[int] = 2 * SPARE_BYTES
     path: ClassVar[str]
     """What the export is called by the client: all, or as version 4 has it, from its root on."""
+    mount_point: ClassVar[str] = "/run/swap"
 
     disk: str = "swap"
     timeo: Seconds = Field(default=60.0, ge=0.1, le=600)
@@ -118,16 +118,16 @@ class Nfs(Value):
 
     def revive(self, server: Guest, ends: Ends) -> None:
         mount(server, self.disk, EXPORT, ends)
-        self._export(server, ends)
+        self._export(server, ends, "--again")
 
-    def _export(self, server: Guest, ends: Ends) -> None:
-        serve = ["/usr/lib/testbed/nfs-serve", EXPORT, ends.clients, *self._lease]
+    def _export(self, server: Guest, ends: Ends, *how: str) -> None:
+        serve = ["/usr/lib/testbed/nfs-serve", *how, EXPORT, ends.clients, *self._lease]
         server.run(serve, timeout_s=ends.command_s)
         await_listener(server, PORT, ends, self._carrier)
 
     def attach(self, client: Guest, ends: Ends) -> None:
-        self._mount(client, ends, MOUNT)
-        swap_to(client, f"{MOUNT}/file", ends)
+        self._mount(client, ends, self.mount_point)
+        swap_to(client, f"{self.mount_point}/file", ends)
 
     def borrow(self, client: Guest, ends: Ends) -> None:
         self._mount(client, ends, LENT_MOUNT)
@@ -135,7 +135,9 @@ class Nfs(Value):
 
     def _mount(self, client: Guest, ends: Ends, where: str) -> None:
         decisecond = str(round(self.timeo * 10))
-        options = f"{self._version},proto={self._carrier},hard,timeo={decisecond},retrans={self.retrans}"
+        # Version 3 would ask rpcbind for it, who may know that of a root instead (guest/nfs-serve).
+        carried = f"proto={self._carrier},port={PORT}"
+        options = f"{self._version},{carried},hard,timeo={decisecond},retrans={self.retrans}"
         client.run(["mkdir", "-p", where], timeout_s=ends.command_s)
         argv = ["mount", "-t", "nfs", "-o", options, f"{ends.server}:{self.path}", where]
         client.run(argv, timeout_s=ends.command_s)
@@ -208,8 +210,17 @@ class Nfs4(Nfs):
     It renews by itself after a third of it (fs/nfs/nfs4renewd.c 6.1, nfs4_renew_state), and by each READ
     or WRITE. A server keeps the state of a client that it did not hear for longer as long as nobody else
     wants it (fs/nfsd/nfs4state.c, nfs4_laundromat, since 5.19; before, it is gone), but the client must not
-    count on that. Version 4.0 is what all bases have; 4.1 and 4.2 need a kernel with CONFIG_NFS_V4_1 and
-    CONFIG_NFS_V4_2, as the prebuilt one is.
+    count on that.
+
+    A server that was killed serves again with the least grace period that there is, 10 s: until its end, a
+    second or two later while clients go on claiming, whoever had state may claim it again, and nobody may
+    open anything else (nfs4_laundromat, clients_still_reclaiming). It knows its clients by a record that lies
+    in memory and outlives that, but no boot: after one every claim is refused, and the client opens anew once
+    the period is over, of which it asks every 15 s or more often (fs/nfs/nfs4proc.c, NFS4_POLL_RETRY_MAX).
+    It begins with the server, not with a silence, so that it is none of `kernel_timers_s`.
+
+    Version 4.0 is what all bases have; 4.1 and 4.2 need a kernel with CONFIG_NFS_V4_1 and CONFIG_NFS_V4_2, as
+    the prebuilt one is.
     """
 
     kind: ClassVar[str] = "nfs4"

@@ -143,6 +143,14 @@ def test_nfs_goes_on_when_its_server_serves_again(tmp_path: Path) -> None:
     assert cell.verdict.outcome in ("recovered", "slow", "inconclusive"), cell.verdict.reason
 
 
+def test_clients_of_nfs_4_go_on_after_the_grace_period_of_a_server_that_serves_again(tmp_path: Path) -> None:
+    fault = 'for = "6s"\nfault = "server-kill"\nmachine = "C"'
+    cell = play(tmp_path, fault, transport="nfs4", bound="60s")
+    assert cell.spells() == ["applied", "reverted"]
+    assert works(cell, "fault.reverted")
+    assert cell.verdict.outcome in ("recovered", "slow", "inconclusive"), cell.verdict.reason
+
+
 def test_a_reset_ends_the_connection_while_the_server_lives(tmp_path: Path) -> None:
     cell = play(tmp_path, 'for = "6s"\nfault = "reset"\nflow = "swap"')
     assert cell.spells() == ["applied", "reverted"]

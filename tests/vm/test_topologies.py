@@ -65,6 +65,8 @@ def test_a_thin_client_has_no_disk_and_its_root_from_c(tmp_path: Path) -> None:
         assert not [name for name in said("A", "ls", "/sys/block").split() if name.startswith("vd")]
         exported = said("C", "cat", "/var/lib/nfs/etab").splitlines()
         assert [line.split()[0] for line in exported] == ["/srv/root"]
+        ports = said("C", "cat", "/proc/fs/nfsd/portlist").split()[1::2]
+        assert set(ports) == {"2050"}  # that of the swap is free
         # What was not needed so far comes over the data link.
         _, before = lab.broker.counters()
         said("A", "sh", "-c", "echo 3 >/proc/sys/vm/drop_caches; cat /usr/sbin/mke2fs >/dev/null")

@@ -8,9 +8,14 @@ from pathlib import Path
 import pytest
 
 from testbed import history, store
+from testbed.cli import inputs
 from testbed.cli.exits import Exit
-from testbed.load import PLAYBOOKS
+from testbed.clock import Deadline, poll
+from testbed.load import PLAYBOOKS, TOPOLOGIES
 from testbed.model import Plan
+from testbed.run.lab import Lab
+from testbed.transports import Ends
+from testbed.transports.nfs import Nfs4
 from tests.commands import testbed
 
 pytestmark = [pytest.mark.vm, pytest.mark.nightly]
@@ -58,6 +63,56 @@ def test_swap_is_in_flight_at_the_cut_and_whole_at_the_end(kind: str, keys: str,
     assert recorded.first("progress.resumed") is not None
     # Some 1000 requests and more: it was this transport that the load's pages went over.
     assert (recorded.value_at(carried, end.t_ns) or 0) > 1000
+
+
+@pytest.mark.timeout(300)
+def test_a_killed_server_of_nfs_4_serves_again_with_a_grace_period(tmp_path: Path) -> None:
+    plan = inputs.idle_plan(str(TOPOLOGIES / "abc.toml"), "stock", None, "auto")
+    built = inputs.builder(quiet=True)(plan)
+    with Lab(plan, built.kernels, built.image, tmp_path) as lab:
+        nics = {name: plan.machine(name).nics for name in "AC"}
+        address = {name: next(nic.address for nic in nics[name] if nic.link == "data") for name in "AC"}
+        disks = {disk.name: disk.size_bytes for disk in plan.machine("C").disks}
+        ends = Ends(address["A"], address["C"], "10.77.1.0/24", disks, lab.cpu_scale)
+        transport, client, server = Nfs4(), lab.guests["A"], lab.guests["C"]
+
+        def grace_ended() -> bool:
+            word = server.run(["cat", "/proc/fs/nfsd/v4_end_grace"], timeout_s=ends.command_s).stdout
+            return word.strip() == "Y"
+
+        transport.serve(server, ends)
+        assert grace_ended()  # nobody had anything to claim
+        transport.attach(client, ends)
+        transport.kill(server, ends)
+        transport.revive(server, ends)
+        assert not grace_ended()
+        poll(grace_ended, Deadline.after(20 * lab.cpu_scale, "the end of the grace period"), every_s=0.5)
+        # What is opened anew had to wait for that; the swap file was claimed, and can be read back.
+        for argv in (["touch", f"{transport.mount_point}/new"], ["swapoff", "-a"]):
+            client.run(argv, timeout_s=60 * lab.cpu_scale)
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("kind", ["nfs3", "nfs4"])
+def test_a_thin_client_swaps_over_nfs_to_the_server_of_its_root(kind: str, tmp_path: Path) -> None:
+    flood = (PLAYBOOKS / "flood.toml").read_text()
+    playbook = tmp_path / "flood.toml"
+    assert 'cmdline = "$cmdline"\n' in flood
+    playbook.write_text(flood.replace('cmdline = "$cmdline"\n', 'cmdline = "$cmdline"\nroot_from = "C"\n', 1))
+    into = tmp_path / "results"
+    argv = ["run", str(playbook), "--kernel", "stock", "--variant", "b-silent", "--transport", kind]
+    done = testbed(*argv, "--into", str(into), "--quiet")
+    assert done.exit_code in (Exit.MET, Exit.NOT_MET, Exit.INCONCLUSIVE), done.output
+    folder = next(path.parent for path in into.glob(f"*/{store.VERDICT}"))
+    verdict = json.loads((folder / store.VERDICT).read_text())
+    assert verdict["testbed_fault"] is None and verdict["outcome"] != "corrupt"
+    recorded = history.read(folder / store.HISTORY)
+    steady = recorded.first("steady")
+    assert steady is not None
+    # The swap's requests are seen, by the guest and on the wire, and those of the root are none of them.
+    done_calls = recorded.value_at("A/vmsampler.rpc_data_done", steady.t_ns) or 0
+    assert done_calls > 1000
+    assert recorded.value_at("wire/swap.requests.delivered_packets", steady.t_ns)
 
 
 @pytest.mark.timeout(900)
