@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 import time
@@ -16,10 +17,12 @@ from testbed import history
 from testbed.clock import NS, now_ns
 from testbed.errors import TestbedFault
 from testbed.faults import Fault, FaultTarget, fault_class
+from testbed.judge import judge
 from testbed.model import Plan, PlannedEvent
 from testbed.run.endings import LINE_BYTES, Ending
 from testbed.run.observe import Observer, View
 from testbed.run.timeline import Timeline
+from testbed.store import Evidence
 from testbed.witnesses import Readings
 from testbed.witnesses.page import Control, State, WitnessPage
 from tests.histories import judging, plan_of
@@ -67,7 +70,11 @@ class Guest:
     swaps: bool = True
     ends: bool = True
     works: Callable[[], bool] = lambda: True
+    lives: Callable[[], bool] = lambda: True
+    pages_filled: int | None = None
+    state: State = State.RUNNING
     work_units: int = 0
+    beats: int = 0
 
     def control(self, _slot: int, value: Control) -> None:
         self.told.append(value)
@@ -75,15 +82,19 @@ class Guest:
     def read(self) -> Readings:
         runs = bool(self.told) and self.works()
         self.work_units += runs
+        self.beats += self.lives()
+        filled = 10 if runs or self.work_units else 0
         values = {
             "pages_total": 10,
-            "pages_filled": 10 if runs or self.work_units else 0,
+            "pages_filled": filled if self.pages_filled is None else self.pages_filled,
             "work_units": self.work_units,
             "sweeps_done": int(runs and Control.SWEEP in self.told),
-            "state": State.DONE if self.ends and Control.QUIT in self.told else State.RUNNING,
+            "state": State.DONE if self.ends and Control.QUIT in self.told else self.state,
+            "error": errno.ENOMEM if self.state is State.FAILED else 0,
         }
-        swap = {"swap_total_kib": 100, "swap_free_kib": 50 if self.swaps else 100}
-        return {"A/anonymous": values, "A/vmsampler": swap}
+        swap = {"swap_total_kib": 100, "swap_free_kib": 50 if self.swaps else 100, "samples": self.beats}
+        moved = {"pswpin": self.work_units, "pswpout": 2 * self.work_units}
+        return {"A/anonymous": values, "A/vmsampler": swap | moved, "A/machine": {"beats": self.beats}}
 
 
 @dataclass
@@ -400,6 +411,55 @@ def test_swap_that_is_not_used_is_our_fault(stage: Stage) -> None:
     with pytest.raises(TestbedFault, match="no swap was used before any fault"):
         stage.timeline.play()
     assert stage.log == []
+
+
+def test_a_load_that_gives_up_on_a_machine_that_lives_is_our_fault(stage: Stage) -> None:
+    stage.guest.pages_filled, stage.guest.state = 4, State.FAILED
+    with pytest.raises(TestbedFault, match="a load gave up before any fault: Cannot allocate memory"):
+        stage.timeline.play()
+    assert stage.log == []
+
+
+PANIC = b"[   12.345678] Kernel panic - not syncing: x\r\n"
+
+
+@pytest.mark.parametrize(
+    ("guest", "console", "told"),
+    [
+        # It stops in the middle, and its witness lives, or nothing does; or its kernel says that it is over.
+        ({"pages_filled": 4}, b"", ("memory", True, False)),
+        ({"pages_filled": 4, "lives": lambda: False}, b"", ("memory", False, False)),
+        ({"pages_filled": 0, "lives": lambda: False}, b"", ("memory", False, False)),
+        ({"pages_filled": 4, "state": State.FAILED, "lives": lambda: False}, b"", ("memory", False, False)),
+        ({"pages_filled": 0}, PANIC, ("memory", True, True)),
+        ({"swaps": False, "lives": lambda: False}, b"", ("swap", False, False)),
+        ({"swaps": False}, PANIC, ("swap", True, True)),
+    ],
+)
+def test_a_machine_that_fails_before_any_fault_is_no_fault_of_ours(
+    guest: dict[str, Any], console: bytes, told: tuple[object, ...], tmp_path: Path
+) -> None:
+    said = iter([console])
+    made = Stage(tmp_path, guest=Guest(**guest), console=lambda: next(said, b""))
+    made.timeline.play()
+    made.timeline.revert_all()
+    assert made.events() == ["load.started anonymous", "unsteady"]
+    assert made.log == [] and made.guest.told == [Control.RUN]
+    recorded = history.read(tmp_path / "history.jsonl")
+    event = recorded.first("unsteady")
+    assert event is not None
+    assert tuple(event.fields[name] for name in ("missing", "lives", "console")) == told
+    found = judge(Evidence(judging=made.plan.judging, history=recorded, consoles={}))
+    assert (found.outcome, found.testbed_fault) == ("inconclusive", None)
+
+
+def test_the_steady_state_says_what_is_swapped(stage: Stage) -> None:
+    stage.timeline.play()
+    steady = history.read(stage.folder / "history.jsonl").first("steady")
+    assert steady is not None and steady.fields["swap_used_kib"] == 50
+    # Of its 3 s alone, at four beats a second.
+    assert 10 <= steady.fields["pswpin_pages"] <= 14
+    assert steady.fields["pswpout_pages"] == 2 * steady.fields["pswpin_pages"]
 
 
 # --- faults are in force or it is said, and healed whatever happens

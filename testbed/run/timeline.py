@@ -22,12 +22,11 @@ from testbed.run.emptying import end_loads
 from testbed.run.endings import Ending
 from testbed.run.looking import Looker
 from testbed.run.observe import Observer
+from testbed.run.steady import Way
 from testbed.witnesses.page import Control, WitnessPage
 
 log = logging.getLogger(__name__)
 
-FILL_BOUND_S = 60.0
-SWAPPING_BOUND_S = 10.0
 AT_ONCE_S = 0.1
 """A deed on the host's side takes some milliseconds."""
 RESUMED_MOVES_S = 2.0
@@ -71,8 +70,13 @@ class Timeline:
     _in_force: list[str] = field(default_factory=list)
 
     def play(self) -> None:
-        """From attached transport to the end of the judging window; faults are reverted by `revert_all`."""
-        self._reach_steady_state()
+        """From attached transport to the end of the judging window; faults are reverted by `revert_all`.
+
+        Where the machine under test does not get as far as a steady state, nothing is done to it and nothing
+        judged: `unsteady` is the last word of the history. Raises TestbedFault where it is us who failed.
+        """
+        if not self._reach_steady_state():
+            return
         begin_ns = self.history.event("timeline.begin")
         for event in self.plan.events:
             self.observer.until(begin_ns + round(event.at_s * NS))
@@ -104,7 +108,7 @@ class Timeline:
 
     # --- before the faults
 
-    def _reach_steady_state(self) -> None:
+    def _reach_steady_state(self) -> bool:
         self.observer.enter("filling memory")
         self.observer.tick()  # how all was before anybody worked
         early = [load for load in self.plan.loads if load.start == "early"]
@@ -112,36 +116,15 @@ class Timeline:
             self._control(load, Control.RUN)
             self.history.event("load.started", name=load.name)
         fillers = [load for load in early if load.kind == "anonymous"]
-        if fillers:
-            self._require(
-                FILL_BOUND_S * self.cpu_scale,
-                lambda: all(
-                    self._field(load, "pages_filled") >= self._field(load, "pages_total") > 0
-                    for load in fillers
-                ),
-                "the loads did not fill their memory before any fault",
-            )
-            self._require(
-                SWAPPING_BOUND_S * self.cpu_scale,
-                self._swapping,
-                "no swap was used before any fault",
-            )
+        way = Way(self.plan.judging.subject, self.observer, self.history, self.ending, self.cpu_scale)
+        if fillers and not way.reached(fillers):
+            return False
         self.observer.enter("steady state")
+        before = way.swapped()
         self.observer.until(now_ns() + round(self.plan.steady_s * NS))
-        self.history.event("steady")
-
-    def _swapping(self) -> bool:
-        total, free = (
-            self.observer.value(f"{self.plan.judging.subject}/vmsampler.swap_{what}_kib")
-            for what in ("total", "free")
-        )
-        return total > free > 0
-
-    def _require(self, seconds: float, met: Callable[[], bool], otherwise: str) -> None:
-        if not self.observer.until(now_ns() + round(seconds * NS), met):
-            raise TestbedFault(
-                f"{otherwise}: waited {seconds:.0f} s", hint="see the consoles in the result folder"
-            )
+        moved = {name: pages - before[name] for name, pages in way.swapped().items()}
+        self.history.event("steady", swap_used_kib=way.swap_used_kib(), **moved)
+        return True
 
     # --- the timeline's deeds
 
