@@ -118,6 +118,17 @@ def test_the_vm_sampler_reads_what_the_kernel_says(guest: Guest) -> None:
     assert sample["mem_available_kib"] > 0
 
 
+def test_a_server_of_ublk_that_can_not_be_names_what_lacks(agent: Path, tmp_path: Path) -> None:
+    argv = [str(agent), "ublk", "--file"]
+    done = subprocess.run([*argv, str(tmp_path / "none")], capture_output=True, text=True, timeout=LIMIT_S)
+    assert done.returncode == 71 and f"{tmp_path}/none: No such file or directory" in done.stderr
+    if Path("/dev/ublk-control").exists():
+        return  # a device of the host's own is not for a test to make
+    (tmp_path / "disk").write_bytes(bytes(1 << 20))
+    done = subprocess.run([*argv, str(tmp_path / "disk")], capture_output=True, text=True, timeout=LIMIT_S)
+    assert done.returncode == 71 and "/dev/ublk-control: No such file or directory" in done.stderr
+
+
 # As 6.1 prints it (fs/proc_namespace.c, fs/nfs/super.c, net/sunrpc/stats.c), less what is not read.
 NFS_MOUNT = """device 10.77.1.3:{export} mounted on {where} with fstype nfs statvers=1.1
 \topts:\trw,vers=3,hard
@@ -450,6 +461,7 @@ def test_detach_returns_when_the_slot_is_ready(guest: Guest) -> None:
         (["deed-kill", "--process", "x", "--victim", "3"], "one of --process NAME and --victim SLOT"),
         (["deed-write", "--file", "/dev/null"], "--file and --text are needed"),
         (["reader"], "--file is needed"),
+        (["ublk"], "--file is needed"),
         (["dance"], "usage: agent"),
     ],
 )

@@ -72,12 +72,35 @@ def test_no_wire_carries_what_a_machine_sends_itself() -> None:
     assert rules.progress[-2:] == ("A/blocksampler.writes_completed_0", "A/blocksampler.reads_completed_0")
 
 
-@pytest.mark.parametrize("kind", ["local-nbd", "local-fuse"])
+@pytest.mark.parametrize("kind", ["local-nbd", "local-fuse", "local-ublk"])
 def test_who_serves_itself_lends_nothing_and_is_not_revived(kind: str) -> None:
     transport = transport_class(kind)()
     assert transport.swap_flow is None and transport.kernel_timers_s == {}
     assert not isinstance(transport, Lender) and not isinstance(transport, Revivable)
     assert isinstance(transport_class("nbd")(), Lender)
+
+
+def test_a_server_of_ublk_has_its_settings_in_itself() -> None:
+    plan = local(transport="local-ublk")
+    assert plan.watched_devices == ("ublkb0",)
+    lines = set_up(plan, mlockall="on-fault", io_flusher=True, direct=True)
+    assert lines == [
+        "ln -sf /usr/lib/testbed/agent /run/ublk",
+        "env TESTBED_MLOCKALL=on-fault TESTBED_IO_FLUSHER=1 /run/ublk --file /dev/testbed/swap --direct",
+        "pidof ublk",
+        "grep VmLck /proc/70/status",
+        "test -b /dev/ublkb0",
+        "mkswap /dev/ublkb0",
+        "swapon /dev/ublkb0",
+    ]
+    on_file = set_up(plan, backing="file")
+    assert "env /run/ublk --file /srv/store/swap" in on_file
+    assert f"fallocate -l {(512 - 16) << 20} /srv/store/swap" in on_file
+
+
+def test_a_server_of_ublk_that_is_not_locked_is_found_out() -> None:
+    with pytest.raises(TestbedFault, match=r"the daemon ublk \(70\) is not locked in memory"):
+        set_up(local(transport="local-ublk"), Machine(locked_kib=0), mlockall="filled")
 
 
 def test_nbd_server_is_reached_over_a_unix_socket() -> None:

@@ -82,6 +82,7 @@ def test_every_plugin_keeps_its_protocol() -> None:
         "iscsi",
         "local-nbd",
         "local-fuse",
+        "local-ublk",
     }
     loads = {"anonymous", "service", "flood", "job", "mke2fs", "kill", "write", "clock", "reader"}
     loads |= {"storm", "blocks", "client", "shatter"}

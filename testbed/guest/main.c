@@ -25,6 +25,7 @@ static const struct program {
 	{ "reaper", reaper_main },
 	{ "storm", storm_main },
 	{ "blocks", blocks_main },
+	{ "ublk", ublk_main },
 };
 
 static const struct program *program_named(const char *name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -30,6 +30,9 @@ class Daemon(OneDevice):
     bounds by a control group what it may have, page cache included; the machine boots with the memory
     controller then, which is off else.
     """
+
+    library: ClassVar[str] = LIBRARY
+    """What is loaded into it for that; empty where the daemon is ours, and has the same in itself."""
 
     port: Count = Field(default=10809, ge=1, le=65534)
     mlockall: Literal["off", "on-fault", "filled"] = "off"
@@ -63,8 +66,9 @@ class Daemon(OneDevice):
                 ),
                 ends,
             )
-        libraries = ":".join(filter(None, (preload, LIBRARY)))
-        machine.run(["env", f"LD_PRELOAD={libraries}", *self._settings(), *argv], timeout_s=ends.command_s)
+        libraries = ":".join(filter(None, (preload, self.library)))
+        loaded = [f"LD_PRELOAD={libraries}"] if libraries else []
+        machine.run(["env", *loaded, *self._settings(), *argv], timeout_s=ends.command_s)
 
     def _settings(self) -> list[str]:
         group = [f"TESTBED_CGROUP={GROUP}"] if self.memory_cap is not None else []
@@ -79,11 +83,10 @@ class Daemon(OneDevice):
     def read_back(self, machine: Guest, name: str, ends: Ends) -> None:
         """Raises TestbedFault unless each process of that name has its settings."""
         for pid in machine.run(["pidof", name], timeout_s=ends.command_s).stdout.split():
-            maps = machine.run(
-                ["grep", "-c", LIBRARY, f"/proc/{pid}/maps"], timeout_s=ends.command_s, check=False
-            )
+            if self.library:
+                loaded = ["grep", "-c", self.library, f"/proc/{pid}/maps"]
+                if machine.run(loaded, timeout_s=ends.command_s, check=False).status != 0:
+                    raise TestbedFault(f"the daemon {name} ({pid}) runs without its settings")
             locked = machine.run(["grep", "VmLck", f"/proc/{pid}/status"], timeout_s=ends.command_s).stdout
-            if maps.status != 0:
-                raise TestbedFault(f"the daemon {name} ({pid}) runs without its settings")
             if self.mlockall != "off" and not any(word.isdigit() and int(word) for word in locked.split()):
                 raise TestbedFault(f"the daemon {name} ({pid}) is not locked in memory")

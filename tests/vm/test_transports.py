@@ -122,6 +122,8 @@ def test_a_thin_client_swaps_over_nfs_to_the_server_of_its_root(kind: str, tmp_p
         ("local-nbd", 'mlockall = "on-fault"\nio_flusher = true', "nbd-server"),
         ("local-nbd", 'program = "nbdkit"\nsocket = "tcp"\nbacking = "file"\nmemory_cap = "32MiB"', "nbdkit"),
         ("local-fuse", 'mlockall = "on-fault"', "bindfs"),
+        ("local-ublk", 'mlockall = "on-fault"\nio_flusher = true', "ublk"),
+        ("local-ublk", 'backing = "file"\ndirect = true\nmemory_cap = "32MiB"', "ublk"),
     ],
 )
 def test_a_daemon_of_its_own_is_what_a_machine_swaps_to(
@@ -147,4 +149,4 @@ def test_a_daemon_of_its_own_is_what_a_machine_swaps_to(
         serving = {task["pid"] for task in look["tasks"] if task["comm"].startswith(daemon[:15])}
         held = {pid for sock in look["sockets"] if sock["peer"] for pid in sock["holders"]}
         fuse = {task["pid"] for task in look["tasks"] if task["serves_fuse"]}
-        assert serving & (fuse if kind == "local-fuse" else held)
+        assert serving & {"local-fuse": fuse, "local-nbd": held, "local-ublk": serving}[kind]
