@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import threading
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 from testbed import apt, images, proc
 from testbed.errors import BuildError, MissingCapability, TestbedFault, UsageError
 from testbed.images import builder, filesystem, packages, programs, tree
+from testbed.transports.nfs import PORT
 
 TOOLS = f"{os.environ['PATH']}:/usr/sbin:/sbin"
 needs_e2fsprogs = pytest.mark.skipif(
@@ -176,3 +178,12 @@ def test_the_whole_image(monkeypatch: pytest.MonkeyPatch) -> None:
         assert "Type: regular" in debugfs(built.root, f"stat /{name}")
     assert 'Fast link dest: "busybox"' in debugfs(built.root, "stat /usr/bin/awk")
     assert built.root.stat().st_size < 56 << 20
+
+
+def test_a_thin_client_asks_for_its_root_where_no_swap_is_served() -> None:
+    """Mounts of one address and port share a connection, and what is counted there."""
+    asked = re.search(r"\bport=(\d+)", (programs.SOURCES / "thin-init").read_text())
+    serves = (programs.SOURCES / "nfs-serve").read_text()
+    assert asked is not None and int(asked[1]) != PORT
+    assert f"access=ro,fsid=1 port={asked[1]} " in serves and f"listen {asked[1]}\n" in serves
+    assert f"\nport={PORT}\n" in serves
