@@ -71,7 +71,7 @@ def _check_ends(playbook: Playbook, transport: Transport) -> None:
     if one and not local:
         raise UsageError(
             f"'{table.client}' is client and server of {transport.kind}, which is for two machines",
-            hint="a daemon on the machine itself is local-nbd or local-fuse",
+            hint="a daemon on the machine itself is local-nbd, local-fuse or local-ublk",
             where=playbook.where("transport", "server"),
         )
 
