@@ -335,6 +335,43 @@ def test_what_a_set_did_nothing_in_is_told_beside_the_share_of_the_rest(tmp_path
     assert not alone(tmp_path, SETS, cells_).arms[0].idle  # it does not count anyway
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "bio-throttle/charged",
+        "clean-floor/floor_pages",
+        "less-throttle/set",
+        "mem-reserve/band_pages",
+        "memalloc-daemon/set",
+        "net-throttle/critical_set",
+        "reserve-burner/reclaim/min_free_pages",
+        "rx-mempool/heads_left",
+    ],
+)
+def test_what_stands_above_0_from_the_start_does_not_show_that_a_set_ran(tmp_path: Path, name: str) -> None:
+    set_ = name.split("/")[0]
+    text, own = C3.replace("vanilla-2007", set_), found(set_, *WEDGED)
+    idle = alone(tmp_path, text, [replace(cell, counters={name: 7, f"{set_}/x": 0}) for cell in own])
+    assert idle.missing == 5 and idle.arms[0].idle == {set_: 5}
+    ran = alone(tmp_path, text, [replace(cell, counters={name: 7, f"{set_}/x": 1}) for cell in own])
+    assert ran.missing == 0
+
+
+def test_what_a_set_takes_away_is_taken_away_at_once(tmp_path: Path) -> None:
+    counted = [replace(cell, counters={V: 1}) for cell in found("vanilla-2007", *WEDGED)]
+    assert alone(tmp_path, C3, counted).missing == 0
+
+
+def test_a_cell_that_was_not_asked_what_the_playbook_asks_now_does_not_count(tmp_path: Path) -> None:
+    cells_ = found("vanilla-2007", *WEDGED)
+    cells_[0] = replace(
+        cells_[0], observation=replace(cells_[0].observation, requires=("in-flight", "still"))
+    )
+    one = alone(tmp_path, C3, cells_)
+    assert one.missing == 1
+    assert one.arms[0].words("wedged").endswith("1 cell not asked whether 'exhausted'")
+
+
 # --- which cells are an arm's
 
 

@@ -68,6 +68,21 @@ def test_of_a_scenario_it_says_what_moved_or_why_it_says_nothing(root: Path, cel
     assert "flood: taken 7 in 2 cells" in moved and "given" not in moved and "x 9" not in moved
 
 
+def test_what_is_above_0_as_soon_as_a_set_is_in_force_did_not_move(tmp_path: Path, cell: Found) -> None:
+    make_set(tmp_path, "mine", f'standing = ["mine/taken"]\n{TOML}\n{COUNTERS}')
+    still = row(tmp_path, played(cell, "mine", {"mine/taken": 7, "mine/given": 0}))
+    assert "flood: **never** in 1 cell;" in still
+    moved = row(tmp_path, played(cell, "mine", {"mine/taken": 7, "mine/given": 2}))
+    assert "flood: given 2 in 1 cell" in moved and "taken 7" not in moved
+
+
+def test_what_stands_must_be_a_counter(tmp_path: Path) -> None:
+    make_set(tmp_path, "mine", f'standing = ["mine/gone"]\n{TOML}\n{COUNTERS}')
+    with pytest.raises(UsageError, match="'mine/gone' is none of its counters") as raised:
+        patchset.about("mine", tmp_path)
+    assert "set.toml" in str(raised.value)
+
+
 def test_cells_of_other_kernels_do_not_count(root: Path, cell: Found) -> None:
     others = [played(cell, name, {"mine/taken": 7}) for name in ("mine-too", "mine@7.3", "stock")]
     assert row(root, *others).endswith("| flood: not played; mke2fs: not played |")

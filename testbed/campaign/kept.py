@@ -88,6 +88,12 @@ class _Summary(BaseModel):
     sha256: dict[str, str] = {}
     counters: dict[str, int] | None = None
 
+    @property
+    def requires(self) -> tuple[str, ...]:
+        """The preconditions among its rules; none where nothing readable is said of them."""
+        found = self.rules.get("requires")
+        return tuple(str(each) for each in found) if isinstance(found, list) else ()
+
 
 def read(folder: Path) -> Kept:
     """All judged cells of a campaign's folder, of a folder of campaigns, or of a folder of summaries.
@@ -212,6 +218,7 @@ def _of_summary(told: _Summary) -> Observation:
         bound_s=told.verdict.bound_s,
         inputs={**told.inputs, "rules": digest(told.rules)},
         confounders=_confounders(told.surroundings),
+        requires=told.requires,
         measures=told.verdict.measures,
         under=told.verdict.under.outcome if told.verdict.under else None,
     )

@@ -20,7 +20,7 @@ KERNEL, OTHERS = "kernel under test", "kernel of the others"
 class Observation:
     """A judged cell. `inputs` are digests by name of all that it hangs on: kernel, playbook, rules, ...
 
-    `measures` and `under` are the verdict's.
+    `requires` are the preconditions that it was judged by; `measures` and `under` are the verdict's.
     """
 
     name: str
@@ -31,6 +31,7 @@ class Observation:
     bound_s: float
     inputs: Mapping[str, str]
     confounders: tuple[str, ...] = ()
+    requires: tuple[str, ...] = ()
     measures: Mapping[str, float] = field(default_factory=dict)
     under: UnderOutcome | None = None
 
@@ -46,6 +47,7 @@ def of_cell(cell: Cell) -> Observation:
         bound_s=verdict.bound_s,
         inputs={**cell.plan.inputs, "rules": digest(cell.plan.judging.model_dump(mode="json"))},
         confounders=cell.confounders,
+        requires=cell.plan.judging.requires,
         measures=verdict.measures,
         under=verdict.under.outcome if verdict.under else None,
     )

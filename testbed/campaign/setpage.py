@@ -27,18 +27,23 @@ edited by hand.
   counter of its `set.toml` is there. A check of other patches than today's does not count.
 - *seen to move* has, for each playbook that the set is for (`scenarios` of its `set.toml`), the most that
   one cell had counted at the last look into A, whatever the patches were then; and other playbooks, where
-  anything moved. Cells of several sets count for each.
+  anything moved. Cells of several sets count for each. What is above 0 as soon as a set is in force
+  (`standing` of its `set.toml`) is left out.
 """
 COLUMNS = ("set", "base", *STEPS, "seen to move")
 
 
 @dataclass(frozen=True, slots=True)
 class _Set:
-    """A set, or a composition with its members: their patches by base, and the names of their counters."""
+    """A set, or a composition with its members: their patches by base, and the names of their counters.
+
+    `moving` are those of them that show that the set's code ran, and not only that it is in force.
+    """
 
     about: patchset.PatchSet
     members: tuple[str, ...]
     counters: tuple[str, ...]
+    moving: tuple[str, ...]
     root: Path
 
     def content(self, base: str) -> str:
@@ -62,8 +67,10 @@ def render(root: Path, checks: Checks, cells: Sequence[Found], folder: Path) -> 
 def _set(name: str, root: Path) -> _Set:
     loaded = patchset.load(name, root)
     members = loaded.about.sets or (name,)
-    counters = [key for member in members for key in patchset.about(member, root).counters]
-    return _Set(loaded, members, tuple(counters), root)
+    said = [patchset.about(member, root) for member in members]
+    counters = [key for one in said for key in one.counters]
+    moving = [key for one in said for key in one.counters if key not in one.standing]
+    return _Set(loaded, members, tuple(counters), tuple(moving), root)
 
 
 def _rows(one: _Set, checks: Checks, cells: Sequence[Found], folder: Path) -> Iterator[str]:
@@ -116,14 +123,14 @@ def _moved(one: _Set, played: Sequence[Found], folder: Path) -> str:
         by_playbook.setdefault(cell.observation.labels.playbook, []).append(cell)
     told = []
     for playbook, cells in by_playbook.items():
-        most, highest = _most(cells, one.counters)
+        most, highest = _most(cells, one.moving)
         if highest is not None:
             where = f"{safe(playbook)}: {_counts(most)}"
             told.append(
-                f"{where} in {_of(_looked(cells, one.counters))} ([the most]({to(highest.path, folder)}))"
+                f"{where} in {_of(_looked(cells, one.moving))} ([the most]({to(highest.path, folder)}))"
             )
         elif playbook in one.about.about.scenarios:
-            told.append(f"{safe(playbook)}: {_still(cells, one.counters)}")
+            told.append(f"{safe(playbook)}: {_still(cells, one.moving)}")
     return "; ".join(told) or "no scenario is named"
 
 

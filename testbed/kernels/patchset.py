@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from testbed.errors import UsageError, at, nearest
 from testbed.kernels.patchfile import MAX_PATCH_BYTES, targets
@@ -35,9 +35,10 @@ class SetFile(Value):
 
     `bases` are prefixes of base versions; `scenarios` are the playbooks that the set is for: in their
     cells its code should have run. `counters` say where the kernel shows that it did (file or MIB name
-    -> meaning); `expect` maps a playbook to the verdict somebody predicts: a hypothesis for the
-    report, which the judge never sees. A set that names `sets` is a composition: it stands for these,
-    in this order, and has no patches of its own.
+    -> meaning), and `standing` names those of them that are above 0 as soon as the set is in force, whether
+    its code is needed or not: a level, a setting, what it was told. `expect` maps a playbook to the verdict
+    somebody predicts: a hypothesis for the report, which the judge never sees. A set that names `sets` is
+    a composition: it stands for these, in this order, and has no patches of its own.
     """
 
     title: str = Field(min_length=1, max_length=200)
@@ -48,8 +49,16 @@ class SetFile(Value):
     conflicts: tuple[str, ...] = ()
     scenarios: tuple[str, ...] = ()
     sets: tuple[str, ...] = ()
+    standing: tuple[str, ...] = ()
     counters: dict[str, str] = Field(default_factory=dict)
     expect: dict[str, str] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _stands_among_the_counters(self) -> SetFile:
+        for name in self.standing:
+            if name not in self.counters:
+                raise ValueError(f"standing: {name!r} is none of its counters")
+        return self
 
 
 @dataclass(frozen=True, slots=True)

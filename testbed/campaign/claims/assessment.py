@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from testbed.campaign.claims.rules import SAID, Difference, Says, Sign, State, state
 from testbed.campaign.claims.table import Arm, Claim, Key, key_of
-from testbed.campaign.counted import at_rest
+from testbed.campaign.counted import at_rest, standing_of
 from testbed.campaign.kept import Collected, Found
 from testbed.campaign.observation import Observation, mixed
 from testbed.campaign.outcomes import SORTS, counts
@@ -44,17 +44,32 @@ class Tried:
     @property
     def counted(self) -> tuple[Found, ...]:
         """Those that say something of the kernel, in which every set that counts did something."""
-        return tuple(cell for cell in self._judged if not at_rest(cell.counters))
+        return tuple(cell for cell in self._judged if not self._at_rest(cell))
 
     @property
     def idle(self) -> Mapping[str, int]:
         """By set of the kernel, how many cells do not count because none of its counters moved."""
-        return Counter(name for cell in self._judged for name in at_rest(cell.counters))
+        return Counter(name for cell in self._judged for name in self._at_rest(cell))
+
+    @property
+    def unasked(self) -> Mapping[str, int]:
+        """By precondition of the arm's playbook, how many cells were not asked it, and do not count."""
+        found = (cell for cell in self.cells if counts(cell.observation.outcome))
+        return Counter(name for cell in found for name in self._unasked(cell))
+
+    def _at_rest(self, cell: Found) -> tuple[str, ...]:
+        return at_rest(cell.counters, standing_of(self.arm.sets))
+
+    def _unasked(self, cell: Found) -> tuple[str, ...]:
+        requires = self.arm.plan.judging.requires
+        return tuple(name for name in requires if name not in cell.observation.requires)
 
     @property
     def _judged(self) -> tuple[Found, ...]:
         """Those that say something of the kernel, and have the first judgement where that is asked."""
-        found = tuple(cell for cell in self.cells if counts(cell.observation.outcome))
+        found = tuple(
+            cell for cell in self.cells if counts(cell.observation.outcome) and not self._unasked(cell)
+        )
         if not self.arm.table.under:
             return found
         return tuple(cell for cell in found if cell.observation.under is not None)
@@ -94,6 +109,10 @@ class Tried:
             for name, count in sorted(self.idle.items())
         )
         idle = f"; no counter of {sets}: that says nothing" if sets else ""
+        idle += "".join(
+            f"; {count} cell{'' if count == 1 else 's'} not asked whether '{name}'"
+            for name, count in self.unasked.items()
+        )
         if not share.tally.of:
             return f"none of {len(self.cells)} counts{idle}"
         every = " at every look" if self.always else ""

@@ -46,6 +46,11 @@ class Arm:
     def key(self) -> Key:
         return key_of(self.labels)
 
+    @property
+    def sets(self) -> tuple[str, ...]:
+        """Of the kernel under test."""
+        return self.plan.kernels[self.plan.machine(self.plan.judging.subject).kernel].spec.sets
+
 
 @dataclass(frozen=True, slots=True)
 class Claim:
