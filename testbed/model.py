@@ -26,10 +26,10 @@ Outcome = Literal[
 ]
 """What a verdict can come to: see docs/verdicts.md."""
 
-PreconditionName = Literal["in-flight", "still", "exhausted", "tcp-limit", "served"]
+PreconditionName = Literal["in-flight", "still", "exhausted", "tcp-limit", "served", "burned"]
 """What a playbook may require of a cell, without which it says nothing: testbed/judge/preconditions.py."""
 
-SEEN_INSIDE: frozenset[PreconditionName] = frozenset({"tcp-limit"})
+SEEN_INSIDE: frozenset[PreconditionName] = frozenset({"tcp-limit", "burned"})
 """Those of them that only a look into the guest shows."""
 
 

@@ -10,6 +10,7 @@ from histories import Story, Values, judging, ns
 
 from testbed import store
 from testbed.judge import Verdict, judge
+from testbed.model import Judging
 from testbed.snapshot import Limit, Snapshot
 from tests.test_waitfor import RING, SWAP_SOCKET, ZONE, look
 
@@ -193,13 +194,79 @@ def test_snapshots_that_are_nonsense_never_break_the_judge() -> None:
     assert verdict(story(), odd).outcome == "stalled"
 
 
-@pytest.mark.parametrize(("pages", "met"), [((131, 128), True), ((131, 127), False), ((), False)])
-def test_tcp_at_its_limit_is_a_precondition_that_every_look_must_show(
-    pages: tuple[int, ...], met: bool
-) -> None:
+def at_limit(most: int, *, until_s: float = 99.0, looked: bool = True) -> Verdict:
+    """TCP holds `most` pages from the flood on, nothing from `until_s` on; its limit is 128."""
+
+    def holds(t: float, values: Values) -> None:
+        values["A/vmsampler"]["tcp_mem_pages"] = most if 6 < t < until_s else 0
+
     rules = RULES.model_copy(update={"requires": ("tcp-limit",)})
-    held = [(Limit(protocol="tcp", pages=each, limits=(64, 96, 128)),) for each in pages]
-    taken = (look(number, ns(20.0 + number), limits=limits) for number, limits in enumerate(held, 1))
-    found = verdict(Story(rules=rules), tuple(taken))
+    limits = (Limit(protocol="tcp", pages=0, limits=(64, 96, 128)),)
+    seen = (look(1, ns(21.0), limits=limits),) if looked else ()
+    return verdict(Story(rules=rules, tweak=holds), seen)
+
+
+@pytest.mark.parametrize(("most", "met"), [(131, True), (128, True), (127, False)])
+def test_tcp_must_have_been_at_its_limit_before_the_judging_point(most: int, met: bool) -> None:
+    found = at_limit(most)
     assert found.preconditions[0].met is met
     assert found.outcome == ("recovered" if met else "inconclusive")
+
+
+def test_who_gives_back_what_tcp_held_was_at_the_limit_all_the_same() -> None:
+    assert at_limit(131, until_s=19.0).outcome == "recovered", "after the judging point"
+    assert at_limit(131, until_s=9.0).outcome == "recovered", "before it"
+    unknown = at_limit(131, looked=False)
+    assert unknown.outcome == "inconclusive" and "No look shows" in unknown.preconditions[0].statement
+
+
+def counted(rules: Judging, counters: dict[str, int] | None, **changes: Any) -> Verdict:
+    """A recovery with what a kernel's debugfs had at the last of two looks; None: nobody looked."""
+    early = look(1, ns(19.0), counters={})
+    seen = () if counters is None else (early, look(2, ns(21.0), counters=counters))
+    return verdict(Story(rules=rules, **changes), seen)
+
+
+BURNS, PAGES = "reserve-burner/reclaim/burns", "reserve-burner/reclaim/pages_got"
+
+
+@pytest.mark.parametrize(
+    ("counters", "met"),
+    [
+        ({BURNS: 6, PAGES: 17_000, "reserve-burner/reclaim/min_free_pages": 12}, True),
+        ({BURNS: 0, PAGES: 0, "reserve-burner/atomic/burns": 2, "reserve-burner/atomic/pages_got": 9}, True),
+        ({BURNS: 3, PAGES: 0, "reserve-burner/reclaim/min_free_pages": 900}, False),
+        ({BURNS: 0, PAGES: 0}, False),
+        ({"recursive-reclaim/calls": 4}, False),
+        (None, False),
+    ],
+)
+def test_a_reserve_that_nobody_burned_is_no_test_of_it(counters: dict[str, int] | None, met: bool) -> None:
+    found = counted(judging(requires=("burned",)), counters)
+    assert found.preconditions[0].met is met
+    assert found.outcome == ("recovered" if met else "inconclusive")
+
+
+DROPPED = "net-throttle/dropped_protocol"
+
+
+@pytest.mark.parametrize(
+    ("counters", "outcome"),
+    [
+        ({DROPPED: 73_549, "net-throttle/dropped_free": 0}, "recovered"),
+        ({DROPPED: 1_000, "net-throttle/dropped_free": 241}, "recovered"),
+        ({DROPPED: 1_240}, "inconclusive"),
+        ({"net-throttle/critical_set": 1}, "inconclusive"),
+        (None, "inconclusive"),
+    ],
+)
+def test_what_a_throttle_turned_away_stands_in_for_memory_that_it_saved(
+    counters: dict[str, int] | None, outcome: str
+) -> None:
+    """251 pages free, 155 above the floor: 1,240 packets could have lain there."""
+    assert counted(judging(), counters, least_free=251).outcome == outcome
+
+
+def test_what_a_throttle_turned_away_after_the_heal_is_not_known_to_be_before_it() -> None:
+    rules = judging(through=("flood",))
+    assert counted(rules, {DROPPED: 73_549}, least_free=251).outcome == "inconclusive"

@@ -11,6 +11,14 @@ from testbed.snapshot import atomic_floor
 LEAST_BYTES = 80
 """IP and TCP headers with timestamps are 52 bytes: smaller packets are acknowledgements and probes."""
 
+THROTTLED = ("net-throttle/dropped_free", "net-throttle/dropped_protocol")
+"""Packets that a throttle of the kernel's turned away so that memory does not run out."""
+PACKETS_IN_A_PAGE = 8
+"""No more packets lie in 4 KiB: each has an sk_buff and a skb_shared_info, some 550 bytes without any data
+(6.1, include/linux/skbuff.h, SKB_TRUESIZE)."""
+BURNERS = ("reclaim", "atomic")
+"""The two that take pages, as folders of debugfs below `reserve-burner`."""
+
 
 def preconditions(case: Case) -> tuple[Precondition, ...]:
     """Those that the playbook requires, each with its numbers."""
@@ -99,26 +107,66 @@ def _exhausted(case: Case) -> Precondition:
         met = met or dropped > 0
         numbers["pfmemalloc_drop"] = dropped
         words.append(f"{dropped} packets were dropped for the reserve's sake")
+    throttled = _throttled(case)
+    if throttled is not None and "free_pages" in numbers:
+        left = numbers["free_pages"] - numbers["floor_pages"]
+        enough = throttled > left * PACKETS_IN_A_PAGE
+        met = met or enough
+        numbers["throttled"] = throttled
+        words.append(
+            f"{throttled} packets were turned away by a throttle"
+            f" ({'more' if enough else 'no more'} than what was free could have held)"
+        )
     if not words:
         return Precondition(
             name="exhausted", met=False, statement="Neither free pages nor reserve drops were recorded."
         )
-    text = " and ".join(words)
+    text = ", ".join(words[:-1]) + " and " + words[-1] if words[1:] else words[0]
     return Precondition(name="exhausted", met=met, statement=f"Before the heal {text}.", numbers=numbers)
 
 
+def _counters(case: Case) -> dict[str, int]:
+    """Those of the kernel's debugfs at the last look; empty where nobody looked."""
+    last = max(case.evidence.snapshots, key=lambda look: look.taken_ns, default=None)
+    return last.counters if last is not None else {}
+
+
+def _throttled(case: Case) -> int | None:
+    """What a throttle dropped up to the last look; None without one, or if others sent after the heal too."""
+    found = [count for name, count in _counters(case).items() if name in THROTTLED]
+    return sum(found) if found and not case.rules.through else None
+
+
 def _tcp_limit(case: Case) -> Precondition:
-    """By the looks, which come later: who fills the limit must be one that does not give back."""
-    seen = [limit for look in case.evidence.snapshots for limit in look.limits if limit.protocol == "tcp"]
-    if not seen:
-        return Precondition(name="tcp-limit", met=False, statement="No look shows how much memory TCP held.")
-    least = min(seen, key=lambda limit: limit.pages - limit.limits[2])
-    hard = least.limits[2]
+    """Before the judging point: who recovers may give back after it. What the limit is, looks show."""
+    name = case.own("vmsampler.tcp_mem_pages")
+    limits = [each for look in case.evidence.snapshots for each in look.limits if each.protocol == "tcp"]
+    held = [pages for _, pages in case.within(name, case.deed_ns, case.before_ns)]
+    if not limits or not held:
+        what = "No look shows how much memory TCP may hold." if held else "What TCP held was not recorded."
+        return Precondition(name="tcp-limit", met=False, statement=what)
+    most, hard = max(held), max(each.limits[2] for each in limits)
     return Precondition(
         name="tcp-limit",
-        met=least.pages >= hard,
-        statement=f"In {len(seen)} looks TCP held {least.pages} pages or more; its limit is {hard}.",
-        numbers={"tcp_pages": least.pages, "tcp_limit_pages": hard, "looks": len(seen)},
+        met=most >= hard,
+        statement=f"TCP held up to {most} pages before the judging point; its limit is {hard}.",
+        numbers={"tcp_pages": most, "tcp_limit_pages": hard},
+    )
+
+
+def _burned(case: Case) -> Precondition:
+    """By the last look: who takes pages counts them in debugfs alone."""
+    counters = _counters(case)
+    got = [counters.get(f"reserve-burner/{burner}/pages_got") for burner in BURNERS]
+    if all(pages is None for pages in got):
+        return Precondition(name="burned", met=False, statement="No look shows whether a page was burned.")
+    burns = sum(counters.get(f"reserve-burner/{burner}/burns", 0) for burner in BURNERS)
+    pages = sum(taken or 0 for taken in got)
+    return Precondition(
+        name="burned",
+        met=pages > 0,
+        statement=f"{burns or 'No'} burns took {pages:,} pages.",
+        numbers={"burns": burns, "pages": pages},
     )
 
 
@@ -147,4 +195,5 @@ CHECKS: dict[str, Callable[[Case], Precondition]] = {
     "exhausted": _exhausted,
     "tcp-limit": _tcp_limit,
     "served": _served,
+    "burned": _burned,
 }
