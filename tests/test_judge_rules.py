@@ -372,6 +372,37 @@ def test_scanning_with_progress_is_a_recovery() -> None:
 # --- doubt
 
 
+# --- what was to be done and was not
+
+
+def deed(hit: int, *, state: int = 4, error: int = 0, started: bool = True) -> Verdict:
+    def shown(t: float, values: Values) -> None:
+        values["A/pages"] = {"state": state, "error": error, "hit": hit if t > 1 else 0}
+
+    events = ((0.1, "load.started", {"name": "pages"}),) if started else ()
+    return verdict(RECOVERED.but(tweak=shown, events=events))
+
+
+def test_a_deed_that_was_started_and_not_done_makes_no_verdict() -> None:
+    assert deed(1).outcome == "recovered"
+    assert deed(0, started=False).outcome == "recovered"
+    failed = deed(0, state=5, error=22)
+    assert failed.outcome == "inconclusive"
+    assert failed.reason == "'pages' was started on A, and failed with error 22."
+    assert deed(3, state=5, error=1).outcome == "inconclusive", "done in part"
+    assert deed(0).reason == "'pages' was started on A, and nothing shows that it was done."
+
+
+@pytest.mark.parametrize("machine", ["A", "C"])
+def test_a_machine_that_did_not_obey_its_settings_makes_no_verdict(machine: str) -> None:
+    def refused(t: float, values: Values) -> None:
+        values.setdefault(f"{machine}/machine", {"beats": int((t + 10) * 4)})["failed_lines"] = 2
+
+    found = verdict(RECOVERED.but(tweak=refused))
+    assert found.outcome == "inconclusive"
+    assert found.reason == f"{machine} could not apply 2 settings that it was to start with."
+
+
 def contended(story: Story, machine: str) -> Story:
     def tweak(t: float, values: Values) -> None:
         values[f"{machine}/vcpu"] = {"run_ns": 0, "delay_ns": int((t + 10) * 0.5e9)}

@@ -1,0 +1,61 @@
+"""Owns the question whether what the cell's name says of its machines was done: settings, and deeds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from testbed.judge.case import Case
+from testbed.judge.values import Finding
+
+FAILED = 5
+"""State of a slot (testbed/guest/witness.h)."""
+DEED = ".hit"
+"""The field that deeds alone have: how many processes, files, clocks or pages it was done to."""
+LINES = "/machine.failed_lines"
+
+
+def detect(case: Case) -> Iterator[Finding]:
+    if not case.came_to_end:
+        return
+    for name in sorted(case.history.values):
+        if name.endswith(DEED):
+            yield from _deed(case, name.removesuffix(DEED))
+        elif name.endswith(LINES):
+            yield from _lines(case, name.removesuffix(LINES), name)
+
+
+def _deed(case: Case, source: str) -> Iterator[Finding]:
+    """One that was started: the kernel refused the word, nobody was there to be hit, or there is no sign."""
+    machine, _, deed = source.partition("/")
+    started = [
+        event.t_ns
+        for event in case.history.events_of("load.started")
+        if event.name == deed and event.t_ns <= case.end_ns
+    ]
+    if not started:
+        return
+    hit = case.history.value_at(f"{source}{DEED}", case.end_ns) or 0
+    failed = case.history.value_at(f"{source}.state", case.end_ns) == FAILED
+    if hit and not failed:
+        return
+    error = case.history.value_at(f"{source}.error", case.end_ns) or 0
+    yield Finding(
+        detector="settings",
+        says="doubt",
+        statement=f"'{deed}' was started on {machine}"
+        + (f", and failed with error {error}." if failed else ", and nothing shows that it was done."),
+        from_s=case.at(started[0]),
+        numbers={"error": error, "hit": hit},
+    )
+
+
+def _lines(case: Case, machine: str, name: str) -> Iterator[Finding]:
+    count = case.history.value_at(name, case.end_ns)
+    if count:
+        what = "one setting" if count == 1 else f"{count} settings"
+        yield Finding(
+            detector="settings",
+            says="doubt",
+            statement=f"{machine} could not apply {what} that it was to start with.",
+            numbers={"failed_lines": count},
+        )
