@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from histories import Story, Values, judging
@@ -89,12 +90,12 @@ def test_a_playbook_that_does_not_ask_gets_no_answer() -> None:
 # --- what is counted besides
 
 
-def counted(counts: Callable[[float], dict[str, int]]) -> Verdict:
+def counted(counts: Callable[[float], dict[str, int]], **changes: Any) -> Verdict:
     def tweak(t: float, values: Values) -> None:
         values["A/storm"] = {f"{call}_{field}": 0 for call in CALLS for field in ("tried", "no_memory")}
         values["A/storm"] |= {"waiting": 0} | counts(t)
 
-    return verdict(Story(tweak=tweak))
+    return verdict(Story(tweak=tweak, **changes))
 
 
 def test_failed_calls_are_counted_from_the_first_deed_on() -> None:
@@ -115,6 +116,21 @@ def test_where_no_call_fails_that_is_said_too() -> None:
     found = counted(lambda t: {"open_tried": int(t + 10)})
     assert found.measures["calls_failed"] == 0
     assert any("none failed" in finding.statement for finding in found.findings)
+
+
+def test_the_outage_is_the_same_for_who_gets_out_and_who_does_not() -> None:
+    """Cut at 2 s, heal at 18 s: what failed before or after it was not for want of a server."""
+
+    def counts(t: float) -> dict[str, int]:
+        failed = int(t > 1) + 2 * int(t > 5) + 40 * int(t > 19)
+        return {"fork_tried": int(t + 10), "fork_again": failed, "exec_tried": 0, "exec_other": failed}
+
+    went, stood = (counted(counts, recover_s=recover_s) for recover_s in (10.0, None))
+    for found in (went, stood):
+        assert found.measures["outage_calls"] == 16
+        assert found.measures["outage_calls_failed"] == 2, "no child that was killed, nothing after the heal"
+    assert (went.outcome, stood.outcome) == ("recovered", "stalled")
+    assert "outage_calls" not in counted(counts, cut_s=None).measures
 
 
 def test_blocks_that_came_late_are_told() -> None:

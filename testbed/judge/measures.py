@@ -10,11 +10,16 @@ from testbed.judge.case import Case
 CALLS = ("fork", "exec", "mmap", "socket", "open")
 CLASSES = ("no_memory", "again", "other")
 """Of failures: ENOMEM and ENOBUFS, EAGAIN, all else (testbed/guest/witness.h, enum storm_field)."""
+WANT = ("no_memory", "again")
+"""Those that are for want of memory. Among the rest are children that somebody killed."""
 
 
 def measures(case: Case) -> dict[str, float]:
-    """By name, from the timeline's first deed to the end; empty where nobody counted."""
-    return {**_calls(case), **_blocks(case), **_whole(case)}
+    """By name, from the timeline's first deed to the end; empty where nobody counted.
+
+    `outage_...` are from the first fault to the last heal: as long in each cell, however it ends.
+    """
+    return {**_calls(case), **_outage(case), **_blocks(case), **_whole(case)}
 
 
 def _sources(case: Case, field: str) -> Iterator[str]:
@@ -46,6 +51,22 @@ def _calls(case: Case) -> dict[str, float]:
             found.get(f"calls_{call}_{kind}", 0) for call in CALLS for kind in CLASSES
         )
         found["calls_waiting_most"] = _most(case, f"{source}.waiting")
+    return found
+
+
+def _outage(case: Case) -> dict[str, float]:
+    """How many calls came back meanwhile, and how many of those had failed for want of memory."""
+    if case.applied_ns is None or not case.rules.heals:
+        return {}
+    found: dict[str, float] = {}
+    for source in _sources(case, "fork_tried"):
+        fields = {
+            "outage_calls": [f"{call}_tried" for call in CALLS],
+            "outage_calls_failed": [f"{call}_{kind}" for call in CALLS for kind in WANT],
+        }
+        for name, counted in fields.items():
+            grown = (case.growth(f"{source}.{each}", case.applied_ns, case.heal_ns) for each in counted)
+            found[name] = found.get(name, 0) + sum(each or 0 for each in grown)
     return found
 
 
