@@ -282,7 +282,13 @@ class Playbook(Configuration):
 # --- claims --------------------------------------------------------------------------------------
 
 RuleName = Literal[
-    "wedges-mostly", "recovers-mostly", "wedges-less", "recovers-more", "alike", "fails-calls-more"
+    "wedges-mostly",
+    "recovers-mostly",
+    "stays-whole",
+    "wedges-less",
+    "recovers-more",
+    "alike",
+    "fails-calls-more",
 ]
 """What each asks is in campaign/claims/rules.py."""
 

@@ -93,10 +93,21 @@ def alone(folder: Path, text: str, *groups: list[Found]) -> Assessed:
         (WEDGED[:4], "not settled", 1),
         ((), "not settled", 5),
         ((*WEDGED[:4], "inconclusive", "server-down", "network-down"), "not settled", 1),
-        ((*WEDGED, "inconclusive"), "holds", 0),
+        ((*WEDGED, "inconclusive"), "not settled", 0),
+        ((*WEDGED, "livelocked", "stalled", "inconclusive"), "holds", 0),
         (("oom-killed",) * 5, "refuted", 0),
     ],
-    ids=["5 of 5", "0 of 5", "1 of 5", "4", "none", "4 and three that do not count", "5 and one", "killed"],
+    ids=[
+        "5 of 5",
+        "0 of 5",
+        "1 of 5",
+        "4",
+        "none",
+        "4 and three that do not count",
+        "5 and one",
+        "7 and one",
+        "killed",
+    ],
 )
 def test_wedges_mostly_at_its_edges(
     tmp_path: Path, outcomes: tuple[Outcome, ...], state: str, missing: int
@@ -148,15 +159,20 @@ def test_recovers_more_counts_what_went_on_and_alike_what_lies_near(tmp_path: Pa
     assert alone(tmp_path, text, went, found("vanilla-2007", *MIXED)).state == "not settled"
 
 
-def calling(cells: list[Found], *failed: float) -> list[Found]:
-    """The cells with a storm in each, of whose calls so many failed."""
+def measuring(cells: list[Found], *measures: dict[str, float]) -> list[Found]:
     return [
-        replace(cell, observation=replace(cell.observation, measures={"calls_failed": number}))
-        for cell, number in zip(cells, failed, strict=True)
+        replace(cell, observation=replace(cell.observation, measures=each))
+        for cell, each in zip(cells, measures, strict=True)
     ]
 
 
-def test_fails_calls_more_counts_cells_in_which_a_call_failed_however_they_came_out(tmp_path: Path) -> None:
+def calling(cells: list[Found], *failed: float, calls: float = 1000) -> list[Found]:
+    """The cells with a storm in each, of whose calls so many failed during the outage."""
+    told = [{"outage_calls": calls, "outage_calls_failed": number, "calls_failed": 99} for number in failed]
+    return measuring(cells, *told)
+
+
+def test_fails_calls_more_compares_how_often_calls_failed_however_a_cell_came_out(tmp_path: Path) -> None:
     text = C11.replace("wedges-less", "fails-calls-more")
     some, none = (
         calling(found("stock", *WENT), 1, 9, 2, 400, 1),
@@ -165,9 +181,74 @@ def test_fails_calls_more_counts_cells_in_which_a_call_failed_however_they_came_
     one = alone(tmp_path, text, some, none)
     assert one.state == "holds"
     assert "had calls fail 5 of 5" in one.words and "had calls fail 0 of 5" in one.words
+    assert "2 against 0 of 1,000 calls failed in the median cell, rank sum p = 0.008" in one.words
     less = calling(found("stock", *WENT), *[0] * 5), calling(found("vanilla-2007", *WENT), *[3] * 5)
     assert alone(tmp_path, text, *less).state == "refuted"
-    assert alone(tmp_path, text, found("stock", *WENT), found("vanilla-2007", *WENT)).state == "not settled"
+    untold = alone(tmp_path, text, found("stock", *WENT), found("vanilla-2007", *WENT))
+    assert untold.missing == 10, "nobody counted calls there"
+
+
+def test_what_is_compared_is_a_rate_so_that_who_calls_less_often_is_not_better(tmp_path: Path) -> None:
+    text = C11.replace("wedges-less", "fails-calls-more")
+    often = calling(found("stock", *WENT), 10, 11, 12, 13, 14, calls=10_000)
+    seldom = calling(found("vanilla-2007", *WEDGED), 2, 3, 4, 5, 6, calls=100)
+    assert alone(tmp_path, text, often, seldom).state == "refuted"
+
+
+WHOLE_BLOCKS = {"whole_before": 0.9, "whole_after": 0.8}
+
+
+def test_stays_whole_asks_those_that_were_measured_and_no_others(tmp_path: Path) -> None:
+    text = C3.replace("wedges-mostly", "stays-whole")
+
+    def state(outcomes: Sequence[Outcome], *measures: dict[str, float]) -> tuple[str, int]:
+        one = alone(tmp_path, text, measuring(found("vanilla-2007", *outcomes), *measures))
+        return one.state, one.missing
+
+    assert state(WENT, *[WHOLE_BLOCKS] * 5) == ("holds", 0)
+    assert state(("fragmented",) * 5, *[WHOLE_BLOCKS] * 5) == ("refuted", 0)
+    # Who wedged, or was not measured, says nothing of how whole memory was left.
+    assert state(WEDGED, *[WHOLE_BLOCKS] * 5) == ("not settled", 5)
+    assert state(WENT, *[WHOLE_BLOCKS] * 4, {"whole_before": 0.9}) == ("not settled", 1)
+
+
+# --- what is undecided must not matter
+
+
+def test_a_share_that_inconclusive_cells_could_turn_is_open(tmp_path: Path) -> None:
+    eight, one_open = ("recovered",) * 8, ("inconclusive",)
+    text = C3.replace("wedges-mostly", "recovers-mostly")
+    assert alone(tmp_path, text, found("vanilla-2007", *WENT)).state == "holds"
+    turned = alone(tmp_path, text, found("vanilla-2007", *WENT, *one_open))
+    assert (turned.state, turned.missing) == ("not settled", 0)
+    assert turned.answers[0].words.endswith("; holds but for one inconclusive cell, on which that hangs")
+    assert alone(tmp_path, text, found("vanilla-2007", *eight, *one_open)).state == "holds"
+    assert alone(tmp_path, C3, found("vanilla-2007", *eight, *one_open)).state == "refuted"
+    # Servers and networks that were down are no doubt of the judge's.
+    assert alone(tmp_path, text, found("vanilla-2007", *WENT, "server-down")).state == "holds"
+
+
+def test_failures_alone_refute_nothing_where_successes_do_not_count(tmp_path: Path) -> None:
+    text = C3.replace("wedges-mostly", "recovers-mostly")
+    mixed = found("vanilla-2007", *WEDGED, *("inconclusive",) * 7)
+    assert alone(tmp_path, text, mixed).state == "not settled"
+
+
+def test_a_difference_that_inconclusive_cells_could_turn_is_open(tmp_path: Path) -> None:
+    went, wedged = found("stock", *WENT), found("vanilla-2007", *WEDGED)
+    assert alone(tmp_path, C11, went, wedged).state == "holds"
+    some = found("vanilla-2007", *WEDGED, *("inconclusive",) * 3)
+    turned = alone(tmp_path, C11, went, some)
+    assert turned.state == "not settled" and "3 inconclusive cells" in turned.answers[0].words
+    many = found("vanilla-2007", *(WEDGED * 4), "inconclusive")
+    assert alone(tmp_path, C11, went, many).state == "holds"
+
+
+def test_an_inconclusive_cell_in_which_a_set_did_nothing_would_not_count_anyway(tmp_path: Path) -> None:
+    cells_ = found("vanilla-2007", *WEDGED, "inconclusive")
+    assert alone(tmp_path, C3, cells_).state == "not settled"
+    cells_[5] = replace(cells_[5], counters={V: 0})
+    assert alone(tmp_path, C3, cells_).state == "holds"
 
 
 ON = C3.replace("wedges-mostly", "recovers-mostly").replace(

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from testbed.campaign.statistics import anytime, power, proportions, recovery
 from testbed.campaign.statistics.proportions import Interval, Tally
+from testbed.campaign.statistics.ranks import rank_sum
 from testbed.campaign.statistics.recovery import Times
 
 SEED = 20261124
@@ -245,3 +246,28 @@ def test_stopping_early_is_as_it_is_played() -> None:
     assert power.until_clear(1.0, 0.0, 20) == power.Course(20, 1.0, 4.0)
     found = power.until_clear(0.9, 0.5, 40)
     assert 0.7 < found.shown < 0.95 and found.mean_repeats < 30
+
+
+@given(
+    first=st.lists(st.integers(0, 9), min_size=1, max_size=6),
+    second=st.lists(st.integers(0, 9), min_size=1, max_size=6),
+)
+def test_the_rank_sum_is_held_against_all_ways_to_deal_the_numbers_out(
+    first: list[int], second: list[int]
+) -> None:
+    numbers = [*first, *second]
+    ranks = [
+        sum(other < one for other in numbers) + sum(other <= one for other in numbers) for one in numbers
+    ]
+    sums = [abs(sum(each) - len(first) * len(ranks)) for each in combinations(ranks, len(first))]
+    own = abs(sum(ranks[: len(first)]) - len(first) * len(ranks))
+    found = rank_sum(first, second)
+    assert found.p == pytest.approx(sum(each >= own for each in sums) / len(sums))
+    assert found.least == pytest.approx(sums.count(max(sums)) / len(sums)) and found.least <= found.p
+    assert rank_sum(second, first) == found
+
+
+def test_a_rank_sum_of_nothing_shows_nothing() -> None:
+    assert rank_sum([], [1.0]) == (1.0, 1.0)
+    assert rank_sum([0.0] * 5, [0.0] * 5) == (1.0, 1.0)
+    assert rank_sum([1, 2, 3, 4, 5], [0] * 5).p == pytest.approx(2 / 252)

@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from testbed.campaign.claims import Answer, Assessed, State, Tried, Wanted
-from testbed.campaign.claims.rules import Sign
+from testbed.campaign.claims.rules import Compared, Rates, Sign
 from testbed.load.toml import shown
 from testbed.plan.labels import cell_name
 from testbed.units import show_seconds
@@ -135,21 +135,21 @@ def claim_json(one: Assessed) -> dict[str, Any]:
 
 
 def _answer_json(answer: Answer, sign: Sign) -> dict[str, Any]:
-    found = answer.difference
     return {
         "says": answer.says,
         "words": answer.words,
         "arms": [_arm_json(arm, sign) for arm in answer.arms],
-        "difference": None
-        if found is None
-        else {
-            "points": found.difference,
-            "interval": list(found.interval),
-            "p": found.p,
-            "adjusted_p": found.adjusted,
-            "at_every_look": found.at_every_look,
-        },
+        "difference": _difference_json(answer.difference) if answer.difference else None,
     }
+
+
+def _difference_json(found: Compared) -> dict[str, Any]:
+    """`points` of shares with their interval, or the medians of rates."""
+    told = {"p": found.p, "adjusted_p": found.adjusted}
+    if isinstance(found, Rates):
+        return {"medians": [found.first, found.second], **told, "at_every_look": False}
+    interval = list(found.interval)
+    return {"points": found.difference, "interval": interval, **told, "at_every_look": found.at_every_look}
 
 
 def _arm_json(arm: Tried, sign: Sign) -> dict[str, Any]:
@@ -165,6 +165,7 @@ def _arm_json(arm: Tried, sign: Sign) -> dict[str, Any]:
         "at_every_look": share.always,
         "needed": arm.needed,
         "missing": arm.missing,
+        "undecided": len(arm.undecided),
         "idle": dict(sorted(arm.idle.items())),
         "cells": {outcome: [str(shown(cell.path)) for cell in cells] for outcome, cells in arm.by_outcome()},
         "cautions": list(arm.cautions),

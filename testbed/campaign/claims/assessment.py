@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from statistics import median
 from typing import TypeVar
 
-from testbed.campaign.claims.rules import SAID, Difference, Says, Sign, State, state
+from testbed.campaign.claims.rules import SAID, Compared, Difference, Rates, Rule, Says, Sign, State, state
 from testbed.campaign.claims.table import Arm, Claim, Key, key_of
 from testbed.campaign.counted import at_rest, standing_of
 from testbed.campaign.kept import Collected, Found
 from testbed.campaign.observation import Observation, mixed
 from testbed.campaign.outcomes import SORTS, counts
 from testbed.campaign.repeats import AT, Proportion
-from testbed.campaign.statistics import anytime, proportions
+from testbed.campaign.statistics import anytime, proportions, ranks
 from testbed.campaign.statistics.proportions import Tally
 from testbed.campaign.until_clear import Note
 from testbed.judge.values import OUTCOMES
@@ -27,16 +28,23 @@ _FIELDS = ("playbook", "form", "variant", "transport", "nic")
 ByArm = Mapping[Key, Sequence[Found]]
 K = TypeVar("K")
 
+Turned = bool | None
+"""How inconclusive cells are taken: as if all showed the sign, as if none did, or (None) not at all."""
+TURNS: tuple[tuple[Turned, Turned], ...] = ((None, None), (True, False), (False, True))
+"""Of the first and the second arm of a pair: as they are, and the two extremes."""
+
 
 @dataclass(frozen=True, slots=True)
 class Tried:
     """An arm of a claim, and all cells of it. `name` is what tells it from the claim's other arms.
 
-    `always` where it was played until clear, so that its intervals hold at every look.
+    `sign` is what the claim's rule looks for: cells in which it was not measured do not count. `always`
+    where it was played until clear, so that its intervals hold at every look.
     """
 
     arm: Arm
     name: str
+    sign: Sign
     needed: int
     cells: tuple[Found, ...]
     always: bool
@@ -68,11 +76,26 @@ class Tried:
     def _judged(self) -> tuple[Found, ...]:
         """Those that say something of the kernel, and have the first judgement where that is asked."""
         found = tuple(
-            cell for cell in self.cells if counts(cell.observation.outcome) and not self._unasked(cell)
+            cell
+            for cell in self.cells
+            if counts(cell.observation.outcome)
+            and not self._unasked(cell)
+            and measured(cell.observation, self.sign)
         )
         if not self.arm.table.under:
             return found
         return tuple(cell for cell in found if cell.observation.under is not None)
+
+    @property
+    def undecided(self) -> tuple[Found, ...]:
+        """Those of which the judge could not say how they came out, and which would count if it could."""
+        return tuple(
+            cell
+            for cell in self.cells
+            if cell.observation.outcome == "inconclusive"
+            and not self._unasked(cell)
+            and not self._at_rest(cell)
+        )
 
     @property
     def missing(self) -> int:
@@ -91,10 +114,11 @@ class Tried:
         confounded = any(cell.observation.confounders for cell in self.cells)
         return (*told, f"{self.arm.labels.kernel} has confounders.") if confounded else told
 
-    def share(self, sign: Sign) -> Proportion:
-        """How many of the cells that count show it."""
+    def share(self, sign: Sign, turned: Turned = None) -> Proportion:
+        """How many of the cells that count show it; with `turned` those that are undecided are among them."""
         under = self.arm.table.under
         shown = [shows(cell.observation, sign, under=under) for cell in self.counted]
+        shown += [turned] * len(self.undecided) if turned is not None else []
         tally = Tally(sum(shown), len(shown))
         interval = anytime.interval(tally) if self.always else proportions.wilson(tally)
         return Proportion(tally, interval, self.always)
@@ -123,10 +147,18 @@ class Tried:
         told = ((name, tuple(c for c in self.cells if c.observation.outcome == name)) for name in OUTCOMES)
         return tuple((name, cells) for name, cells in told if cells)
 
-    def by_round(self, sign: Sign) -> dict[int, bool]:
+    def by_round(self, sign: Sign, turned: Turned = None) -> dict[int, bool]:
         """By repeat whether it shows it; of several of one number the last."""
-        told = (cell.observation for cell in self.counted)
-        return {one.labels.repeat: shows(one, sign, under=self.arm.table.under) for one in told}
+        undecided = self.undecided if turned is not None else ()
+        told = {cell.observation.labels.repeat: bool(turned) for cell in undecided}
+        for one in (cell.observation for cell in self.counted):
+            told[one.labels.repeat] = shows(one, sign, under=self.arm.table.under)
+        return told
+
+    def rates(self, turned: Turned = None) -> list[float]:
+        """Of each cell that counts, how many of its calls failed during the outage, from 0 to 1."""
+        found = [_failed(cell.observation) / _called(cell.observation) for cell in self.counted]
+        return found + ([float(turned)] * len(self.undecided) if turned is not None else [])
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +168,7 @@ class Answer:
     arms: tuple[Tried, ...]
     says: Says
     words: str
-    difference: Difference | None = None
+    difference: Compared | None = None
 
     @property
     def missing(self) -> int:
@@ -183,10 +215,30 @@ class Assessed:
 def shows(one: Observation, sign: Sign, *, under: bool = False) -> bool:
     """Whether a cell shows what a rule looks for, in the first of its two judgements or in its verdict."""
     if sign == "had calls fail":
-        return one.measures.get("calls_failed", 0) > 0
+        return _failed(one) > 0
+    if sign == "left memory whole":
+        return one.outcome != "fragmented"
     if under:
         return {"went on": one.under != "stood still", "wedged": one.under == "stood still"}.get(sign, False)
     return SORTS[one.outcome] == sign
+
+
+def measured(one: Observation, sign: Sign) -> bool:
+    """Whether a cell that counts can show the sign at all."""
+    if sign == "had calls fail":
+        return _called(one) > 0
+    if sign == "left memory whole":  # who wedged has its memory in use: that is not in pieces
+        asked = SORTS[one.outcome] == "went on" or one.outcome == "fragmented"
+        return asked and {"whole_before", "whole_after"} <= one.measures.keys()
+    return True
+
+
+def _called(one: Observation) -> float:
+    return one.measures.get("outage_calls", 0)
+
+
+def _failed(one: Observation) -> float:
+    return one.measures.get("outage_calls_failed", 0)
 
 
 def assess(claims: Iterable[Claim], kept: Collected) -> tuple[Assessed, ...]:
@@ -195,17 +247,26 @@ def assess(claims: Iterable[Claim], kept: Collected) -> tuple[Assessed, ...]:
     for cell in kept.cells:
         by_arm.setdefault(key_of(cell.observation.labels), []).append(cell)
     asked = [(claim, _questions(claim, by_arm, kept.notes)) for claim in claims]
-    found = _after_holm(
-        {
-            (claim.id, number): _difference(arms, claim.rule.sign)
-            for claim, questions in asked
-            if claim.rule and claim.rule.compares
-            for number, arms in enumerate(questions)
-            if not any(arm.missing for arm in arms)  # what is not asked yet is no comparison either
-        }
-    )
+    found = [
+        _after_holm(
+            {
+                (claim.id, number): _compared(arms, claim.rule, turned)
+                for claim, questions in asked
+                if claim.rule and claim.rule.compares
+                for number, arms in enumerate(questions)
+                if not any(arm.missing for arm in arms)  # what is not asked yet is no comparison either
+            }
+        )
+        for turned in TURNS
+    ]
     return tuple(
-        _assessed(claim, [_answer(claim, arms, found.get((claim.id, n))) for n, arms in enumerate(questions)])
+        _assessed(
+            claim,
+            [
+                _answer(claim, arms, [each[claim.id, n] for each in found if (claim.id, n) in each])
+                for n, arms in enumerate(questions)
+            ],
+        )
         for claim, questions in asked
     )
 
@@ -218,17 +279,20 @@ def _assessed(claim: Claim, answers: list[Answer]) -> Assessed:
 def _questions(claim: Claim, cells: ByArm, notes: Sequence[Note]) -> list[tuple[Tried, ...]]:
     """One arm each, or two where arms are compared."""
     named = zip(claim.arms, _names(claim.arms), strict=True)
-    tried = [_tried(arm, name, claim.about.repeats, cells.get(arm.key, ()), notes) for arm, name in named]
+    tried = [_tried(claim, arm, name, cells.get(arm.key, ()), notes) for arm, name in named]
     size = 2 if claim.rule and claim.rule.compares else 1
     return [tuple(tried[start : start + size]) for start in range(0, len(tried), size)]
 
 
-def _tried(arm: Arm, name: str, needed: int, cells: Sequence[Found], notes: Sequence[Note]) -> Tried:
+def _tried(claim: Claim, arm: Arm, name: str, cells: Sequence[Found], notes: Sequence[Note]) -> Tried:
+    assert claim.rule is not None  # a claim with arms has a rule: table.py
+
     def order(cell: Found) -> tuple[int, str, str]:
         return cell.observation.labels.repeat, cell.observation.name, str(cell.path)
 
     always = any(note.covers(cell.observation.labels) for note in notes for cell in cells)
-    return Tried(arm, name, needed, tuple(sorted(cells, key=order)), always)
+    ordered = tuple(sorted(cells, key=order))
+    return Tried(arm, name, claim.rule.sign, claim.about.repeats, ordered, always)
 
 
 def _names(arms: Sequence[Arm]) -> list[str]:
@@ -241,36 +305,58 @@ def _names(arms: Sequence[Arm]) -> list[str]:
     ]
 
 
-def _difference(arms: tuple[Tried, ...], sign: Sign) -> Difference:
-    """Of two arms, alone in its table: `_after_holm` knows of the others."""
+def _compared(arms: tuple[Tried, ...], rule: Rule, turned: tuple[Turned, Turned]) -> Compared:
+    """Two arms, alone in their table: `_after_holm` knows of the others."""
     one, other = arms
-    first, second = one.share(sign).tally, other.share(sign).tally
+    first, second = (arm.share(rule.sign, turn).tally for arm, turn in zip(arms, turned, strict=True))
     if one.always or other.always:
-        mine, its = one.by_round(sign), other.by_round(sign)
+        mine, its = (arm.by_round(rule.sign, turn) for arm, turn in zip(arms, turned, strict=True))
         rounds = [(mine[number], its[number]) for number in sorted(mine.keys() & its.keys())]
         p = anytime.p_value(rounds)
         return Difference(first, second, anytime.difference(rounds), p, p, at_every_look=True)
+    if rule.by_rate:
+        of_one, of_other = (arm.rates(turn) for arm, turn in zip(arms, turned, strict=True))
+        p, least = ranks.rank_sum(of_one, of_other)
+        return Rates(1000 * median(of_one), 1000 * median(of_other), p, least, p)
     p = proportions.fisher(first, second)
     return Difference(first, second, proportions.difference(first, second), p, p)
 
 
-def _after_holm(found: Mapping[K, Difference]) -> dict[K, Difference]:
+def _after_holm(found: Mapping[K, Compared]) -> dict[K, Compared]:
     pairs = tuple(found.values())
-    least = [0.0 if one.at_every_look else proportions.least_fisher(one.first, one.second) for one in pairs]
-    adjusted = proportions.holm([one.p for one in pairs], least)
+    adjusted = proportions.holm([one.p for one in pairs], [_least(one) for one in pairs])
     return {key: replace(one, adjusted=p) for key, one, p in zip(found, pairs, adjusted, strict=True)}
 
 
-def _answer(claim: Claim, arms: tuple[Tried, ...], found: Difference | None) -> Answer:
+def _least(one: Compared) -> float:
+    if isinstance(one, Rates):
+        return one.least
+    return 0.0 if one.at_every_look else proportions.least_fisher(one.first, one.second)
+
+
+def _answer(claim: Claim, arms: tuple[Tried, ...], found: Sequence[Compared]) -> Answer:
+    """`found` is of two arms what they come to by each of TURNS, once they have their cells.
+
+    The judge doubts more readily of a cell that stands still than of one that goes on, and a precondition
+    may fail for what a kernel does well: what is undecided is no chance sample. So it must not matter.
+    """
     rule = claim.rule
     assert rule is not None  # a claim with arms has a rule: table.py
     words = " against ".join(arm.words(rule.sign) for arm in arms)
     if any(arm.missing for arm in arms):
         return Answer(arms, "open", words)
     if rule.paired and found:
-        return Answer(arms, rule.paired(found), f"{words}; {found.words}", found)
-    assert rule.alone is not None
-    return Answer(arms, rule.alone(arms[0].share(rule.sign).interval), words)
+        said = [rule.paired(each) for each in found]
+        words = f"{words}; {found[0].words}"
+    else:
+        assert rule.alone is not None
+        said = [rule.alone(arms[0].share(rule.sign, turned).interval) for turned, _ in TURNS]
+    if said[0] != "open" and len(set(said)) > 1:
+        count = sum(len(arm.undecided) for arm in arms)
+        cells = "one inconclusive cell" if count == 1 else f"{count} inconclusive cells"
+        words += f"; {SAID[said[0]]} but for {cells}, on which that hangs"
+    says = said[0] if len(set(said)) == 1 else "open"
+    return Answer(arms, says, words, found[0] if found else None)
 
 
 def _listed(answers: Sequence[Answer], of: int) -> str:

@@ -17,8 +17,9 @@ from testbed.campaign.statistics.proportions import Interval, Tally
 from testbed.campaign.until_clear import WIDTH, within
 from testbed.configuration import RuleName
 
-Sign = Sort | Literal["had calls fail"]
-"""What a rule looks for in a cell: how it came out, or that a system call of the storm failed in it."""
+Sign = Sort | Literal["left memory whole", "had calls fail"]
+"""What a rule looks for in a cell: how it came out, that free memory was not in pieces when it was over, or
+that a system call of the storm failed for want of memory during the outage."""
 
 Says = Literal["yes", "no", "open"]
 State = Literal["holds", "refuted", "holds only when", "not settled"]
@@ -61,6 +62,38 @@ class Difference:
         return f"{apart} {at}, {test} {show_p(self.p)}{holm}"
 
 
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """Numbers of two arms' cells, `p` that they are of one kind by their ranks, and `least` that it could be.
+
+    `first` and `second` are the medians: calls that failed, of a thousand. `adjusted` is as of `Difference`.
+    """
+
+    first: float
+    second: float
+    p: float
+    least: float
+    adjusted: float
+
+    @property
+    def shown(self) -> bool:
+        return self.adjusted <= LEVEL
+
+    @property
+    def difference(self) -> float:
+        return self.first - self.second
+
+    @property
+    def words(self) -> str:
+        """`2.1 against 0 of 1,000 calls failed in the median cell, rank sum p = 0.008`."""
+        holm = f", after Holm {show_p(self.adjusted)}" if self.adjusted != self.p else ""
+        told = f"{self.first:.3g} against {self.second:.3g} of 1,000 calls failed in the median cell"
+        return f"{told}, rank sum {show_p(self.p)}{holm}"
+
+
+Compared = Difference | Rates
+
+
 def mostly(interval: Interval) -> Says:
     """Whether more than half of all cells of an arm do it, where the interval leaves one half out."""
     if interval.low > HALF:
@@ -68,36 +101,40 @@ def mostly(interval: Interval) -> Says:
     return "no" if interval.high < HALF else "open"
 
 
-def less(found: Difference) -> Says:
+def less(found: Compared) -> Says:
     """Whether the first arm does it less often than the second; the contrary, if shown, is a no."""
     if not found.shown:
         return "open"
     return "yes" if found.difference < 0 else "no"
 
 
-def more(found: Difference) -> Says:
+def more(found: Compared) -> Says:
     """Whether the first arm does it more often than the second; the contrary, if shown, is a no."""
     if not found.shown:
         return "open"
     return "yes" if found.difference > 0 else "no"
 
 
-def alike(found: Difference) -> Says:
+def alike(found: Compared) -> Says:
     """Whether two arms differ by less than WIDTH, as in a run until clear; a difference shown is a no."""
     if found.shown:
         return "no"
-    return "yes" if within(found.interval, WIDTH) else "open"
+    return "yes" if isinstance(found, Difference) and within(found.interval, WIDTH) else "open"
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A rule by name: whether it looks at arms one by one or in pairs, and for which sign."""
+    """A rule by name: whether it looks at arms one by one or in pairs, and for which sign.
+
+    `by_rate`: pairs are compared by how often each cell shows it, not by how many cells do.
+    """
 
     name: RuleName
     sign: Sign
     meaning: str
     alone: Callable[[Interval], Says] | None = None
-    paired: Callable[[Difference], Says] | None = None
+    paired: Callable[[Compared], Says] | None = None
+    by_rate: bool = False
 
     @property
     def compares(self) -> bool:
@@ -109,6 +146,12 @@ RULES: dict[RuleName, Rule] = {
     for rule in (
         Rule("wedges-mostly", "wedged", "over half of an arm's cells wedge", alone=mostly),
         Rule("recovers-mostly", "went on", "over half of an arm's cells go on", alone=mostly),
+        Rule(
+            "stays-whole",
+            "left memory whole",
+            "of an arm's cells that went on, and were measured, over half leave free memory whole",
+            alone=mostly,
+        ),
         Rule("wedges-less", "wedged", "the first arm wedges less often than the second", paired=less),
         Rule("recovers-more", "went on", "the first arm goes on more often than the second", paired=more),
         Rule(
@@ -120,8 +163,9 @@ RULES: dict[RuleName, Rule] = {
         Rule(
             "fails-calls-more",
             "had calls fail",
-            "system calls fail in more cells of the first arm than of the second",
+            "of the calls made between cut and heal more fail for want of memory in the first arm's cells",
             paired=more,
+            by_rate=True,
         ),
     )
 }
