@@ -285,6 +285,7 @@ RuleName = Literal[
     "wedges-mostly",
     "recovers-mostly",
     "stays-whole",
+    "spares-softirqs",
     "wedges-less",
     "recovers-more",
     "alike",

@@ -212,6 +212,23 @@ def test_stays_whole_asks_those_that_were_measured_and_no_others(tmp_path: Path)
     assert state(WENT, *[WHOLE_BLOCKS] * 4, {"whole_before": 0.9}) == ("not settled", 1)
 
 
+def test_spares_softirqs_asks_the_longest_try_of_those_that_were_made(tmp_path: Path) -> None:
+    text = C3.replace("wedges-mostly", "spares-softirqs").replace("vanilla-2007", "atomic-reclaim")
+
+    def state(longest_ns: int, calls: int = 9) -> tuple[str, int]:
+        counted = {"atomic-reclaim/softirq/calls": calls, "atomic-reclaim/softirq/ns_max": longest_ns}
+        counted["atomic-reclaim/task/calls"] = 1
+        cells_ = [replace(cell, counters=counted) for cell in found("atomic-reclaim", *WEDGED)]
+        one = alone(tmp_path, text, cells_)
+        return one.state, one.missing
+
+    assert state(1_999_999) == ("holds", 0)
+    assert state(2_000_000) == ("refuted", 0)
+    assert state(0, calls=0) == ("not settled", 5)
+    nobody = alone(tmp_path, text, found("atomic-reclaim", *WEDGED))
+    assert nobody.missing == 5, "nobody looked"
+
+
 # --- what is undecided must not matter
 
 

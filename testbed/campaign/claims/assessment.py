@@ -8,7 +8,18 @@ from dataclasses import dataclass, replace
 from statistics import median
 from typing import TypeVar
 
-from testbed.campaign.claims.rules import SAID, Compared, Difference, Rates, Rule, Says, Sign, State, state
+from testbed.campaign.claims.rules import (
+    SAID,
+    SOFTIRQ_NS,
+    Compared,
+    Difference,
+    Rates,
+    Rule,
+    Says,
+    Sign,
+    State,
+    state,
+)
 from testbed.campaign.claims.table import Arm, Claim, Key, key_of
 from testbed.campaign.counted import at_rest, standing_of
 from testbed.campaign.kept import Collected, Found
@@ -22,6 +33,8 @@ from testbed.judge.values import OUTCOMES
 from testbed.model import Outcome
 
 MOST_IN_FULL = 3
+IN_SOFTIRQ = "atomic-reclaim/softirq"
+"""Where the set counts its tries in softirq, and times them."""
 
 _FIELDS = ("playbook", "form", "variant", "transport", "nic")
 
@@ -78,9 +91,7 @@ class Tried:
         found = tuple(
             cell
             for cell in self.cells
-            if counts(cell.observation.outcome)
-            and not self._unasked(cell)
-            and measured(cell.observation, self.sign)
+            if counts(cell.observation.outcome) and not self._unasked(cell) and measured(cell, self.sign)
         )
         if not self.arm.table.under:
             return found
@@ -117,7 +128,7 @@ class Tried:
     def share(self, sign: Sign, turned: Turned = None) -> Proportion:
         """How many of the cells that count show it; with `turned` those that are undecided are among them."""
         under = self.arm.table.under
-        shown = [shows(cell.observation, sign, under=under) for cell in self.counted]
+        shown = [shows(cell, sign, under=under) for cell in self.counted]
         shown += [turned] * len(self.undecided) if turned is not None else []
         tally = Tally(sum(shown), len(shown))
         interval = anytime.interval(tally) if self.always else proportions.wilson(tally)
@@ -151,8 +162,8 @@ class Tried:
         """By repeat whether it shows it; of several of one number the last."""
         undecided = self.undecided if turned is not None else ()
         told = {cell.observation.labels.repeat: bool(turned) for cell in undecided}
-        for one in (cell.observation for cell in self.counted):
-            told[one.labels.repeat] = shows(one, sign, under=self.arm.table.under)
+        for cell in self.counted:
+            told[cell.observation.labels.repeat] = shows(cell, sign, under=self.arm.table.under)
         return told
 
     def rates(self, turned: Turned = None) -> list[float]:
@@ -212,24 +223,30 @@ class Assessed:
         return "; ".join(told)
 
 
-def shows(one: Observation, sign: Sign, *, under: bool = False) -> bool:
+def shows(cell: Found, sign: Sign, *, under: bool = False) -> bool:
     """Whether a cell shows what a rule looks for, in the first of its two judgements or in its verdict."""
+    one = cell.observation
     if sign == "had calls fail":
         return _failed(one) > 0
     if sign == "left memory whole":
         return one.outcome != "fragmented"
+    if sign == "spared softirqs":
+        return (cell.counters or {}).get(f"{IN_SOFTIRQ}/ns_max", 0) < SOFTIRQ_NS
     if under:
         return {"went on": one.under != "stood still", "wedged": one.under == "stood still"}.get(sign, False)
     return SORTS[one.outcome] == sign
 
 
-def measured(one: Observation, sign: Sign) -> bool:
+def measured(cell: Found, sign: Sign) -> bool:
     """Whether a cell that counts can show the sign at all."""
+    one = cell.observation
     if sign == "had calls fail":
         return _called(one) > 0
     if sign == "left memory whole":  # who wedged has its memory in use: that is not in pieces
         asked = SORTS[one.outcome] == "went on" or one.outcome == "fragmented"
         return asked and {"whole_before", "whole_after"} <= one.measures.keys()
+    if sign == "spared softirqs":
+        return (cell.counters or {}).get(f"{IN_SOFTIRQ}/calls", 0) > 0
     return True
 
 

@@ -17,9 +17,14 @@ from testbed.campaign.statistics.proportions import Interval, Tally
 from testbed.campaign.until_clear import WIDTH, within
 from testbed.configuration import RuleName
 
-Sign = Sort | Literal["left memory whole", "had calls fail"]
-"""What a rule looks for in a cell: how it came out, that free memory was not in pieces when it was over, or
-that a system call of the storm failed for want of memory during the outage."""
+Sign = Sort | Literal["left memory whole", "spared softirqs", "had calls fail"]
+"""What a rule looks for in a cell: how it came out, that free memory was not in pieces when it was over, that
+reclaim never held a softirq up for SOFTIRQ_NS, or that a call of the storm failed for want of memory during
+the outage."""
+
+SOFTIRQ_NS = 2_000_000
+"""So long softirqs run before what is left of them must wait for ksoftirqd (6.1, kernel/softirq.c,
+MAX_SOFTIRQ_TIME)."""
 
 Says = Literal["yes", "no", "open"]
 State = Literal["holds", "refuted", "holds only when", "not settled"]
@@ -150,6 +155,12 @@ RULES: dict[RuleName, Rule] = {
             "stays-whole",
             "left memory whole",
             "of an arm's cells that went on, and were measured, over half leave free memory whole",
+            alone=mostly,
+        ),
+        Rule(
+            "spares-softirqs",
+            "spared softirqs",
+            f"in over half of an arm's cells no reclaim in softirq took {SOFTIRQ_NS / 1e6:.0f} ms or more",
             alone=mostly,
         ),
         Rule("wedges-less", "wedged", "the first arm wedges less often than the second", paired=less),
