@@ -393,6 +393,14 @@ def test_a_deed_that_was_started_and_not_done_makes_no_verdict() -> None:
     assert deed(0).reason == "'pages' was started on A, and nothing shows that it was done."
 
 
+def test_a_deed_was_done_even_if_its_machine_was_reset_since() -> None:
+    def reset(t: float, values: Values) -> None:
+        values["C/stop"] = {"state": 4 if 1 < t < 9 else 2, "error": 0, "hit": int(1 < t < 9)}
+
+    events = ((0.1, "load.started", {"name": "stop"}),)
+    assert verdict(RECOVERED.but(tweak=reset, events=events)).outcome == "recovered"
+
+
 @pytest.mark.parametrize("machine", ["A", "C"])
 def test_a_machine_that_did_not_obey_its_settings_makes_no_verdict(machine: str) -> None:
     def refused(t: float, values: Values) -> None:

@@ -34,11 +34,12 @@ def _deed(case: Case, source: str) -> Iterator[Finding]:
     ]
     if not started:
         return
-    hit = case.history.value_at(f"{source}{DEED}", case.end_ns) or 0
-    failed = case.history.value_at(f"{source}.state", case.end_ns) == FAILED
+    # The most, not the last: a machine that was reset since has forgotten it.
+    hit = _most(case, f"{source}{DEED}")
+    failed = FAILED in (state for _, state in case.within(f"{source}.state", -1, case.end_ns))
     if hit and not failed:
         return
-    error = case.history.value_at(f"{source}.error", case.end_ns) or 0
+    error = _most(case, f"{source}.error")
     yield Finding(
         detector="settings",
         says="doubt",
@@ -50,7 +51,7 @@ def _deed(case: Case, source: str) -> Iterator[Finding]:
 
 
 def _lines(case: Case, machine: str, name: str) -> Iterator[Finding]:
-    count = case.history.value_at(name, case.end_ns)
+    count = _most(case, name)
     if count:
         what = "one setting" if count == 1 else f"{count} settings"
         yield Finding(
@@ -59,3 +60,7 @@ def _lines(case: Case, machine: str, name: str) -> Iterator[Finding]:
             statement=f"{machine} could not apply {what} that it was to start with.",
             numbers={"failed_lines": count},
         )
+
+
+def _most(case: Case, name: str) -> int:
+    return max((value for _, value in case.within(name, -1, case.end_ns)), default=0)
