@@ -290,6 +290,7 @@ RuleName = Literal[
     "recovers-more",
     "alike",
     "fails-calls-more",
+    "delivers-more",
 ]
 """What each asks is in campaign/claims/rules.py."""
 

@@ -195,6 +195,23 @@ def test_what_is_compared_is_a_rate_so_that_who_calls_less_often_is_not_better(t
     assert alone(tmp_path, text, often, seldom).state == "refuted"
 
 
+def test_delivers_more_compares_the_share_that_was_read(tmp_path: Path) -> None:
+    text = C11.replace("wedges-less", "delivers-more")
+
+    def reading(kernel: str, *read: float, sent: float = 1000) -> list[Found]:
+        told = ({"flood_sent": sent, "flood_read": number} for number in read)
+        return measuring(found(kernel, *WENT), *told)
+
+    more, less = (
+        reading("stock", 900, 910, 920, 905, 890),
+        reading("vanilla-2007", 1000, 1001, 1002, 1003, 1004, sent=9000),
+    )
+    one = alone(tmp_path, text, more, less)
+    assert one.state == "holds"
+    assert "905 against 111 of 1,000 packets were read in the median cell" in one.words
+    assert alone(tmp_path, text, more, reading("vanilla-2007", *[0] * 5, sent=0)).missing == 5
+
+
 WHOLE_BLOCKS = {"whole_before": 0.9, "whole_after": 0.8}
 
 

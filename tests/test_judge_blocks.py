@@ -133,6 +133,18 @@ def test_the_outage_is_the_same_for_who_gets_out_and_who_does_not() -> None:
     assert "outage_calls" not in counted(counts, cut_s=None).measures
 
 
+def test_what_a_flood_sent_and_what_was_read_of_it_is_of_the_time_that_it_was_at_work() -> None:
+    """From 5 s to 14 s."""
+
+    def tweak(t: float, values: Values) -> None:
+        values["B/flood"] = {"packets_sent": int(100 * max(0.0, min(t, 14.0) - 5.0))}
+        values["A/service"] = {"touches": 1, "packets": int(10 * (t + 10))}
+
+    found = verdict(Story(tweak=tweak)).measures
+    assert (found["flood_sent"], found["flood_read"]) == (900, 90)
+    assert "flood_sent" not in verdict(Story(tweak=tweak, flood_s=None)).measures
+
+
 def test_blocks_that_came_late_are_told() -> None:
     def tweak(t: float, values: Values) -> None:
         late = int(t > 5)

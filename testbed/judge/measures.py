@@ -18,8 +18,9 @@ def measures(case: Case) -> dict[str, float]:
     """By name, from the timeline's first deed to the end; empty where nobody counted.
 
     `outage_...` are from the first fault to the last heal: as long in each cell, however it ends.
+    `flood_...` are packets from a flood's start to its stop.
     """
-    return {**_calls(case), **_outage(case), **_blocks(case), **_whole(case)}
+    return {**_calls(case), **_outage(case), **_flood(case), **_blocks(case), **_whole(case)}
 
 
 def _sources(case: Case, field: str) -> Iterator[str]:
@@ -68,6 +69,31 @@ def _outage(case: Case) -> dict[str, float]:
             grown = (case.growth(f"{source}.{each}", case.applied_ns, case.heal_ns) for each in counted)
             found[name] = found.get(name, 0) + sum(each or 0 for each in grown)
     return found
+
+
+def _flood(case: Case) -> dict[str, float]:
+    """How many datagrams the floods sent while at work, and how many the subject's services read then."""
+    found: dict[str, float] = {}
+    for name in case.history.values:
+        source, _, own = name.rpartition(".")
+        span = _at_work(case, source.partition("/")[2]) if own == "packets_sent" else None
+        if span is None:
+            continue
+        read = sum(case.growth(f"{each}.packets", *span) or 0 for each in _sources(case, "touches"))
+        found["flood_sent"] = found.get("flood_sent", 0) + (case.growth(name, *span) or 0)
+        found["flood_read"] = found.get("flood_read", 0) + read
+    return found
+
+
+def _at_work(case: Case, load: str) -> tuple[int, int] | None:
+    """From a load's first start to its stop after that, or to the end; None if it was not started."""
+    began = [
+        e.t_ns for e in case.history.events_of("load.started") if e.name == load and e.t_ns < case.end_ns
+    ]
+    if not began:
+        return None
+    stops = [e.t_ns for e in case.history.events_of("load.stopped") if e.name == load and e.t_ns > began[0]]
+    return began[0], min([*stops, case.end_ns])
 
 
 def _blocks(case: Case) -> dict[str, float]:

@@ -9,10 +9,12 @@ from statistics import median
 from typing import TypeVar
 
 from testbed.campaign.claims.rules import (
+    RATES,
     SAID,
     SOFTIRQ_NS,
     Compared,
     Difference,
+    Rate,
     Rates,
     Rule,
     Says,
@@ -23,7 +25,7 @@ from testbed.campaign.claims.rules import (
 from testbed.campaign.claims.table import Arm, Claim, Key, key_of
 from testbed.campaign.counted import at_rest, standing_of
 from testbed.campaign.kept import Collected, Found
-from testbed.campaign.observation import Observation, mixed
+from testbed.campaign.observation import mixed
 from testbed.campaign.outcomes import SORTS, counts
 from testbed.campaign.repeats import AT, Proportion
 from testbed.campaign.statistics import anytime, proportions, ranks
@@ -166,9 +168,10 @@ class Tried:
             told[cell.observation.labels.repeat] = shows(cell, sign, under=self.arm.table.under)
         return told
 
-    def rates(self, turned: Turned = None) -> list[float]:
-        """Of each cell that counts, how many of its calls failed during the outage, from 0 to 1."""
-        found = [_failed(cell.observation) / _called(cell.observation) for cell in self.counted]
+    def rates(self, rate: Rate, turned: Turned = None) -> list[float]:
+        """Of each cell that counts, from 0 to 1."""
+        measures = [cell.observation.measures for cell in self.counted]
+        found = [each.get(rate.hits, 0) / each[rate.of] for each in measures]
         return found + ([float(turned)] * len(self.undecided) if turned is not None else [])
 
 
@@ -226,8 +229,8 @@ class Assessed:
 def shows(cell: Found, sign: Sign, *, under: bool = False) -> bool:
     """Whether a cell shows what a rule looks for, in the first of its two judgements or in its verdict."""
     one = cell.observation
-    if sign == "had calls fail":
-        return _failed(one) > 0
+    if sign in RATES:
+        return one.measures.get(RATES[sign].hits, 0) > 0
     if sign == "left memory whole":
         return one.outcome != "fragmented"
     if sign == "spared softirqs":
@@ -240,22 +243,14 @@ def shows(cell: Found, sign: Sign, *, under: bool = False) -> bool:
 def measured(cell: Found, sign: Sign) -> bool:
     """Whether a cell that counts can show the sign at all."""
     one = cell.observation
-    if sign == "had calls fail":
-        return _called(one) > 0
+    if sign in RATES:
+        return one.measures.get(RATES[sign].of, 0) > 0
     if sign == "left memory whole":  # who wedged has its memory in use: that is not in pieces
         asked = SORTS[one.outcome] == "went on" or one.outcome == "fragmented"
         return asked and {"whole_before", "whole_after"} <= one.measures.keys()
     if sign == "spared softirqs":
         return (cell.counters or {}).get(f"{IN_SOFTIRQ}/calls", 0) > 0
     return True
-
-
-def _called(one: Observation) -> float:
-    return one.measures.get("outage_calls", 0)
-
-
-def _failed(one: Observation) -> float:
-    return one.measures.get("outage_calls_failed", 0)
 
 
 def assess(claims: Iterable[Claim], kept: Collected) -> tuple[Assessed, ...]:
@@ -331,10 +326,11 @@ def _compared(arms: tuple[Tried, ...], rule: Rule, turned: tuple[Turned, Turned]
         rounds = [(mine[number], its[number]) for number in sorted(mine.keys() & its.keys())]
         p = anytime.p_value(rounds)
         return Difference(first, second, anytime.difference(rounds), p, p, at_every_look=True)
-    if rule.by_rate:
-        of_one, of_other = (arm.rates(turn) for arm, turn in zip(arms, turned, strict=True))
+    if rule.sign in RATES:
+        rate = RATES[rule.sign]
+        of_one, of_other = (arm.rates(rate, turn) for arm, turn in zip(arms, turned, strict=True))
         p, least = ranks.rank_sum(of_one, of_other)
-        return Rates(1000 * median(of_one), 1000 * median(of_other), p, least, p)
+        return Rates(rate, 1000 * median(of_one), 1000 * median(of_other), p, least, p)
     p = proportions.fisher(first, second)
     return Difference(first, second, proportions.difference(first, second), p, p)
 

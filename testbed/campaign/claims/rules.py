@@ -17,10 +17,10 @@ from testbed.campaign.statistics.proportions import Interval, Tally
 from testbed.campaign.until_clear import WIDTH, within
 from testbed.configuration import RuleName
 
-Sign = Sort | Literal["left memory whole", "spared softirqs", "had calls fail"]
+Sign = Sort | Literal["left memory whole", "spared softirqs", "had calls fail", "read packets"]
 """What a rule looks for in a cell: how it came out, that free memory was not in pieces when it was over, that
-reclaim never held a softirq up for SOFTIRQ_NS, or that a call of the storm failed for want of memory during
-the outage."""
+reclaim never held a softirq up for SOFTIRQ_NS, that a call of the storm failed for want of memory during the
+outage, or that a packet of the flood was read by whom it was for."""
 
 SOFTIRQ_NS = 2_000_000
 """So long softirqs run before what is left of them must wait for ksoftirqd (6.1, kernel/softirq.c,
@@ -68,12 +68,29 @@ class Difference:
 
 
 @dataclass(frozen=True, slots=True)
-class Rates:
-    """Numbers of two arms' cells, `p` that they are of one kind by their ranks, and `least` that it could be.
+class Rate:
+    """Of which measures a cell's rate is made: so many `hits` among all `of` it. `words` are for both."""
 
-    `first` and `second` are the medians: calls that failed, of a thousand. `adjusted` is as of `Difference`.
+    hits: str
+    of: str
+    words: str
+
+
+RATES: dict[Sign, Rate] = {
+    "had calls fail": Rate("outage_calls_failed", "outage_calls", "calls failed"),
+    "read packets": Rate("flood_read", "flood_sent", "packets were read"),
+}
+"""The signs of which it matters how often a cell shows them, and not only whether."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """Rates of two arms' cells, `p` that they are of one kind by their ranks, and `least` that it could be.
+
+    `first` and `second` are the medians, of a thousand. `adjusted` is as of `Difference`.
     """
 
+    rate: Rate
     first: float
     second: float
     p: float
@@ -92,7 +109,7 @@ class Rates:
     def words(self) -> str:
         """`2.1 against 0 of 1,000 calls failed in the median cell, rank sum p = 0.008`."""
         holm = f", after Holm {show_p(self.adjusted)}" if self.adjusted != self.p else ""
-        told = f"{self.first:.3g} against {self.second:.3g} of 1,000 calls failed in the median cell"
+        told = f"{self.first:.3g} against {self.second:.3g} of 1,000 {self.rate.words} in the median cell"
         return f"{told}, rank sum {show_p(self.p)}{holm}"
 
 
@@ -129,17 +146,13 @@ def alike(found: Compared) -> Says:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A rule by name: whether it looks at arms one by one or in pairs, and for which sign.
-
-    `by_rate`: pairs are compared by how often each cell shows it, not by how many cells do.
-    """
+    """A rule by name: whether it looks at arms one by one or in pairs, and for which sign."""
 
     name: RuleName
     sign: Sign
     meaning: str
     alone: Callable[[Interval], Says] | None = None
     paired: Callable[[Compared], Says] | None = None
-    by_rate: bool = False
 
     @property
     def compares(self) -> bool:
@@ -176,7 +189,12 @@ RULES: dict[RuleName, Rule] = {
             "had calls fail",
             "of the calls made between cut and heal more fail for want of memory in the first arm's cells",
             paired=more,
-            by_rate=True,
+        ),
+        Rule(
+            "delivers-more",
+            "read packets",
+            "of the packets that were sent during the flood more are read in the first arm's cells",
+            paired=more,
         ),
     )
 }
