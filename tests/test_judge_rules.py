@@ -375,11 +375,11 @@ def test_scanning_with_progress_is_a_recovery() -> None:
 # --- what was to be done and was not
 
 
-def deed(hit: int, *, state: int = 4, error: int = 0, started: bool = True) -> Verdict:
+def deed(hit: int, *, state: int = 4, error: int = 0, started: bool = True, at_s: float = 0.1) -> Verdict:
     def shown(t: float, values: Values) -> None:
         values["A/pages"] = {"state": state, "error": error, "hit": hit if t > 1 else 0}
 
-    events = ((0.1, "load.started", {"name": "pages"}),) if started else ()
+    events = ((at_s, "load.started", {"name": "pages"}),) if started else ()
     return verdict(RECOVERED.but(tweak=shown, events=events))
 
 
@@ -391,6 +391,13 @@ def test_a_deed_that_was_started_and_not_done_makes_no_verdict() -> None:
     assert failed.reason == "'pages' was started on A, and failed with error 22."
     assert deed(3, state=5, error=1).outcome == "inconclusive", "done in part"
     assert deed(0).reason == "'pages' was started on A, and nothing shows that it was done."
+
+
+def test_a_word_at_the_end_of_the_timeline_that_is_not_done_is_what_is_judged() -> None:
+    end_s = 17.5  # the judging begins at 18 s
+    assert deed(0, at_s=end_s).outcome == "recovered"
+    assert deed(0, at_s=end_s - 3).outcome == "inconclusive"
+    assert deed(0, at_s=end_s, state=5, error=22).outcome == "inconclusive", "it was refused"
 
 
 def test_a_deed_was_done_even_if_its_machine_was_reset_since() -> None:
@@ -409,6 +416,18 @@ def test_a_machine_that_did_not_obey_its_settings_makes_no_verdict(machine: str)
     found = verdict(RECOVERED.but(tweak=refused))
     assert found.outcome == "inconclusive"
     assert found.reason == f"{machine} could not apply 2 settings that it was to start with."
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"missing": "memory", "lives": False, "console": True}, "did not fill its memory within 60 s"),
+        ({"missing": "swap", "lives": True, "console": False}, "it goes on nevertheless."),
+    ],
+)
+def test_a_machine_that_never_came_to_its_steady_state_is_told_so(fields: dict[str, Any], says: str) -> None:
+    found = verdict(STALLED.but(events=((0.1, "unsteady", {**fields, "bound_s": 60}),)))
+    assert found.outcome == "inconclusive" and says in found.reason, found.reason
 
 
 def contended(story: Story, machine: str) -> Story:

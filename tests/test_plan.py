@@ -298,7 +298,7 @@ def test_the_reserve_is_burnt_without_a_fault_and_judged_when_the_burning_is_ove
     plan = planned("reserve-burn", STOCK)
     settings = [(0, "start", "period"), (0, "start", "pages")]
     assert timeline(plan) == [*settings, (0.5, "start", "burn"), (62, "start", "end")]
-    assert (plan.judging.requires, plan.judging.begin_at_s) == ((), 62)
+    assert (plan.judging.requires, plan.judging.begin_at_s) == (("burned",), 62)
 
 
 def test_every_way_to_burn_the_reserve_that_the_set_counts_is_asked_for_by_some_variant() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from testbed.judge.case import Case
 from testbed.judge.values import Finding
@@ -26,10 +26,22 @@ def detect(case: Case) -> Iterator[Finding]:
         yield _finding(
             case, "broken", "The run was interrupted before the judging was over.", interrupted.t_ns
         )
-    if not case.came_to_end:
+    unsteady = history.first("unsteady")
+    if unsteady is not None:
+        yield _finding(case, "broken", _unsteady(case.subject, unsteady.fields), unsteady.t_ns)
+    elif not case.came_to_end:
         yield _finding(case, "broken", "The history stops before the judging was over.", case.end_ns)
     if history.damaged_lines:
         yield _finding(case, "doubt", f"{history.damaged_lines} lines of the history are damaged.", None)
+
+
+def _unsteady(subject: str, fields: Mapping[str, object]) -> str:
+    """What run/steady.py says of a machine that failed before anything was done to it."""
+    what = "did not fill its memory" if fields.get("missing") == "memory" else "did not swap"
+    still = "goes on nevertheless" if fields.get("lives") else "stands still"
+    said = ", and its console says that nothing more will come" if fields.get("console") else ""
+    when = f"within {fields.get('bound_s')} s, before anything was done to it"
+    return f"{subject} {what} {when}: it {still}{said}."
 
 
 def _finding(case: Case, says: str, statement: str, t_ns: int | None) -> Finding:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from testbed.clock import NS
 from testbed.judge.case import Case
 from testbed.judge.values import Finding
 
@@ -12,6 +13,8 @@ FAILED = 5
 DEED = ".hit"
 """The field that deeds alone have: how many processes, files, clocks or pages it was done to."""
 LINES = "/machine.failed_lines"
+LAST_WORD_S = 2.0
+"""A word that ends the timeline, as `end` of reserve-burn: where it is not done, what is judged is why."""
 
 
 def detect(case: Case) -> Iterator[Finding]:
@@ -38,6 +41,8 @@ def _deed(case: Case, source: str) -> Iterator[Finding]:
     hit = _most(case, f"{source}{DEED}")
     failed = FAILED in (state for _, state in case.within(f"{source}.state", -1, case.end_ns))
     if hit and not failed:
+        return
+    if not failed and case.begin_ns - started[0] < LAST_WORD_S * NS:
         return
     error = _most(case, f"{source}.error")
     yield Finding(
