@@ -30,7 +30,7 @@ from testbed.machines import seed
 from testbed.machines.console import Console
 from testbed.machines.domain import Disk, GuestSpec, Nic, render
 from testbed.machines.keys import make_keys
-from testbed.machines.wire import Count, Flow
+from testbed.machines.wire import Count, Flow, Queue
 from testbed.model import PlannedLink, PlannedMachine, PlannedNic
 from testbed.witnesses.memory import FreePages
 
@@ -237,7 +237,8 @@ def test_flow_back_and_forth() -> None:
 class FakeNetwork:
     def __init__(self) -> None:
         self.blocks: dict[str, tuple[Flow, ...]] = {}
-        self.queue: dict[str, str] = {}
+        self.queue: dict[str, Queue] = {}
+        self.halved = False
 
     def block(self, name: str, flows: Sequence[Flow]) -> None:
         self.blocks[name] = tuple(flows)
@@ -259,13 +260,17 @@ class FakeNetwork:
         return {name: Count(0, 0) for name in self.blocks}
 
     def limit_rate(self, tap: str, bits_per_s: int) -> None:
-        self.queue[tap] = "tbf" if bits_per_s else "pfifo_fast"
+        self.queue[tap] = Queue(bits_per_s=bits_per_s)
 
     def delay(self, tap: str, seconds: float) -> None:
-        self.queue[tap] = "netem" if seconds else "pfifo_fast"
+        self.queue[tap] = Queue(delay_s=seconds)
 
-    def queues(self) -> dict[str, str]:
-        return self.queue
+    def queues(self) -> dict[str, Queue]:
+        half = 0.5 if self.halved else 1
+        return {
+            tap: Queue(round(queue.bits_per_s * half), queue.delay_s * half)
+            for tap, queue in self.queue.items()
+        }
 
 
 class FakeDomain:
@@ -376,6 +381,45 @@ class TestFaults:
     def test_units_are_kept_in_base_units(self) -> None:
         assert Rate.model_validate({"machine": "A", "rate": "1kbit/s"}).rate == 1000
         assert Delay.model_validate({"machine": "A", "delay": "50ms"}).delay == pytest.approx(0.05)
+
+    @pytest.mark.parametrize(
+        "fault",
+        [
+            Rate.model_validate({"machine": "A", "rate": "10Mbit/s"}),
+            Delay.model_validate({"machine": "A", "delay": "50ms"}),
+        ],
+        ids=lambda fault: fault.kind,
+    )
+    def test_a_queue_of_another_value_is_not_the_fault(self, fault: Rate | Delay) -> None:
+        network = FakeNetwork()
+        where = replace(self.target, network=network)
+        fault.apply(where)
+        assert fault.in_force(where)
+        network.halved = True
+        assert not fault.in_force(where)
+
+    def test_a_queue_is_read_back_within_what_the_kernel_can_say(self) -> None:
+        network = FakeNetwork()
+        where = replace(self.target, network=network)
+        network.queue["dataA"] = Queue(bits_per_s=1_000_000, delay_s=156265 * 64e-9)
+        assert Rate.model_validate({"machine": "A", "rate": "1000007bit/s"}).in_force(where)
+        assert Delay.model_validate({"machine": "A", "delay": "10.001ms"}).in_force(where)
+        for other in ("1000008bit/s", "999999bit/s"):
+            assert not Rate.model_validate({"machine": "A", "rate": other}).in_force(where)
+        assert not Delay.model_validate({"machine": "A", "delay": "10.002ms"}).in_force(where)
+
+    @pytest.mark.parametrize(
+        ("kind", "options"),
+        [
+            ("rate", {"rate": "999bit/s"}),
+            ("rate", {"rate": "40Gbit/s"}),
+            ("delay", {"delay": "0ms"}),
+            ("delay", {"delay": "5min"}),
+        ],
+    )
+    def test_what_the_kernel_can_not_keep_is_refused(self, kind: str, options: dict[str, str]) -> None:
+        with pytest.raises(ValueError, match="than or equal to"):
+            plugins.find(testbed.faults, Fault, kind).model_validate({"machine": "A", **options})  # type: ignore[attr-defined]
 
     def test_a_wrong_name_lists_the_right_ones(self) -> None:
         with pytest.raises(UsageError) as machine:

@@ -248,3 +248,91 @@ def test_only_who_can_serve_again_is_ended(tmp_path: Path, fault: str) -> None:
     assert "nbd-through can not be served again" in error.message
     assert error.hint.startswith("iscsi, nbd, nfs3, nfs4, nvme-tcp can")
     assert error.where.endswith(": timeline[0].fault")
+
+
+# --- what only one can have
+
+
+def two(first: str, second: str, at: str = "5s", lasts: str = "5s") -> str:
+    """`first` from 0 to 10 s with the name `cut`, and `second` from `at` on with the name `other`."""
+    return (
+        f'for = "10s"\nname = "cut"\n{first}\n'
+        f'[[timeline]]\nat = "{at}"\nfor = "{lasts}"\nname = "other"\n{second}\n'
+    )
+
+
+RATE, DELAY = (
+    f'fault = "{kind}"\nmachine = "A"\n{kind} = "{value}"'
+    for kind, value in (("rate", "1Mbit/s"), ("delay", "9ms"))
+)
+FREEZE, CARRIER = (f'fault = "{kind}"\nmachine = "C"' for kind in ("freeze", "carrier"))
+KILL, REBOOT = (f'fault = "{kind}"\nmachine = "C"' for kind in ("server-kill", "reboot"))
+DROP = 'fault = "drop"\nbetween = ["A", "C"]'
+MOVED = 'fault = "readdress"\nmachine = "C"\naddress = "10.77.1.{}"'
+SLOW_DISK = 'fault = "slow-disk"\nmachine = "C"\ndisk = "swap"\nrate = "{}Mbit/s"'
+STARVE = 'fault = "starve"\nmachine = "A"\nspinners = {}'
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "held"),
+    [
+        (DELAY, RATE, "the queue before 'A' on 'data'"),
+        (RATE, DELAY, "the queue before 'A' on 'data'"),
+        (RATE, RATE.replace("1M", "2M"), "the queue before 'A' on 'data'"),
+        (FREEZE, FREEZE, "the freeze of 'C'"),
+        (CARRIER, CARRIER, "the cable of 'C' on 'data'"),
+        (KILL, REBOOT, "what 'C' serves"),
+        (DROP, DROP, "the block 'drop.data.A.C.both'"),
+        (MOVED.format(98), MOVED.format(99), "the address of 'C' on 'data'"),
+        (SLOW_DISK.format(8), SLOW_DISK.format(9), "disk 'swap' of 'C'"),
+        (STARVE.format(8), STARVE.format(9), "the starve of 'A'"),
+    ],
+    ids=lambda value: value.split('"')[1] if value.startswith("fault") else "",
+)
+def test_two_that_need_one_thing_are_not_in_force_at_a_time(
+    tmp_path: Path, first: str, second: str, held: str
+) -> None:
+    error = refused(tmp_path, two(first, second))
+    assert error.message == f"'other' comes at 5 s, when 'cut' has {held}"
+    assert error.where.endswith(": timeline[1].fault") and "test.toml:" in error.where
+    assert "let one end before the other begins" in error.hint
+    planned(tmp_path, FLOOD.replace(CUT, two(first, second, at="10s")))
+    planned(tmp_path, FLOOD.replace(CUT, two(first, second, at="11s")))
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (RATE, DELAY.replace('"A"', '"C"')),
+        (RATE, f'{DELAY}\nlink = "mgmt"'),
+        (FREEZE, FREEZE.replace('"C"', '"B"')),
+        (FREEZE, CARRIER),
+        (DROP, f'{DROP}\ndirection = "back"'),
+    ],
+)
+def test_two_of_different_things_may_be(tmp_path: Path, first: str, second: str) -> None:
+    plan = planned(tmp_path, FLOOD.replace(CUT, two(first, second)))
+    assert len(spells(plan)) == len(spells(plan, "other")) == 2
+
+
+def test_of_two_at_one_moment_the_end_must_be_written_first(tmp_path: Path) -> None:
+    turned = f'for = "10s"\nname = "cut"\n{RATE}\n'
+    begins_first = f'[[timeline]]\nat = "10s"\nfor = "5s"\nname = "other"\n{DELAY}\n[[timeline]]\nat = "0s"\n'
+    error = refused(
+        tmp_path, "", FLOOD.replace(f'[[timeline]]\nat = "0s"\n{CUT}', f"{begins_first}{turned}{CUT}")
+    )
+    assert "'other' comes at 10 s, when 'cut' has" in error.message
+
+
+def test_spells_of_two_that_flap_may_take_turns(tmp_path: Path) -> None:
+    flapping = two(RATE + '\non = "1s"\noff = "3s"', DELAY + '\non = "1s"\noff = "3s"', at="{}", lasts="8s")
+    planned(tmp_path, FLOOD.replace(CUT, flapping.format("2s")))
+    error = refused(tmp_path, flapping.format("4500ms"))
+    assert "'other' comes at 4.5 s, when 'cut' has the queue" in error.message
+
+
+def test_what_is_never_healed_keeps_what_it_has(tmp_path: Path) -> None:
+    forever = two(RATE, DELAY, at="12s").replace('for = "10s"\n', "", 1)
+    assert "'other' comes at 12 s, when 'cut' has the queue" in refused(tmp_path, forever).message
+    error = refused(tmp_path, two(RATE, DELAY, at="12s"), variant="never-healed")
+    assert "'other' comes at 12 s, when 'cut' has the queue" in error.message

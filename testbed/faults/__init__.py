@@ -14,7 +14,7 @@ from pydantic import model_validator
 
 from testbed import plugins
 from testbed.errors import UsageError, nearest
-from testbed.machines.wire import Count, Flow
+from testbed.machines.wire import Count, Flow, Queue
 from testbed.model import PlannedFault, Value
 
 Direction = Literal["both", "forth", "back"]
@@ -39,7 +39,7 @@ class FaultNetwork(Protocol):
 
     def delay(self, tap: str, seconds: float) -> None: ...
 
-    def queues(self) -> dict[str, str]: ...
+    def queues(self) -> dict[str, Queue]: ...
 
     def crowd(self, name: str, threads: Sequence[int], spinners: int) -> None: ...
 
@@ -131,9 +131,9 @@ class FaultTarget:
         forth = Flow(self.tap(machines[0], link), self.tap(machines[1], link))
         return {"both": (forth, forth.back), "forth": (forth,), "back": (forth.back,)}[direction]
 
-    def queue(self, machine: str, link: str) -> str:
-        """The discipline, as tc names it, of the queue that leads to a machine."""
-        return self.network.queues().get(self.tap(machine, link), "")
+    def queue(self, machine: str, link: str) -> Queue:
+        """What holds up all that goes to a machine on a link. Raises UsageError."""
+        return self.network.queues().get(self.tap(machine, link), Queue())
 
     def named_flows(self, name: str) -> tuple[Flow, ...]:
         """The flow of that name, or all whose names begin with it and a dot. Raises UsageError."""
@@ -172,11 +172,12 @@ class Fault(Protocol):
     One that is not `lasting` is a deed and no state: `apply` itself raises unless it was seen to be
     done, there is nothing to revert, and a playbook that heals it is refused.
 
-    What else the plan asks of a class, where it has it: whether its `machine` must be the one that serves
-    (`of_server`) and can serve again (`serves_again`), from a file that grows (`needs_store`), by packets
-    that have their checksums on the wire (`needs_checksums`), of a flow that is TCP (`needs_tcp`). And the
-    run: whether it is inside a guest alone and its revert has to wait for that one (`ends_with_lab`): then it
-    is left to go with its lab.
+    What else the plan asks of one, where it has it: what it needs for itself (`holds`, in words), so that no
+    two that name the same are in force at a time: the end of one would be the end of both. And of its class:
+    whether its `machine` must be the one that serves (`of_server`) and can serve again (`serves_again`), from
+    a file that grows (`needs_store`), by packets that have their checksums on the wire
+    (`needs_checksums`), of a flow that is TCP (`needs_tcp`). And the run: whether it is inside a guest alone
+    and its revert has to wait for that one (`ends_with_lab`): then it is left to go with its lab.
     """
 
     kind: ClassVar[str]
@@ -201,11 +202,17 @@ class OnMachine(Value):
     which is behind the counters.
     """
 
+    kind: ClassVar[str]
+
     machine: str
 
     @property
     def machines(self) -> tuple[str, ...]:
         return (self.machine,)
+
+    @property
+    def holds(self) -> str:
+        return f"the {self.kind} of '{self.machine}'"
 
     def cuts(self, target: FaultTarget) -> tuple[str, ...]:
         return ()
@@ -218,12 +225,26 @@ class OfServer(OnMachine):
     serves_again: ClassVar[bool] = True
     ends_with_lab: ClassVar[bool] = True
 
+    @property
+    def holds(self) -> str:
+        return f"what '{self.machine}' serves"
+
     def in_force(self, target: FaultTarget) -> bool:
         return not target.server(self.machine).serves()
 
     def revert(self, target: FaultTarget) -> None:
         if self.in_force(target):
             target.server(self.machine).revive()
+
+
+class OnQueue(OnMachine):
+    """What faults have in common that need the queue before a machine: a tap has one."""
+
+    link: str = "data"
+
+    @property
+    def holds(self) -> str:
+        return f"the queue before '{self.machine}' on '{self.link}'"
 
 
 class Block(Value):
@@ -233,6 +254,10 @@ class Block(Value):
     @abstractmethod
     def block(self) -> str:
         """Under which name the broker keeps it."""
+
+    @property
+    def holds(self) -> str:
+        return f"the block '{self.block}'"
 
     def in_force(self, target: FaultTarget) -> bool:
         return self.block in target.network.blocked()

@@ -10,13 +10,12 @@ from typing import ClassVar
 from pydantic import Field
 
 from testbed.errors import TestbedFault
-from testbed.faults import FaultTarget
+from testbed.faults import FaultTarget, OnMachine
 from testbed.load import Count
-from testbed.model import Value
 from testbed.witnesses.pattern import flip, load_pages
 
 
-class Bitflip(Value):
+class Bitflip(OnMachine):
     """`machine = "C"`: one bit in each of `pages` pages of an anonymous load that lie in its memory.
 
     The host changes the memory; the server reads its own pages and sends them as they are. Some are
@@ -27,15 +26,7 @@ class Bitflip(Value):
     kind: ClassVar[str] = "bitflip"
     lasting: ClassVar[bool] = True
 
-    machine: str
     pages: Count = Field(default=64, ge=1, le=100_000)
-
-    @property
-    def machines(self) -> tuple[str, ...]:
-        return (self.machine,)
-
-    def cuts(self, target: FaultTarget) -> tuple[str, ...]:
-        return ()
 
     def apply(self, target: FaultTarget) -> None:
         with _memory(target, self.machine) as fd:

@@ -15,6 +15,10 @@ class Carrier(OnMachine):
 
     link: str = "data"
 
+    @property
+    def holds(self) -> str:
+        return f"the cable of '{self.machine}' on '{self.link}'"
+
     def apply(self, target: FaultTarget) -> None:
         target.domain(self.machine).set_link(target.tap(self.machine, self.link), False)
 

@@ -33,5 +33,9 @@ class Readdress(Block, OnMachine):
         target.network.readdress(self.block, tap, target.addresses[self.machine, self.link], self.address)
 
     @property
+    def holds(self) -> str:
+        return f"the address of '{self.machine}' on '{self.link}'"
+
+    @property
     def block(self) -> str:
         return ".".join(("readdress", self.link, self.machine, self.address))

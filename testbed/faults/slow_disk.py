@@ -22,6 +22,10 @@ class SlowDisk(OnMachine):
     disk: str
     rate: Bps = Field(ge=8)
 
+    @property
+    def holds(self) -> str:
+        return f"disk '{self.disk}' of '{self.machine}'"
+
     def apply(self, target: FaultTarget) -> None:
         target.domain(self.machine).limit_disk(self.disk, self._bytes_per_s)
 

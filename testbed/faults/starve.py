@@ -6,27 +6,18 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from testbed.faults import FaultTarget
+from testbed.faults import FaultTarget, OnMachine
 from testbed.load import Count
 from testbed.machines.crowd import MOST_SPINNERS
-from testbed.model import Value
 
 
-class Starve(Value):
+class Starve(OnMachine):
     """`machine = "A"` gets one part of a core, each of `spinners` another: the host is too busy for it."""
 
     kind: ClassVar[str] = "starve"
     lasting: ClassVar[bool] = True
 
-    machine: str
     spinners: Count = Field(default=16, ge=1, le=MOST_SPINNERS)
-
-    @property
-    def machines(self) -> tuple[str, ...]:
-        return (self.machine,)
-
-    def cuts(self, target: FaultTarget) -> tuple[str, ...]:
-        return ()
 
     def apply(self, target: FaultTarget) -> None:
         target.network.crowd(self.machine, target.domain(self.machine).vcpu_threads(), self.spinners)

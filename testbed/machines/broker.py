@@ -125,7 +125,7 @@ class Broker:
 
     def do_queues(self) -> Answer:
         with self._lock:
-            return self._network.queues(), None
+            return {tap: asdict(queue) for tap, queue in self._network.queues().items()}, None
 
     def do_counters(self) -> Answer:
         with self._lock:

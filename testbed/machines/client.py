@@ -11,7 +11,7 @@ from typing import Any
 
 from testbed.errors import MissingCapability, TestbedFault
 from testbed.machines import messages
-from testbed.machines.wire import USUAL_MTU, Count, Flow
+from testbed.machines.wire import USUAL_MTU, Count, Flow, Queue
 
 ANSWER_TIMEOUT_S = 10.0
 
@@ -84,9 +84,9 @@ class Broker:
         """Delays what goes to the machine behind the tap; 0 ends it. Raises MissingCapability."""
         self._ask("delay", tap=tap, seconds=seconds)
 
-    def queues(self) -> dict[str, str]:
-        """The kind of queue in force by tap: `tbf` under a rate, `netem` under a delay."""
-        return dict(self._ask("queues"))
+    def queues(self) -> dict[str, Queue]:
+        """What holds frames up by tap: a rate, a delay, or nothing."""
+        return {tap: Queue(**queue) for tap, queue in self._ask("queues").items()}
 
     def counters(self) -> tuple[dict[str, dict[str, int]], dict[str, dict[str, int]]]:
         """Taps as their guests see them (rx_packets, ...); flows (offered_packets, delivered_bytes, ...)."""

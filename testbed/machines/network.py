@@ -15,11 +15,12 @@ from typing import Any
 
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
+from pyroute2.netlink.rtnl import TC_H_ROOT
 
 from testbed.errors import MissingCapability, TestbedFault
 from testbed.machines import rules
 from testbed.machines.nft import Nft, Refused
-from testbed.machines.wire import INTERFACE, LABEL, USUAL_MTU, Count, Flow
+from testbed.machines.wire import INTERFACE, LABEL, USUAL_MTU, Count, Flow, Queue
 
 TAP_QUEUE_FRAMES = 32
 """A tap's default of 1000 frames would hold what the guest does not read, and replay it after a heal."""
@@ -27,6 +28,10 @@ TAP_TYPE = 2
 """IFF_TAP (linux/if_tun.h)."""
 TBF_LATENCY_S = 0.05
 TBF_BURST_S = 0.01
+TBF_LEAST_BURST = 2048
+"""And no less than a frame: a larger one would never pass (6.1, net/sched/sch_tbf.c tbf_enqueue)."""
+NETEM_TICK_S = 64e-9
+"""What netem tells its delay in (6.1, include/net/pkt_sched.h PSCHED_SHIFT)."""
 SWITCHES = {
     "/proc/sys/net/ipv6/conf/all/disable_ipv6": "1",
     "/proc/sys/net/ipv6/conf/default/disable_ipv6": "1",
@@ -172,47 +177,54 @@ class Network:
         return found
 
     def limit_rate(self, tap: str, bits_per_s: int) -> None:
-        """Slows what goes to the machine behind the tap; 0 lifts the limit. Read back."""
-        with IPRoute() as route:
-            index = _index(route, tap)
-            _clear_queue(route, index)
-            if bits_per_s:
-                rate = max(1, bits_per_s // 8)
-                burst = max(2048, round(rate * TBF_BURST_S))
-                limit = burst + round(rate * TBF_LATENCY_S)
-                route.tc("add", "tbf", index, 0x10000, rate=rate, burst=burst, limit=limit)
-            if (self._queue(route, index) == "tbf") != bool(bits_per_s):
-                raise TestbedFault(f"the rate limit of '{tap}' reads back otherwise than it was set")
+        """Slows what goes to the machine behind the tap, in whole bytes a second; 0 lifts it. Read back.
 
-    def delay(self, tap: str, seconds: float) -> None:
-        """Holds back what goes to the machine behind the tap; 0 ends it. Read back.
-
-        Raises MissingCapability where the host's kernel has no sch_netem.
+        Raises TestbedFault if a limit or a delay is in force there: one root is all that a tap has.
         """
         with IPRoute() as route:
             index = _index(route, tap)
-            _clear_queue(route, index)
-            if seconds:
+            rate = bits_per_s // 8
+            if rate:
+                _check_free(route, tap, index)
+                burst = max(
+                    TBF_LEAST_BURST, route.get_links(index)[0].get("mtu") + 64, round(rate * TBF_BURST_S)
+                )
+                limit = burst + round(rate * TBF_LATENCY_S)
+                route.tc("add", "tbf", index, 0x10000, rate=rate, burst=burst, limit=limit)
+            elif _queue(route, index).bits_per_s:
+                _clear_queue(route, index)
+            found = _queue(route, index).bits_per_s
+            if found != rate * 8:
+                raise TestbedFault(f"the rate limit of '{tap}' reads back as {found} bit/s, not {rate * 8}")
+
+    def delay(self, tap: str, seconds: float) -> None:
+        """Holds back what goes to the machine behind the tap, by whole microseconds; 0 ends it. Read back.
+
+        Raises MissingCapability where the host's kernel has no sch_netem, and TestbedFault if a limit or a
+        delay is in force there.
+        """
+        with IPRoute() as route:
+            index = _index(route, tap)
+            delay_us = round(seconds * 1e6)
+            if delay_us:
+                _check_free(route, tap, index)
                 try:
-                    route.tc("add", "netem", index, 0x10000, delay=round(seconds * 1e6))
+                    route.tc("add", "netem", index, 0x10000, delay=delay_us)
                 except NetlinkError as error:
                     raise MissingCapability(
                         f"this host's kernel cannot delay packets (sch_netem): {error}",
                         hint="load sch_netem, or use a drop or a rate instead",
                     ) from error
-            if (self._queue(route, index) == "netem") != bool(seconds):
-                raise TestbedFault(f"the delay of '{tap}' reads back otherwise than it was set")
+            elif _queue(route, index).delay_s:
+                _clear_queue(route, index)
+            found = _queue(route, index).delay_s
+            if round(found * 1e6) != delay_us:
+                raise TestbedFault(f"the delay of '{tap}' reads back as {found} s, not {delay_us / 1e6}")
 
-    def queues(self) -> dict[str, str]:
-        """The kind of queue in force by tap, as the kernel says: `tbf`, `netem`, or the kernel's own."""
+    def queues(self) -> dict[str, Queue]:
+        """What holds frames up by tap, as the kernel tells it."""
         with IPRoute() as route:
-            return {
-                tap: self._queue(route, _index(route, tap)) for taps in self._links.values() for tap in taps
-            }
-
-    def _queue(self, route: IPRoute, index: int) -> str:
-        roots = [entry for entry in route.get_qdiscs(index) if entry.get("parent") == 0xFFFFFFFF]
-        return str(roots[0].get("kind")) if roots else "none"
+            return {tap: _queue(route, _index(route, tap)) for taps in self._links.values() for tap in taps}
 
     def _hinder(self, name: str, whose: Sequence[Flow | str], commands: list[rules.Command]) -> None:
         _check(LABEL, name)
@@ -268,8 +280,21 @@ def _index(route: IPRoute, name: str) -> int:
     return int(found[0])
 
 
+def _queue(route: IPRoute, index: int) -> Queue:
+    roots = [entry for entry in route.get_qdiscs(index) if entry.get("parent") == TC_H_ROOT]
+    for root in roots:
+        kind, options = root.get_attr("TCA_KIND"), root.get_attr("TCA_OPTIONS")
+        if kind == "tbf":
+            return Queue(bits_per_s=options.get_attr("TCA_TBF_PARMS")["rate"] * 8)
+        if kind == "netem":
+            return Queue(delay_s=options["delay"] * NETEM_TICK_S)
+    return Queue()
+
+
+def _check_free(route: IPRoute, tap: str, index: int) -> None:
+    if (found := _queue(route, index)) != Queue():
+        raise TestbedFault(f"'{tap}' has a queue in force already: {found}")
+
+
 def _clear_queue(route: IPRoute, index: int) -> None:
-    try:
-        route.tc("del", index=index, parent=0xFFFFFFFF)
-    except NetlinkError:
-        pass  # there was only the kernel's default, which can not be deleted
+    route.tc("del", index=index, parent=TC_H_ROOT)

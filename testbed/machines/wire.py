@@ -1,4 +1,4 @@
-"""Owns what is said of frames on a link: a flow between two taps, and what was counted of it."""
+"""Owns what is said of frames on a link: a flow between two taps, what was counted, what holds them up."""
 
 from __future__ import annotations
 
@@ -57,3 +57,11 @@ class Count:
 
     packets: int
     bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """What holds up all that goes to a machine; 0 is what does not."""
+
+    bits_per_s: int = 0
+    delay_s: float = 0.0

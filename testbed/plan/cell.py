@@ -15,7 +15,7 @@ from testbed.plan.machines import planned_links, planned_machines, subject_of
 from testbed.plan.playbook import PlaybookFile
 from testbed.plan.timeline import Course, course
 from testbed.plan.transport import check_ports, check_room, check_server, check_timers, planned_transport
-from testbed.plan.wiring import check_addresses, check_checksums, check_flows
+from testbed.plan.wiring import check_addresses, check_apart, check_checksums, check_flows
 from testbed.transports import Transport, transport_of
 
 
@@ -76,6 +76,7 @@ def plan(topology: Topology, file: PlaybookFile, kernels: Kernels, image: str, c
     check_flows(playbook, made, way)
     check_addresses(playbook, made, way)
     check_checksums(playbook, made, way)
+    check_apart(playbook, made, way)
     return made
 
 

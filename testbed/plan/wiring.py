@@ -7,7 +7,7 @@ from itertools import permutations
 
 from testbed.configuration import Playbook
 from testbed.errors import UsageError, nearest
-from testbed.faults import fault_class
+from testbed.faults import fault_class, fault_of
 from testbed.machines.wire import Flow
 from testbed.model import Plan
 from testbed.plan.timeline import Course
@@ -100,3 +100,24 @@ def check_checksums(playbook: Playbook, plan: Plan, way: Course) -> None:
                 hint="take e1000e, e1000 or rtl8139, as with --nic e1000e",
                 where=playbook.where("timeline", fault.entry, "fault"),
             )
+
+
+def check_apart(playbook: Playbook, plan: Plan, way: Course) -> None:
+    """Refuses a fault that comes while another has what it needs for itself: healing one would heal both.
+
+    Raises UsageError with its place.
+    """
+    entries = {fault.planned.name: fault.entry for fault in way.faults if fault.lasting}
+    holds = {fault.name: getattr(fault_of(fault), "holds", "") for fault in plan.faults}
+    holders: dict[str, str] = {}
+    for event in plan.events:
+        if event.do == "revert":
+            holders.pop(holds[event.name], None)
+        elif event.do == "apply" and event.name in entries and (held := holds[event.name]):
+            if other := holders.get(held):
+                raise UsageError(
+                    f"'{event.name}' comes at {event.at_s:g} s, when '{other}' has {held}",
+                    hint="let one end before the other begins; at one moment, write the one that ends first",
+                    where=playbook.where("timeline", entries[event.name], "fault"),
+                )
+            holders[held] = event.name

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -13,7 +14,7 @@ from testbed.faults.drop import Drop
 from testbed.faults.flow import FlowDrop
 from testbed.faults.rate import Rate
 from testbed.machines.sandbox import Sandbox
-from testbed.machines.wire import Flow
+from testbed.machines.wire import Flow, Queue
 from tests.namespace.conftest import Wish, inside, send
 
 pytestmark = pytest.mark.namespace
@@ -92,7 +93,50 @@ def test_two_labs_do_not_know_of_each_other(make_lab: Callable[[], Sandbox]) -> 
     assert not fault.in_force(target(two))
 
 
-def test_a_rate_is_read_back_and_lifted(lab: Sandbox) -> None:
+def queued(lab: Sandbox, tap: str) -> Any:
+    """What `tc` says of the tap's queue: not what we read it by."""
+    (root,) = json.loads(inside(lab, "tc", "-json", "qdisc", "show", "dev", tap))
+    return root
+
+
+@pytest.mark.parametrize("rate", ["1kbit/s", "1000007bit/s", "10Mbit/s", "30Gbit/s"])
+def test_a_rate_is_read_back_by_its_value(lab: Sandbox, rate: str) -> None:
+    fault = Rate.model_validate({"machine": "A", "rate": rate})
+    where = target(lab)
+    fault.apply(where)
+    assert fault.in_force(where)
+    assert lab.broker.queues()["dataA"] == Queue(bits_per_s=fault.rate // 8 * 8)
+    assert (queued(lab, "dataA")["kind"], queued(lab, "dataA")["options"]["rate"]) == ("tbf", fault.rate // 8)
+    lab.broker.limit_rate("dataA", 0)
+    lab.broker.limit_rate("dataA", 5_000_000)
+    assert not fault.in_force(where)
+    fault.revert(where)
+    assert lab.broker.queues()["dataA"] == Queue()
+    assert queued(lab, "dataA")["kind"] != "tbf"
+    fault.revert(where)
+
+
+def test_a_tap_has_one_queue_and_keeps_it(lab: Sandbox) -> None:
+    first, second = (Rate.model_validate({"machine": "A", "rate": rate}) for rate in ("1Mbit/s", "2Mbit/s"))
+    where = target(lab)
+    first.apply(where)
+    with pytest.raises(TestbedFault, match="'dataA' has a queue in force already"):
+        second.apply(where)
+    with pytest.raises(TestbedFault, match="'dataA' has a queue in force already"):
+        lab.broker.delay("dataA", 0.01)
+    lab.broker.delay("dataA", 0)
+    assert first.in_force(where)
+
+
+def test_a_low_rate_lets_a_large_frame_pass(lab: Sandbox) -> None:
+    lab.broker.make_link("br-big", mtu=9000)
+    lab.broker.make_tap("big", "br-big", mtu=9000)
+    lab.broker.limit_rate("big", 1000)
+    # tc tells the burst that it was given by the time it takes: some bytes are lost in that.
+    assert queued(lab, "big")["options"]["burst"] >= 9000 + 14
+
+
+def test_a_rate_lets_through_what_it_says(lab: Sandbox) -> None:
     fault = Rate.model_validate({"machine": "A", "rate": "10kbit/s"})
     where = target(lab)
     fault.apply(where)
