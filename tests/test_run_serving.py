@@ -37,6 +37,10 @@ class Machine:
     port: int
     up: str = "running"
     answers: bool = True
+    silences: int = 0
+    """How many questions it does not answer in time, before it does."""
+    breaks_off: bool = False
+    """Whether questions come back without a word, as when the connection ends in their middle."""
     listens: bool = True
     boots_after: int = 0
     fills: bool = True
@@ -54,7 +58,14 @@ class Machine:
         self.longest_s = max(self.longest_s, timeout_s)
         if not self.answers:
             raise TestbedFault("no answer")
-        if argv[0] != "cat":
+        if self.silences:
+            self.silences -= 1
+            raise TestbedFault("no answer yet")
+        if self.breaks_off:
+            if check:
+                raise TestbedFault("broke off")
+            return Completed(tuple(argv), -1, "", "")
+        if argv[0] not in ("cat", "true"):
             self.lines.append(" ".join(argv))
         if argv[0] in ENDS:
             self.listens = False
@@ -218,12 +229,33 @@ def test_nothing_is_asked_of_one_that_stands_still(state: str) -> None:
 def test_one_that_does_not_answer_is_not_waited_for() -> None:
     machine, where = server(Nbd(), answers=False)
     fault = ServerKill(machine="C")
-    with pytest.raises(TestbedFault, match="no answer"):
-        fault.apply(where)
-    assert fault.in_force(where)
-    with pytest.raises(TestbedFault, match="no answer"):
-        fault.revert(where)
+    for deed in (fault.apply, fault.in_force, fault.revert):
+        with pytest.raises(TestbedFault, match="no answer"):
+            deed(where)
     assert 0 < machine.longest_s < COMMAND_S
+
+
+def test_a_server_that_is_only_slow_to_answer_is_not_taken_for_a_killed_one() -> None:
+    machine, where = server(Nbd())
+    fault = ServerKill(machine="C")
+    machine.silences = 1
+    with pytest.raises(TestbedFault, match="no answer yet"):
+        fault.in_force(where)
+    machine.breaks_off = True
+    with pytest.raises(TestbedFault, match="broke off"):
+        fault.in_force(where)
+    machine.breaks_off = False
+    assert not fault.in_force(where)
+
+
+def test_one_that_is_slow_to_answer_is_revived_all_the_same() -> None:
+    machine, where = server(Nbd())
+    fault = ServerKill(machine="C")
+    fault.apply(where)
+    machine.silences = 1
+    fault.revert(where)
+    assert not fault.in_force(where)
+    assert "nbd-server -C" in machine.lines[-1]
 
 
 def test_a_full_disk_has_room_again_when_it_is_healed() -> None:

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Literal, Protocol, Self
 from pydantic import model_validator
 
 from testbed import plugins
-from testbed.errors import UsageError, nearest
+from testbed.errors import TestbedFault, UsageError, nearest
 from testbed.machines.wire import Count, Flow, Queue
 from testbed.model import PlannedFault, Value
 
@@ -233,8 +233,13 @@ class OfServer(OnMachine):
         return not target.server(self.machine).serves()
 
     def revert(self, target: FaultTarget) -> None:
-        if self.in_force(target):
-            target.server(self.machine).revive()
+        server = target.server(self.machine)
+        try:
+            serves = server.serves()
+        except TestbedFault:
+            serves = False  # whether it does is read back when it was told to
+        if not serves:
+            server.revive()
 
 
 class OnQueue(OnMachine):

@@ -51,14 +51,17 @@ class Serving:
     ends: Ends
 
     def serves(self) -> bool:
-        """Whether it listens. One that is not up, or does not answer in time, does not."""
+        """Whether it listens; one that is not up does not. Raises TestbedFault if it does not answer in time.
+
+        That it does not is its own word: a question that broke off is no answer.
+        """
         if not self._is_up():
             return False
-        try:
-            flow = self._flow
-            return transports.listens(self.guest, flow.port, self._ends, flow.protocol)
-        except TestbedFault:
-            return False
+        flow = self._flow
+        if transports.listens(self.guest, flow.port, self._ends, flow.protocol):
+            return True
+        self._run("true")
+        return False
 
     def kill(self) -> None:
         """Ends what serves. Raises TestbedFault if it can not be reached."""
