@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from testbed.errors import TestbedFault
-from testbed.faults import FaultTarget
+from testbed.faults import FaultTarget, fault_of
 from testbed.faults.drop import Drop
 from testbed.faults.flow import FlowDrop
 from testbed.faults.rate import Rate
 from testbed.machines.sandbox import Sandbox
 from testbed.machines.wire import Flow, Queue
 from tests.namespace.conftest import Wish, inside, send
+from tests.test_plan_faults import CUT, flap, planned, spells
+from tests.test_plan_faults import FLOOD as PLAYBOOK
 
 pytestmark = pytest.mark.namespace
 
@@ -57,6 +60,26 @@ def test_a_drop_takes_what_it_says_and_heals(lab: Sandbox, fault: Drop | FlowDro
     assert not fault.in_force(where)
     assert send(lab, *wishes) == [5, 5, 5, 5]
     fault.revert(where)
+
+
+def test_frames_pass_between_the_spells_of_a_drop_that_flaps(lab: Sandbox, tmp_path: Path) -> None:
+    plan = planned(tmp_path, PLAYBOOK.replace(CUT, flap(on="1s", off="4s")))
+    where, fault = target(lab), fault_of(plan.faults[0])
+    done = [do for _, do in spells(plan)]
+    assert done == ["apply", "revert"] * 4
+    for do in done:
+        (fault.apply if do == "apply" else fault.revert)(where)
+        assert fault.in_force(where) is (do == "apply")
+        assert send(lab, FORTH, FLOOD) == ([0, 5] if do == "apply" else [5, 5])
+
+
+def test_a_rate_that_flaps_is_the_same_in_each_spell(lab: Sandbox) -> None:
+    where, fault = target(lab), Rate.model_validate({"machine": "A", "rate": "2Mbit/s"})
+    for _ in range(5):
+        fault.apply(where)
+        assert fault.in_force(where) and queued(lab, "dataA")["options"]["rate"] == 250_000
+        fault.revert(where)
+        assert not fault.in_force(where) and queued(lab, "dataA")["kind"] != "tbf"
 
 
 def test_two_one_way_drops_are_a_whole_one_and_end_apart(lab: Sandbox) -> None:
