@@ -1,4 +1,4 @@
-"""Owns the long link: what goes to a machine arrives later. Needs sch_netem in the host's kernel."""
+"""Owns the long link: what goes to a machine arrives later."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from testbed.load import Seconds
 class Delay(OnQueue):
     """`machine = "A"`, `delay = "50ms"`: what A receives on `link`. Stored in seconds.
 
-    The kernel has it in 32 bits of 64 ns (6.1, include/uapi/linux/pkt_sched.h, struct tc_netem_qopt).
+    By netem, which has it in 32 bits of 64 ns (6.1, include/uapi/linux/pkt_sched.h, struct tc_netem_qopt);
+    where the host's kernel has none, by a relay (machines/relay.py).
     """
 
     kind: ClassVar[str] = "delay"

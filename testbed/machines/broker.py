@@ -11,6 +11,7 @@ import ctypes
 import logging
 import os
 import re
+import select
 import selectors
 import shutil
 import signal
@@ -27,6 +28,7 @@ from testbed.machines import messages
 from testbed.machines.crowd import Crowds
 from testbed.machines.layout import BROKER_SOCKET, LIBVIRT_SOCKET
 from testbed.machines.nft import Nft
+from testbed.machines.relay import Relay
 from testbed.machines.wire import Flow
 
 LIFELINE_FD, READY_FD = 3, 4
@@ -121,7 +123,18 @@ class Broker:
     def do_delay(self, tap: str, seconds: float) -> Answer:
         with self._lock:
             self._network.delay(tap, seconds)
+            relay = self._network.relay_of(tap)
+            ended = None if relay is None else os.dup(relay.process)
+        if ended is not None:
+            threading.Thread(target=self._watch, args=(tap, relay, ended), daemon=True).start()
         return None, None
+
+    def _watch(self, tap: str, relay: Relay, ended: int) -> None:
+        """Waits for the end of a relay, and sees to it that frames pass then, whoever has ended it."""
+        select.select([ended], [], [])
+        os.close(ended)
+        with self._lock:
+            self._network.connect_past(tap, relay)
 
     def do_queues(self) -> Answer:
         with self._lock:

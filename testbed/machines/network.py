@@ -1,5 +1,7 @@
 """Owns bridges, taps, packet rules and queues of a lab's network namespace (pyroute2, libnftables).
 
+A delay is netem's, or a relay's where the kernel has none.
+
 Runs inside the broker. A frame that goes from guest to guest passes `offered` (counts), the chain of each
 block (drops or damages), `delivered` (counts); what is answered with a reset is taken off before that
 (rules.py). Every change is one atomic transaction, and is read back.
@@ -20,12 +22,15 @@ from pyroute2.netlink.rtnl import TC_H_ROOT
 from testbed.errors import MissingCapability, TestbedFault
 from testbed.machines import rules
 from testbed.machines.nft import Nft, Refused
+from testbed.machines.relay import MARK, MOST_FRAMES, Relay
 from testbed.machines.wire import INTERFACE, LABEL, USUAL_MTU, Count, Flow, Queue
 
 TAP_QUEUE_FRAMES = 32
 """A tap's default of 1000 frames would hold what the guest does not read, and replay it after a heal."""
 TAP_TYPE = 2
 """IFF_TAP (linux/if_tun.h)."""
+TC_H_FIRST = 0x10000
+"""The handle of a discipline of ours, "1:"."""
 TBF_LATENCY_S = 0.05
 TBF_BURST_S = 0.01
 TBF_LEAST_BURST = 2048
@@ -52,6 +57,7 @@ class Network:
     _flows: dict[str, Flow] = field(default_factory=dict)
     _blocks: dict[str, dict[rules.Chain, int]] = field(default_factory=dict)
     _families: tuple[str, ...] = (rules.BRIDGE,)
+    _relays: dict[str, Relay] = field(default_factory=dict)
 
     def begin(self) -> None:
         """Loopback, no IPv6 chatter on the lab's links, and the empty rule set."""
@@ -179,52 +185,99 @@ class Network:
     def limit_rate(self, tap: str, bits_per_s: int) -> None:
         """Slows what goes to the machine behind the tap, in whole bytes a second; 0 lifts it. Read back.
 
-        Raises TestbedFault if a limit or a delay is in force there: one root is all that a tap has.
+        Raises TestbedFault if a limit or a delay is in force there.
         """
         with IPRoute() as route:
             index = _index(route, tap)
             rate = bits_per_s // 8
             if rate:
-                _check_free(route, tap, index)
-                burst = max(
-                    TBF_LEAST_BURST, route.get_links(index)[0].get("mtu") + 64, round(rate * TBF_BURST_S)
-                )
+                self._check_free(route, tap)
+                mtu = route.get_links(index)[0].get("mtu")
+                burst = max(TBF_LEAST_BURST, mtu + 64, round(rate * TBF_BURST_S))
                 limit = burst + round(rate * TBF_LATENCY_S)
-                route.tc("add", "tbf", index, 0x10000, rate=rate, burst=burst, limit=limit)
-            elif _queue(route, index).bits_per_s:
-                _clear_queue(route, index)
-            found = _queue(route, index).bits_per_s
+                route.tc("add", "tbf", index, TC_H_FIRST, rate=rate, burst=burst, limit=limit)
+            elif _discipline(route, index).bits_per_s:
+                route.tc("del", index=index, parent=TC_H_ROOT)
+            found = _discipline(route, index).bits_per_s
             if found != rate * 8:
                 raise TestbedFault(f"the rate limit of '{tap}' reads back as {found} bit/s, not {rate * 8}")
 
     def delay(self, tap: str, seconds: float) -> None:
         """Holds back what goes to the machine behind the tap, by whole microseconds; 0 ends it. Read back.
 
-        Raises MissingCapability where the host's kernel has no sch_netem, and TestbedFault if a limit or a
-        delay is in force there.
+        Raises MissingCapability where the host's kernel has neither sch_netem nor what a relay needs, and
+        TestbedFault if a limit or a delay is in force there, or if one that is ended was broken off.
         """
         with IPRoute() as route:
             index = _index(route, tap)
             delay_us = round(seconds * 1e6)
             if delay_us:
-                _check_free(route, tap, index)
+                self._check_free(route, tap)
                 try:
-                    route.tc("add", "netem", index, 0x10000, delay=delay_us)
+                    route.tc("add", "netem", index, TC_H_FIRST, delay=delay_us, limit=MOST_FRAMES)
                 except NetlinkError as error:
-                    raise MissingCapability(
-                        f"this host's kernel cannot delay packets (sch_netem): {error}",
-                        hint="load sch_netem, or use a drop or a rate instead",
-                    ) from error
-            elif _queue(route, index).delay_s:
-                _clear_queue(route, index)
-            found = _queue(route, index).delay_s
+                    self._relay(route, tap, delay_us, error)
+            elif tap in self._relays:
+                self._end_relay(tap)
+            elif _discipline(route, index).delay_s:
+                route.tc("del", index=index, parent=TC_H_ROOT)
+            found = self._queue(route, tap).delay_s
             if round(found * 1e6) != delay_us:
                 raise TestbedFault(f"the delay of '{tap}' reads back as {found} s, not {delay_us / 1e6}")
 
+    def relay_of(self, tap: str) -> Relay | None:
+        """What delays the frames to a tap in the kernel's place."""
+        return self._relays.get(tap)
+
+    def connect_past(self, tap: str, relay: Relay) -> None:
+        """Lets frames pass whose relay has ended by itself; that it has is told when it is to be ended."""
+        if self._relays.get(tap) is relay:
+            self.unblock(_relaying(tap))
+
     def queues(self) -> dict[str, Queue]:
-        """What holds frames up by tap, as the kernel tells it."""
+        """What holds frames up by tap, by the kernel's word; the time of a relay is what it was told."""
         with IPRoute() as route:
-            return {tap: _queue(route, _index(route, tap)) for taps in self._links.values() for tap in taps}
+            return {tap: self._queue(route, tap) for taps in self._links.values() for tap in taps}
+
+    def _queue(self, route: IPRoute, tap: str) -> Queue:
+        relay = self._relays.get(tap)
+        if relay is None:
+            return _discipline(route, _index(route, tap))
+        in_force = relay.runs and _relaying(tap) in self.blocked()
+        return Queue(delay_s=relay.delay_us / 1e6) if in_force else Queue()
+
+    def _check_free(self, route: IPRoute, tap: str) -> None:
+        found = self._queue(route, tap)
+        if found != Queue() or tap in self._relays:
+            raise TestbedFault(f"'{tap}' has a queue in force already: {found}")
+
+    def _relay(self, route: IPRoute, tap: str, delay_us: int, why: NetlinkError) -> None:
+        aside = f"late{_index(route, tap)}"
+        relay = Relay.start(aside, tap, delay_us)
+        try:
+            mtu = route.get_links(_index(route, tap))[0].get("mtu")
+            route.link("set", index=_index(route, aside), mtu=mtu, txqlen=MOST_FRAMES, state="up")
+            self._hinder(_relaying(tap), [tap], rules.turn_aside(_relaying(tap), tap, aside, MARK))
+        except BaseException as error:
+            self.unblock(_relaying(tap))
+            relay.end()
+            if not isinstance(error, Refused):
+                raise
+            raise MissingCapability(
+                f"this host's kernel cannot delay packets (sch_netem): {why}; nor turn them aside: {error}",
+                hint="load sch_netem, or nft_fwd_netdev on 5.17 or later; or use a drop or a rate instead",
+            ) from error
+        self._relays[tap] = relay
+
+    def _end_relay(self, tap: str) -> None:
+        relay = self._relays.pop(tap)
+        broken_off = not relay.runs
+        self.unblock(_relaying(tap))
+        relay.end()
+        if broken_off:
+            raise TestbedFault(
+                f"the relay before '{tap}' ended by itself: frames were not delayed to the end"
+            )
 
     def _hinder(self, name: str, whose: Sequence[Flow | str], commands: list[rules.Command]) -> None:
         _check(LABEL, name)
@@ -280,21 +333,17 @@ def _index(route: IPRoute, name: str) -> int:
     return int(found[0])
 
 
-def _queue(route: IPRoute, index: int) -> Queue:
-    roots = [entry for entry in route.get_qdiscs(index) if entry.get("parent") == TC_H_ROOT]
-    for root in roots:
+def _relaying(tap: str) -> str:
+    """The name of the block that turns frames aside to a relay."""
+    return f"delay.{tap}"
+
+
+def _discipline(route: IPRoute, index: int) -> Queue:
+    """What the root of a tap's queueing disciplines does, if it is one of ours."""
+    for root in route.get_qdiscs(index):
         kind, options = root.get_attr("TCA_KIND"), root.get_attr("TCA_OPTIONS")
-        if kind == "tbf":
+        if root.get("parent") == TC_H_ROOT and kind == "tbf":
             return Queue(bits_per_s=options.get_attr("TCA_TBF_PARMS")["rate"] * 8)
-        if kind == "netem":
+        if root.get("parent") == TC_H_ROOT and kind == "netem":
             return Queue(delay_s=options["delay"] * NETEM_TICK_S)
     return Queue()
-
-
-def _check_free(route: IPRoute, tap: str, index: int) -> None:
-    if (found := _queue(route, index)) != Queue():
-        raise TestbedFault(f"'{tap}' has a queue in force already: {found}")
-
-
-def _clear_queue(route: IPRoute, index: int) -> None:
-    route.tc("del", index=index, parent=TC_H_ROOT)

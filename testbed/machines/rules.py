@@ -3,6 +3,7 @@
 Two tables of one name. That of family bridge sees what goes from guest to guest, hooked to forward. That
 of family netdev sees what a guest sends as it enters: the kernel answers with a reset only there, or in a
 bridge's prerouting, which fewer kernels can (6.1, net/netfilter/nft_reject_netdev.c, nft_reject_bridge.c).
+It also sees what leaves for a guest, to turn it aside.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ Chain = tuple[str, str]
 """A chain by family and name."""
 
 TABLE = "testbed"
-BRIDGE, INGRESS = "bridge", "netdev"
+BRIDGE, NETDEV = "bridge", "netdev"
 OFFERED_PRIORITY, BLOCK_PRIORITY, DELIVERED_PRIORITY = -300, 0, 300
 SHARES = 10_000
 """In how many parts a share of packets is counted."""
@@ -122,15 +123,15 @@ def reset(
     machines behind the taps: the way out is not known yet. Raises TestbedFault without one.
     """
     segments = [replace(flow, protocol="tcp") for flow in flows]
-    made = [make_table(INGRESS)]
+    made = [make_table(NETDEV)]
     made += [
-        {"add": {"counter": {"family": INGRESS, "table": TABLE, "name": counter_of("offered", known)}}}
+        {"add": {"counter": {"family": NETDEV, "table": TABLE, "name": counter_of("offered", known)}}}
         for known in counted
     ]
     for tap in dict.fromkeys(flow.source for flow in segments):
         chain = f"{chain_of(name)}:{tap}"
         hook = {"type": "filter", "hook": "ingress", "dev": tap, "prio": 0, "policy": "accept"}
-        made.append({"add": {"chain": {"family": INGRESS, "table": TABLE, "name": chain, **hook}}})
+        made.append({"add": {"chain": {"family": NETDEV, "table": TABLE, "name": chain, **hook}}})
         for flow in segments:
             if flow.source == tap:
                 made += _resetting(chain, flow, macs, counted)
@@ -145,11 +146,26 @@ def _resetting(chain: str, flow: Flow, macs: Mapping[str, str], counted: Mapping
         *_carries(flow),
     ]
     rules = [
-        _rule(INGRESS, chain, [*towards, *_carries(each), {"counter": counter_of("offered", known)}])
+        _rule(NETDEV, chain, [*towards, *_carries(each), {"counter": counter_of("offered", known)}])
         for known, each in counted.items()
         if (each.source, each.destination) == (flow.source, flow.destination)
     ]
-    return [*rules, _rule(INGRESS, chain, [*towards, _COUNTER, {"reject": {"type": "tcp reset"}}])]
+    return [*rules, _rule(NETDEV, chain, [*towards, _COUNTER, {"reject": {"type": "tcp reset"}}])]
+
+
+def turn_aside(name: str, tap: str, aside: str, mark: int) -> list[Command]:
+    """What leaves for the machine behind the tap goes to the tap `aside`, but for what has the mark.
+
+    Behind all counts and before the tap's own queue (6.1, net/core/dev.c __dev_queue_xmit).
+    """
+    chain = chain_of(name)
+    hook = {"type": "filter", "hook": "egress", "dev": tap, "prio": 0, "policy": "accept"}
+    unmarked = {"match": {"op": "!=", "left": {"meta": {"key": "mark"}}, "right": mark}}
+    return [
+        make_table(NETDEV),
+        {"add": {"chain": {"family": NETDEV, "table": TABLE, "name": chain, **hook}}},
+        _rule(NETDEV, chain, [unmarked, _COUNTER, {"fwd": {"dev": aside}}]),
+    ]
 
 
 def chains_of(commands: Sequence[Command]) -> dict[Chain, int]:

@@ -35,6 +35,21 @@ def send(sandbox: Sandbox, *wishes: Wish) -> list[int]:
     return list(json.loads(inside(sandbox, sys.executable, str(HERE / "frames.py"), json.dumps(wishes))))
 
 
+def times(sandbox: Sandbox, source: str, destination: str, count: int, pause_s: float) -> list[float]:
+    """How many seconds each of so many frames was on its way; those that did not arrive are left out."""
+    argv = [source, destination, str(count), str(pause_s)]
+    python = ["env", f"PYTHONPATH={HERE.parents[1]}", sys.executable]
+    return list(json.loads(inside(sandbox, *python, "-m", "tests.namespace.times", *argv)))
+
+
+def send_large(sandbox: Sandbox, source: str, destination: str, payload_bytes: int) -> list[bytes]:
+    """Sends one TCP segment as virtio-net leaves it to the host; what arrived of it, frame by frame."""
+    python = ["env", f"PYTHONPATH={HERE.parents[1]}", sys.executable]
+    argv = [source, destination, str(payload_bytes)]
+    told = json.loads(inside(sandbox, *python, "-m", "tests.namespace.large", *argv))
+    return [bytes.fromhex(frame) for frame in told]
+
+
 @dataclass(frozen=True)
 class Sent:
     """A packet that a fake guest sent, what came to its addressee, and what came back to it."""

@@ -19,9 +19,9 @@ PROTOCOLS = {"tcp": 6, "udp": 17}
 SETTLE_S = 0.15
 
 
-def open_tap(name: str) -> int:
+def open_tap(name: str, flags: int = 0) -> int:
     fd = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK)
-    fcntl.ioctl(fd, TUNSETIFF, struct.pack("16sH22x", name.encode(), IFF_TAP | IFF_NO_PI))
+    fcntl.ioctl(fd, TUNSETIFF, struct.pack("16sH22x", name.encode(), IFF_TAP | IFF_NO_PI | flags))
     return fd
 
 
@@ -47,9 +47,9 @@ def frame(source: str, destination: bytes, protocol: str, sport: int, dport: int
     return destination + mac(source) + b"\x08\x00" + header + payload
 
 
-def drain(fd: int) -> list[bytes]:
+def drain(fd: int, settle_s: float = SETTLE_S) -> list[bytes]:
     found = []
-    while select.select([fd], [], [], SETTLE_S)[0]:
+    while select.select([fd], [], [], settle_s)[0]:
         found.append(os.read(fd, 2048))
     return found
 
