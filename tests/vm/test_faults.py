@@ -178,6 +178,16 @@ def test_damaged_packets_arrive_for_nothing_are_sent_again_and_no_page_is_wrong(
     assert cell.verdict.outcome in ("recovered", "slow", "inconclusive"), cell.verdict.reason
 
 
+def test_a_delay_makes_answers_late_and_loses_none(tmp_path: Path) -> None:
+    cell = play(tmp_path, 'for = "8s"\nfault = "delay"\nmachine = "A"\ndelay = "200ms"')
+    assert cell.spells() == ["applied", "reverted"]
+    assert cell.recorded.growth("wire/swap.replies.delivered_packets", *in_force(cell))
+    assert completed(cell)
+    assert not LOST.search(cell.console("A"))
+    assert works(cell, "fault.reverted")
+    assert not [f for f in cell.verdict.findings if f.detector == "faults" and f.says == "doubt"]
+
+
 def test_an_answer_from_another_address_is_no_answer(tmp_path: Path) -> None:
     cell = play(tmp_path, 'for = "8s"\nfault = "readdress"\nmachine = "C"\naddress = "10.77.1.99"')
     assert cell.spells() == ["applied", "reverted"]
