@@ -522,6 +522,22 @@ def test_who_waits_for_fewer_dirty_pages_may_wait_for_a_flusher_that_is_not_seen
     assert "the flusher" in found.sentence
 
 
+@pytest.mark.parametrize(
+    ("device", "proves"), [("nbd0", "deadlocked"), ("vda", "open"), ("md0", "open"), ("", "open")]
+)
+def test_who_waits_for_room_on_its_way_to_a_device_waits_for_its_requests_alone(
+    device: str, proves: str
+) -> None:
+    room = Wait(kind="queue", detail=device, frame="bio_throttle_wait")
+    reclaimer = KSWAPD.model_copy(
+        update={"stack": ("io_schedule", "bio_throttle_wait", "shrink_node"), "state": "D", "waits": room}
+    )
+    moving = REQUEST.model_copy(update={"device": "vda", "socket": 0, "tag": 3, "sector": 77, "folios": ()})
+    first = look(1, FIRST_NS, tasks=(reclaimer, READER), requests=(REQUEST, moving))
+    second = look(2, SECOND_NS, tasks=(reclaimer, READER), requests=(REQUEST, moving))
+    assert examine(first, second, seen(), RULES).proves == proves
+
+
 def test_one_reader_that_can_read_breaks_the_knot() -> None:
     awake = task(200)
     sockets = (SWAP_SOCKET, FLOODED.model_copy(update={"holders": (131, 200)}))

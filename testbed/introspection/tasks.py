@@ -35,6 +35,7 @@ WAITS: dict[str, tuple[WaitKind, tuple[str, ...]]] = {
     "rwsem_down_write_slowpath": ("rwsem", ("sem",)),
     "blk_mq_get_tag": ("tag", ("data",)),  # block/blk-mq-tag.c
     "rq_qos_wait": ("queue", ()),  # block/blk-rq-qos.c: writeback throttling
+    "bio_throttle_wait": ("queue", ("q",)),  # the patch set bio-throttle: until requests of the queue are done
     "sk_stream_wait_memory": ("socket", ("sk",)),  # net/core/stream.c
     "sk_wait_data": ("socket", ("sk",)),  # net/core/sock.c
     "unix_stream_data_wait": ("socket", ("sk",)),  # net/unix/af_unix.c
@@ -142,9 +143,16 @@ def _object(prog: drgn.Program, frame: Any, kind: str, variable: str) -> tuple[i
         older = not value.type_.has_member("folio")  # struct wait_page_queue until 5.15
         folio = compound_head(value.page) if older else value.folio
         return number(folio), names.get(bit, f"bit {bit}")
-    if kind == "tag":
-        return number(value.q), ""
+    if kind in ("tag", "queue"):
+        queue = value.q if kind == "tag" else value
+        return number(queue), _disk(queue)
     return number(value), ""
+
+
+def _disk(queue: Any) -> str:
+    """What the disk of a request queue is called; the queue knows it since 5.15 (block/genhd.c)."""
+    disk = queue.disk if queue.type_.type.has_member("disk") else None
+    return text(disk.disk_name) if disk else ""
 
 
 def _lock_of_waiter(prog: drgn.Program, frame: Any, kind: str) -> int:
