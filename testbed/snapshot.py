@@ -53,7 +53,7 @@ class Wait(Value):
 class Task(Value):
     """A task that is not just idle: `state` as ps shows it, `stack` innermost function first.
 
-    One that `serves_fuse` has /dev/fuse open.
+    One that `serves_fuse` has /dev/fuse open, one that `serves_ublk` the character device of a ublk device.
     """
 
     pid: Number
@@ -65,6 +65,7 @@ class Task(Value):
     waits: Wait | None = None
     holds_sockets: Addresses = ()
     serves_fuse: bool = False
+    serves_ublk: bool = False
 
 
 class Lock(Value):

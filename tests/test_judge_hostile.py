@@ -152,6 +152,7 @@ tasks = st.builds(
     waits=st.none() | waits,
     holds_sockets=few(addresses),
     serves_fuse=st.booleans(),
+    serves_ublk=st.booleans(),
 )
 locks = st.builds(
     Lock,

@@ -149,6 +149,22 @@ def test_a_loop_device_waits_for_its_worker_and_that_for_who_serves_by_fuse() ->
     assert looped(FUSE_DAEMON, worker=WORKER.model_copy(update={"stack": ("elsewhere",)})).proves == "open"
 
 
+def test_a_request_of_ublk_waits_for_its_daemon() -> None:
+    def served(*daemons: Task) -> Examination:
+        requests = tuple(one.model_copy(update={"device": "ublkb0", "socket": 0}) for one in REQUESTS)
+        first = Snapshot(number=1, taken_ns=FIRST_NS, paused_ms=100, tasks=(READER, *daemons),
+                         requests=requests, zones=(ZONE,))  # fmt: skip
+        second = first.model_copy(update={"number": 2, "taken_ns": SECOND_NS})
+        return examine(first, second, seen(), LOCAL.model_copy(update={"devices": ("ublkb0",)}))
+
+    stuck = STUCK_DAEMON.model_copy(update={"comm": "agent", "serves_ublk": True})
+    found = served(stuck)
+    for word in ("request 2 of ublkb0", "an answer of agent by ublk", "closed cycle"):
+        assert word in found.sentence, found.sentence
+    assert served(stuck, Task(pid=71, comm="agent", state="S", serves_ublk=True)).proves == "open"
+    assert served(stuck.model_copy(update={"serves_ublk": False})).proves == "open"
+
+
 def test_any_process_that_has_the_other_end_open_may_answer() -> None:
     free = Task(pid=71, comm="nbd-server", state="R")
     both = ends("unix", (70, 71))

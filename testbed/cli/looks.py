@@ -98,7 +98,7 @@ def _tasks(one: Snapshot, names: Names) -> RenderableType:
         (
             task.pid,
             f"[{task.comm}]" if task.kthread else task.comm,
-            " ".join([task.state, *["memalloc"] * task.pf_memalloc, *["serves FUSE"] * task.serves_fuse]),
+            " ".join([task.state, *_is(task)]),
             numbers[_stack(task)],
             _waits(task, names),
             names.held(task.holds_sockets),
@@ -111,6 +111,11 @@ def _tasks(one: Snapshot, names: Names) -> RenderableType:
         table(title, columns, rows),
         table("stacks, the innermost function first", (">#", "stack"), ((n, s) for s, n in numbers.items())),
     )
+
+
+def _is(task: Task) -> list[str]:
+    told = {"memalloc": task.pf_memalloc, "serves FUSE": task.serves_fuse, "serves ublk": task.serves_ublk}
+    return [words for words, holds in told.items() if holds]
 
 
 def _stack(task: Task) -> str:

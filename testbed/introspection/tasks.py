@@ -35,7 +35,10 @@ WAITS: dict[str, tuple[WaitKind, tuple[str, ...]]] = {
     "rwsem_down_write_slowpath": ("rwsem", ("sem",)),
     "blk_mq_get_tag": ("tag", ("data",)),  # block/blk-mq-tag.c
     "rq_qos_wait": ("queue", ()),  # block/blk-rq-qos.c: writeback throttling
-    "bio_throttle_wait": ("queue", ("q",)),  # the patch set bio-throttle: until requests of the queue are done
+    "bio_throttle_wait": (
+        "queue",
+        ("q",),
+    ),  # the patch set bio-throttle: until requests of the queue are done
     "sk_stream_wait_memory": ("socket", ("sk",)),  # net/core/stream.c
     "sk_wait_data": ("socket", ("sk",)),  # net/core/sock.c
     "unix_stream_data_wait": ("socket", ("sk",)),  # net/unix/af_unix.c
@@ -81,7 +84,7 @@ def read_tasks(reading: Reading) -> Seen:
 
 
 def _serves(task: Task) -> bool:
-    return bool(task.holds_sockets) or task.serves_fuse
+    return bool(task.holds_sockets) or task.serves_fuse or task.serves_ublk
 
 
 def _task(reading: Reading, task: Any, locks: dict[int, Lock]) -> Task:
@@ -103,6 +106,7 @@ def _task(reading: Reading, task: Any, locks: dict[int, Lock]) -> Task:
         waits=waits,
         holds_sockets=() if flags & PF_KTHREAD else tuple(_sockets(reading, task)),
         serves_fuse=not flags & PF_KTHREAD and any(_files(reading, task, "fuse_dev_operations")),
+        serves_ublk=not flags & PF_KTHREAD and any(_files(reading, task, "ublk_ch_fops")),
     )
 
 

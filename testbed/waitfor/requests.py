@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from testbed.snapshot import Request, Socket
+from testbed.snapshot import Request, Socket, Task
 from testbed.waitfor.builder import Builder, request_node, task_node
 from testbed.waitfor.limits import tcp_memory
 from testbed.waitfor.supply import buffers, memory
@@ -51,6 +51,10 @@ def add_request(builder: Builder, request: Request) -> None:
     if request.device.startswith("loop"):
         _carried_out(builder, source, request)
         return
+    if request.device.startswith("ublk"):
+        serving = [task for task in builder.snapshot.tasks if task.serves_ublk]
+        answered_by(builder, source, "ublk", serving, "a request of ublk is its daemon's (ublk_queue_rq)")
+        return
     sock = next((s for s in builder.snapshot.sockets if s.address == request.socket), None)
     if sock is None:
         builder.ends(
@@ -78,6 +82,20 @@ def _carried_out(builder: Builder, source: str, request: Request) -> None:
         builder.edge(target, task_node(builder, task), "namely by", "observed", told)
     if not workers:
         builder.ends(target, "loop", "a worker that was not found", "waits for", "inferred", "", "sure")
+
+
+def answered_by(builder: Builder, source: str, kind: str, serving: list[Task], evidence: str) -> None:
+    """By a daemon of this machine: any that has the other end open may answer, as soon as it runs."""
+    names = ", ".join(dict.fromkeys(task.comm for task in serving)) or "nobody that was found"
+    target = builder.node("queue", kind, f"an answer of {names} by {kind}", needs="any")
+    builder.edge(source, target, "waits for", "observed", evidence)
+    if builder.has_edges(target):
+        return
+    for task in serving:
+        told = f"the other end is open in {task.comm} ({task.pid}): {' < '.join(task.stack[:5])}"
+        builder.edge(target, task_node(builder, task), "would come from", "observed", told)
+    if not serving:
+        builder.ends(target, kind, "a daemon that was not found", "waits for", "inferred", "", "sure")
 
 
 def is_loop(function: str) -> bool:

@@ -6,7 +6,7 @@ from itertools import takewhile
 
 from testbed.snapshot import Task
 from testbed.waitfor.builder import Builder, request_node, task_node
-from testbed.waitfor.requests import add_socket
+from testbed.waitfor.requests import add_socket, answered_by
 from testbed.waitfor.supply import KSWAPD, Whose, idle_kswapd, is_reclaiming, memory
 
 SUBMITTING = ("swap_writepage", "swap_readpage", "swap_read_folio", "submit_bio", "submit_bio_noacct")
@@ -227,18 +227,8 @@ def _waits_memory(builder: Builder, source: str, task: Task) -> None:
 
 
 def _waits_fuse(builder: Builder, source: str, task: Task) -> None:
-    """Any task that has /dev/fuse open may answer, as soon as it runs."""
     serving = [other for other in builder.snapshot.tasks if other.serves_fuse]
-    names = ", ".join(dict.fromkeys(other.comm for other in serving)) or "nobody that was found"
-    target = builder.node("queue", "fuse", f"an answer of {names} by FUSE", needs="any")
-    builder.edge(source, target, "waits for", "observed", " < ".join(task.stack[:5]))
-    if builder.has_edges(target):
-        return
-    for other in serving:
-        evidence = f"/dev/fuse is open in {other.comm} ({other.pid}): {' < '.join(other.stack[:5])}"
-        builder.edge(target, task_node(builder, other), "would come from", "observed", evidence)
-    if not serving:
-        builder.ends(target, "fuse", "a daemon that was not found", "waits for", "inferred", "", "sure")
+    answered_by(builder, source, "FUSE", serving, " < ".join(task.stack[:5]))
 
 
 WAITING = {
