@@ -39,6 +39,7 @@ static const struct counter {
 	{ VMSAMPLER_OOM_KILL, VMSTAT, NULL, "oom_kill" },
 	{ VMSAMPLER_PGMAJFAULT, VMSTAT, NULL, "pgmajfault" },
 	{ VMSAMPLER_DIRECT_THROTTLE, VMSTAT, NULL, "pgscan_direct_throttle" },
+	{ VMSAMPLER_DIRTY_LIMIT_PAGES, VMSTAT, NULL, "nr_dirty_threshold" },
 	{ VMSAMPLER_SWAP_TOTAL_KIB, MEMINFO, NULL, "SwapTotal" },
 	{ VMSAMPLER_SWAP_FREE_KIB, MEMINFO, NULL, "SwapFree" },
 	{ VMSAMPLER_MEM_AVAILABLE_KIB, MEMINFO, NULL, "MemAvailable" },

@@ -155,6 +155,7 @@ enum vmsampler_field {
 	VMSAMPLER_FREE_BLOCKS_8 = 48,		/* blocks: free, of 256 pages, all zones */
 	VMSAMPLER_FREE_BLOCKS_9 = 49,		/* blocks: free, of 512 pages, all zones */
 	VMSAMPLER_FREE_BLOCKS_10 = 50,		/* blocks: free, of 1024 pages, all zones */
+	VMSAMPLER_DIRTY_LIMIT_PAGES = 51,	/* pages: nr_dirty_threshold, where balance_dirty_pages holds writers up */
 };
 
 enum anonymous_field {
