@@ -122,8 +122,14 @@ def test_nbd_server_is_reached_over_a_unix_socket() -> None:
 
 
 def test_nbdkit_is_reached_over_the_loopback() -> None:
-    lines = set_up(local(), program="nbdkit", socket="tcp", backing="file", threads=2)
+    machine = Machine()
+    lines = set_up(local(), machine, program="nbdkit", socket="tcp", backing="file", threads=2)
     assert lines[2] == f"fallocate -l {(512 - 16) << 20} /srv/store/swap"
+    # Started while the kernel counts no commitment, and as it was after that.
+    assert lines.pop(5) == lines.pop(3) == "/usr/lib/testbed/kernel-conf /run/kernel.conf"
+    assert machine.files["/run/kernel.conf"] == "word /proc/sys/vm/overcommit_memory 0\n"
+    with pytest.raises(ValueError, match='mlockall = "on-fault"'):
+        transport_class("local-nbd").model_validate({"program": "nbdkit", "mlockall": "filled"})
     assert lines[3] == (
         f"env LD_PRELOAD={LIBRARY} nbdkit --pidfile=/run/nbdkit.pid --threads=2"
         " --ipaddr=127.0.0.1 --port=10809 file /srv/store/swap"
