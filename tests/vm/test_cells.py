@@ -79,7 +79,8 @@ def test_the_free_memory_of_every_machine_was_read_all_the_time(cells: Cells) ->
         for machine in cell.plan.machines:
             read = recorded.series(f"{machine.name}/memory.free_pages")
             assert read and all(0 <= pages * 4096 < machine.memory_bytes for _, pages in read)
-            if machine.name in ("A", "C"):  # B may stay as it is
+            # B may stay as it is, and so may C where nobody comes back to it.
+            if machine.name == "A" or (machine.name == "C" and cell is cells.recovering):
                 assert recorded.within(f"{machine.name}/memory.free_pages", begin.t_ns, recorded.last_ns)
 
 

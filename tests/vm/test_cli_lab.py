@@ -225,7 +225,7 @@ def test_a_kernel_under_test_that_never_boots(
 def test_where_no_guest_boots_it_is_no_kernels_doing(
     runtime: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lab, "CMDLINE", f"{lab.CMDLINE} init=/none")
+    monkeypatch.setattr(lab, "DISK_ROOT", f"{lab.DISK_ROOT} init=/none")
     done = commands.testbed("up", "abc")
     assert done.exit_code == Exit.FAULT, done.output
     assert "testbed fault" in done.stderr and "Requested init /none failed" in done.stderr
