@@ -45,11 +45,19 @@ class BuildError(UsageError):
     """A kernel or an image does not build: the input's fault, with the first error quoted."""
 
 
+MOST_NAMES = 100
+"""As many as a reader looks through."""
+
+
 def nearest(wrong: str, right: Iterable[str]) -> str:
-    """A hint that lists the right names, the nearest first: `did you mean 'x'? known: a, b, x`."""
+    """A hint that lists the right names, the nearest first: `did you mean 'x'? known: a, b, x`.
+
+    Of more than MOST_NAMES it says how many there are.
+    """
     names = sorted(right)
     close = difflib.get_close_matches(wrong, names, n=1)
-    known = "known: " + ", ".join(names) if names else "none is known"
+    listed = ", ".join(names) if len(names) <= MOST_NAMES else f"{len(names)} names"
+    known = f"known: {listed}" if names else "none is known"
     return f"did you mean '{close[0]}'? {known}" if close else known
 
 

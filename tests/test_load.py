@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import Field
 
-from testbed.errors import UsageError
+from testbed.errors import UsageError, nearest
 from testbed.load import (
     CLAIMS,
     PLAYBOOKS,
@@ -278,3 +278,8 @@ def test_every_quantity_survives_the_way_to_text_and_back(size: int, wait: float
 )
 def test_a_parameter_is_measured(value: object, dimension: str, amount: float) -> None:
     assert measure(value) == (dimension, amount)
+
+
+def test_of_thousands_of_names_the_nearest_is_told_and_not_all() -> None:
+    hint = nearest("ublk_drv", [f"module_{number}" for number in range(4000)] + ["ublk_drw"])
+    assert hint == "did you mean 'ublk_drw'? known: 4001 names"

@@ -39,7 +39,6 @@ MODULES = {
     "nbd": ("nbd",),
     "local-nbd": ("nbd",),
     "local-fuse": ("fuse", "loop"),
-    "local-ublk": ("ublk_drv",),
     "nfs3": ("nfs", "nfsv3", "nfsd"),
     "nfs4": ("nfs", "nfsv4", "nfsd"),
     "iscsi": ("iscsi_tcp", "sd_mod", "iscsi_target_mod", "target_core_iblock", "target_core_file"),
