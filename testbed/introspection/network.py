@@ -148,8 +148,13 @@ def _8139cp(prog: drgn.Program, device: Any) -> Ring:
     """
     private = netdev_priv(device, "struct cp_private")
     size = private.rx_skb.type_.length or 0
-    filled = sum(1 for index in range(size) if private.rx_skb[index])
-    usable = sum(number(private.rx_ring[index].opts1) >> 31 & 1 for index in range(size))
+    return _owned(size, lambda at: private.rx_skb[at], lambda at: private.rx_ring[at].opts1, 31)
+
+
+def _owned(size: int, buffer: Callable[[int], Any], status: Callable[[int], Any], bit: int) -> Ring:
+    """A ring in which a bit of each descriptor's status says that the hardware may use it."""
+    filled = sum(1 for at in range(size) if buffer(at))
+    usable = sum(number(status(at)) >> bit & 1 for at in range(size))
     return Ring(size, filled, usable)
 
 
@@ -172,9 +177,7 @@ def _pcnet32(prog: drgn.Program, device: Any) -> Ring:
     """
     own = netdev_priv(device, "struct pcnet32_private")
     size = number(own.rx_ring_size)
-    filled = sum(1 for index in range(size) if own.rx_skbuff[index])
-    usable = sum(number(own.rx_ring[index].status) >> 15 & 1 for index in range(size))
-    return Ring(size, filled, usable)
+    return _owned(size, lambda at: own.rx_skbuff[at], lambda at: own.rx_ring[at].status, 15)
 
 
 def _tulip(prog: drgn.Program, device: Any) -> Ring:
@@ -184,9 +187,7 @@ def _tulip(prog: drgn.Program, device: Any) -> Ring:
     """
     own = netdev_priv(device, prog.type("struct tulip_private", "tulip/tulip.h"))
     size = own.rx_buffers.type_.length or 0
-    filled = sum(1 for index in range(size) if own.rx_buffers[index].skb)
-    usable = sum(number(own.rx_ring[index].status) >> 31 & 1 for index in range(size))
-    return Ring(size, filled, usable)
+    return _owned(size, lambda at: own.rx_buffers[at].skb, lambda at: own.rx_ring[at].status, 31)
 
 
 def _vmxnet3(prog: drgn.Program, device: Any) -> Ring:

@@ -35,10 +35,7 @@ WAITS: dict[str, tuple[WaitKind, tuple[str, ...]]] = {
     "rwsem_down_write_slowpath": ("rwsem", ("sem",)),
     "blk_mq_get_tag": ("tag", ("data",)),  # block/blk-mq-tag.c
     "rq_qos_wait": ("queue", ()),  # block/blk-rq-qos.c: writeback throttling
-    "bio_throttle_wait": (
-        "queue",
-        ("q",),
-    ),  # the patch set bio-throttle: until requests of the queue are done
+    "bio_throttle_wait": ("queue", ("q",)),  # block/blk-bio-throttle.c of the patch set bio-throttle
     "sk_stream_wait_memory": ("socket", ("sk",)),  # net/core/stream.c
     "sk_wait_data": ("socket", ("sk",)),  # net/core/sock.c
     "unix_stream_data_wait": ("socket", ("sk",)),  # net/unix/af_unix.c

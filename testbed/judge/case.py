@@ -16,6 +16,8 @@ from testbed.model import Judging
 from testbed.store import Evidence
 from testbed.waitfor import Examination, examine, strength
 
+FAILED = 5
+"""State of a slot (testbed/guest/witness.h)."""
 BOUND_SLACK_S = 1.0
 """The window may close a beat before its bound."""
 

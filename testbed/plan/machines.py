@@ -196,7 +196,7 @@ def _check_root(topology: Topology, name: str, table: MachineTable) -> None:
             hint="let both take theirs from one machine that has a disk",
             where=where,
         )
-    if not _shared(topology, table, server):
+    if not _share_a_link(topology, table, server):
         raise UsageError(
             f"'{name}' and '{table.root_from}' share no link that is not for management",
             hint="give both a NIC on one link",
@@ -204,10 +204,10 @@ def _check_root(topology: Topology, name: str, table: MachineTable) -> None:
         )
 
 
-def _shared(topology: Topology, one: MachineTable, other: MachineTable) -> list[str]:
-    """The data links that two machines are on."""
-    theirs = {nic.link for nic in other.nics}
-    return [nic.link for nic in one.nics if nic.link in theirs and not topology.links[nic.link].management]
+def _share_a_link(topology: Topology, one: MachineTable, other: MachineTable) -> bool:
+    """Whether two machines are on one data link."""
+    both = {nic.link for nic in one.nics} & {nic.link for nic in other.nics}
+    return any(not topology.links[link].management for link in both)
 
 
 def _check_nic(topology: Topology, key: tuple[str | int, ...], nic: NicTable, vcpus: int) -> None:

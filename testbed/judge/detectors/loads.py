@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from testbed.judge.case import Case
+from testbed.judge.case import FAILED, Case
 from testbed.judge.values import Finding
 
-FAILED = 5  # slot state, testbed/guest/witness.h
 EIO, SIGBUS = 5, 7
 
 

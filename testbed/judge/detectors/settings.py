@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from testbed.clock import NS
-from testbed.judge.case import Case
+from testbed.judge.case import FAILED, Case
 from testbed.judge.values import Finding
 
-FAILED = 5
-"""State of a slot (testbed/guest/witness.h)."""
 DEED = ".hit"
 """The field that deeds alone have: how many processes, files, clocks or pages it was done to."""
 LINES = "/machine.failed_lines"
