@@ -219,8 +219,8 @@ class Nfs4(Nfs):
     the period is over, of which it asks every 15 s or more often (fs/nfs/nfs4proc.c, NFS4_POLL_RETRY_MAX).
     It begins with the server, not with a silence, so that it is none of `kernel_timers_s`.
 
-    Version 4.0 is what all bases have; 4.1 and 4.2 need a kernel with CONFIG_NFS_V4_1 and CONFIG_NFS_V4_2, as
-    the prebuilt one is.
+    Version 4.0 is the usual one here; 4.1 and 4.2 need a kernel with CONFIG_NFS_V4_1 and CONFIG_NFS_V4_2, as
+    built kernels and the prebuilt one have.
     """
 
     kind: ClassVar[str] = "nfs4"
