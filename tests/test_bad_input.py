@@ -120,9 +120,11 @@ def test_who_borrows_from_the_server_needs_what_its_client_needs(tmp_path: Path)
 def test_a_version_of_nfs_that_the_kernel_does_not_have_is_refused(tmp_path: Path, version: str) -> None:
     text = changed(FLOOD, ('kind = "nbd"\n', f'kind = "nfs4"\nversion = "{version}"\n'))
     error = refused_by(planned(tmp_path, text))
-    assert "lacks CONFIG_NFS_V4_1" in error.message
+    assert "lacks CONFIG_PNFS_FILE_LAYOUT" in error.message
     if version == "4.2":
-        assert "lacks CONFIG_NFS_V4_2" in refused_by(planned(tmp_path, text), CONFIG_NFS_V4_1="y").message
+        without = ("CONFIG_NFS_V4_2",)
+        error = refused_by(planned(tmp_path, text), without, CONFIG_PNFS_FILE_LAYOUT="y")
+        assert "lacks CONFIG_NFS_V4_2" in error.message
 
 
 def test_what_must_be_off_is_refused_where_it_is_on(tmp_path: Path) -> None:

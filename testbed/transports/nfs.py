@@ -32,6 +32,10 @@ SPARE_BYTES = 16 << 20
 USUAL_OVER_UDP = {"timeo": "1100ms", "retrans": 3, "transfer": "8KiB"}
 """include/linux/nfs_fs.h (6.1): NFS_DEF_UDP_TIMEO, NFS_DEF_UDP_RETRANS; the size is ours."""
 
+MINORS = ("CONFIG_PNFS_FILE_LAYOUT", "CONFIG_NFS_V4_2")
+"""What says that a kernel has NFS 4.1, and 4.2. The first nobody sets by hand (fs/nfs/Kconfig): it comes with
+CONFIG_NFS_V4_1 (5.10, 6.1), or with CONFIG_NFS_V4 where that has 4.1 in it (7.3)."""
+
 
 class Nfs(Value):
     """What the versions have in common: a swap file, mounted hard (nfs(5); swap since Linux 3.6).
@@ -219,8 +223,6 @@ class Nfs4(Nfs):
     the period is over, of which it asks every 15 s or more often (fs/nfs/nfs4proc.c, NFS4_POLL_RETRY_MAX).
     It begins with the server, not with a silence, so that it is none of `kernel_timers_s`.
 
-    Version 4.0 is the usual one here; 4.1 and 4.2 need a kernel with CONFIG_NFS_V4_1 and CONFIG_NFS_V4_2, as
-    built kernels and the prebuilt one have.
     """
 
     kind: ClassVar[str] = "nfs4"
@@ -240,7 +242,7 @@ class Nfs4(Nfs):
 
     @property
     def client_options(self) -> tuple[str, ...]:
-        minors = [f"CONFIG_NFS_V4_{minor}" for minor in ("1", "2") if f"4.{minor}" <= self.version]
+        minors = MINORS[: int(self.version[-1])]
         return (*super().client_options, "CONFIG_NFS_V4", *minors)
 
     @property
