@@ -5,7 +5,14 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    model_validator,
+)
 
 from testbed.load import Bytes, Configuration, Count, Flag, Seconds
 from testbed.model import Outcome, PreconditionName, Value
@@ -142,6 +149,7 @@ class Variant(Value):
     judging point is then where the heal would have been. `loads` and `timeline` are added to the
     playbook's, `transport` and `judge` have keys in place of its, and so has `machines` of each machine.
     With `control` it must come out so on every kernel; with `answer` it is a question of `testbed selftest`.
+    Else `expect` may have hypotheses by kernel, as the playbook's own, of which none counts here.
     """
 
     description: str
@@ -150,6 +158,7 @@ class Variant(Value):
     requires: tuple[PreconditionName, ...] | None = None
     control: Expected | None = None
     answer: Answer | None = None
+    expect: dict[str, Outcomes] = Field(default_factory=dict)
     parameters: dict[ParameterName, Scalar] = Field(default_factory=dict)
     machines: dict[MachineName, dict[str, Any]] = Field(default_factory=dict)
     transport: dict[str, Any] = Field(default_factory=dict)
@@ -157,9 +166,15 @@ class Variant(Value):
     timeline: tuple[dict[str, Any], ...] = ()
     judge: dict[str, Any] = Field(default_factory=dict)
 
+    @model_validator(mode="after")
+    def _is_a_check_or_a_question(self) -> Variant:
+        if self.expect and self.must is not None:
+            raise ValueError("what must come out of it is said already: leave 'expect' out, or what says so")
+        return self
+
     @property
-    def expect(self) -> str | None:
-        """What must come out of it."""
+    def must(self) -> str | None:
+        """What must come out of it, on whatever kernel; None where that is the question."""
         return self.answer.outcome if self.answer else self.control
 
 

@@ -208,7 +208,11 @@ class Judging(Value):
 
 
 class Labels(Value):
-    """What people call the cell. The judge never sees it."""
+    """What people call the cell. The judge never sees it.
+
+    `control`: `expect` must come out, whatever the kernel, or the testbed is wrong. Cells of before there
+    were hypotheses of variants have None: what was expected of a variant then was a control.
+    """
 
     playbook: str
     form: str
@@ -218,6 +222,7 @@ class Labels(Value):
     transport: str
     repeat: int
     expect: str | None
+    control: bool | None = None
 
 
 class Plan(Value):

@@ -12,7 +12,7 @@ from testbed.campaign.expectation import accepted
 from testbed.configuration import Outcome, Topology
 from testbed.judge import values as judge_values
 from testbed.judge.detectors import detectors
-from testbed.kernels import naming, patchset
+from testbed.kernels import naming, patchset, resolve
 from testbed.kernels.naming import PATCHES
 from testbed.load import PLAYBOOKS, TOPOLOGIES, load_toml
 from testbed.loads import LoadContext, load_of
@@ -135,11 +135,34 @@ def test_every_scenario_has_a_hypothesis_of_its_own(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
-def test_nothing_is_predicted_of_a_variant_but_of_controls(name: str) -> None:
+def test_of_a_variant_its_own_hypotheses_count_and_no_other(name: str) -> None:
     file = stage.read_playbook(PLAYBOOKS / f"{name}.toml")
     for variant, table in file.opening.variants.items():
-        expected = planned(name, STOCK, variant=variant, hypothesis="recovered").labels.expect
-        assert expected == table.control
+        labels = planned(name, STOCK, variant=variant, hypothesis="recovered").labels
+        own = " | ".join(table.expect.get("stock", ())) or None
+        assert labels.expect == (table.control or own)
+        assert labels.control == (table.control is not None)
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_every_variant_is_a_control_or_says_what_is_predicted_of_kernels_that_there_are(name: str) -> None:
+    file = stage.read_playbook(PLAYBOOKS / f"{name}.toml")
+    for variant, table in file.opening.variants.items():
+        assert table.control or table.expect, variant
+        for kernel in table.expect:
+            spec = resolve(kernel)
+            assert planned(name, spec, variant=variant).labels.expect == " | ".join(table.expect[kernel])
+
+
+def test_a_hypothesis_of_a_variant_is_by_kernel_on_every_base_and_no_control() -> None:
+    labels = planned(spec=STOCK, variant="storm").labels
+    assert (labels.expect, labels.control) == ("recovered", False)
+    newer = planned(spec=KernelSpec(base="7.3", sets=("vanilla-2007",)), variant="storm").labels
+    assert (newer.kernel, newer.expect) == ("vanilla-2007@7.3", "deadlocked")
+    other = planned(spec=KernelSpec(base="6.1", sets=("complete-rx",)), variant="storm").labels
+    assert (other.expect, other.control) == (None, False)
+    assert planned(variant="b-silent").labels.control and not planned().labels.control
+    assert planned("selftest", STOCK, variant="recovery-50s").labels.control
 
 
 @pytest.mark.parametrize("folder", sorted(PATCHES.glob("*/set.toml")), ids=lambda path: path.parent.name)

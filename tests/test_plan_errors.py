@@ -107,6 +107,10 @@ def changed(old: str, new: str, text: str = FLOOD) -> str:
             "'cut'",
         ),
         ('stock = "recovered"', 'stock = "alive"', "expect.stock", "none of", ""),
+        (
+            'control = "recovered"', 'control = "recovered"\nexpect = { stock = "slow" }',
+            "variants.b-silent", "is said already", "",
+        ),
         ('title = ', 'titel = ', "titel", "unknown key", "did you mean 'title'"),
         ("[loads.service]", "[loads.memory]", "loads.memory", "name of a witness", ""),
     ],

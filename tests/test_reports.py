@@ -339,6 +339,15 @@ def test_the_controls_carry_the_table_or_void_it(controls: list[Cell], state: st
     assert f'class="word">{word}' in html.render_index(tmp_path, cells)
 
 
+def test_a_hypothesis_of_a_variant_that_was_not_met_voids_nothing() -> None:
+    wrong = cell("stalled", variant="storm", expect="recovered", control=False)
+    assert not wrong.is_control and wrong.met == "not met"
+    table = summarise([cell("recovered", 1, 8.0), SILENT, wrong])
+    assert table.state == "sound" and len(table.controls) == 1
+    before = cell("stalled", variant="storm", expect="recovered")  # of before: it was a control then
+    assert before.is_control and summarise([before]).state == "void"
+
+
 def test_the_index_links_to_the_reports_below_it(reported: Path) -> None:
     mine = Cell(reported, store.read_plan(reported), cell("recovered").verdict)
     cells = [mine, cell("stalled", 2, kernel=HOSTILE)]

@@ -93,6 +93,12 @@ def test_another_variant_in_the_playbook_makes_no_other_cell_but_another_plan_do
     assert campaign.folder_name(later) != campaign.folder_name(PLAN)
 
 
+def test_what_somebody_expects_makes_no_other_cell() -> None:
+    labels = PLAN.labels.model_copy(update={"expect": "deadlocked", "control": True})
+    expected = PLAN.model_copy(update={"labels": labels})
+    assert campaign.folder_name(expected) == campaign.folder_name(PLAN)
+
+
 def test_a_cell_cut_short_is_set_aside_and_run_anew(play: Play, tmp_path: Path) -> None:
     for _ in range(2):
         with pytest.raises(KeyboardInterrupt):

@@ -48,8 +48,11 @@ class Cell:
 
     @property
     def is_control(self) -> bool:
-        """Controls are the variants that have an expectation of their own; `main` is the question."""
-        return self.plan.labels.variant not in MAIN_VARIANTS and self.plan.labels.expect is not None
+        """Whether what is expected of it is a check of the testbed, and no hypothesis of the kernel."""
+        labels = self.plan.labels
+        if labels.control is not None:
+            return labels.control
+        return labels.variant not in MAIN_VARIANTS and labels.expect is not None
 
 
 def accepted(expect: str) -> frozenset[str]:

@@ -51,9 +51,10 @@ class Played:
 
 def folder_name(plan: Plan) -> str:
     """`vanilla-2007-r1-3fa9c1d2`: readable, and unique by content."""
-    # The plan is absolute: what else stands in the files that it was made of changes nothing that is played.
-    files = {"inputs": {"playbook", "topology"}}
-    content = plan.model_dump(mode="json", exclude=files)
+    # The plan is absolute: what else stands in the files that it was made of changes nothing that is played,
+    # nor does what somebody expects.
+    words = {"inputs": {"playbook", "topology"}, "labels": {"expect", "control"}}
+    content = plan.model_dump(mode="json", exclude=words)
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
     return f"{plan.cell.replace('/', '-')}-{digest}"
 

@@ -42,8 +42,7 @@ def labels_of(
     choices: Choices,
 ) -> Labels:
     settings = [f"{name}={value}" for name, value in sorted(choices.settings.items())]
-    wanted = playbook.expect.get(_kernel_label(spec), playbook.expect.get(spec.label))
-    expect = " | ".join(wanted) if wanted else choices.hypothesis
+    must = variant.must if variant else None
     return Labels(
         playbook=file.name,
         form=",".join(part for part in (file.form(choices.form), *settings) if part),
@@ -52,8 +51,20 @@ def labels_of(
         nic=_nic(subject, links),
         transport=transport.kind,
         repeat=1,
-        expect=variant.expect if variant else expect,
+        expect=must or _hypothesis(playbook, variant, spec, choices),
+        control=must is not None,
     )
+
+
+def _hypothesis(
+    playbook: Playbook, variant: Variant | None, spec: KernelSpec, choices: Choices
+) -> str | None:
+    """Of a variant its own alone: what was said of the question itself was not said of it."""
+    told = variant.expect if variant else playbook.expect
+    wanted = told.get(_kernel_label(spec), told.get(spec.label))
+    if wanted:
+        return " | ".join(wanted)
+    return None if variant else choices.hypothesis
 
 
 def _kernel_label(spec: KernelSpec) -> str:
@@ -77,6 +88,7 @@ def idle_labels(spec: KernelSpec, subject: PlannedMachine, links: tuple[PlannedL
         transport="",
         repeat=1,
         expect=None,
+        control=False,
     )
 
 
