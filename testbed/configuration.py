@@ -301,11 +301,16 @@ RuleName = Literal[
     "recovers-mostly",
     "stays-whole",
     "spares-softirqs",
+    "others-fail",
+    "never-breaks",
     "wedges-less",
     "recovers-more",
+    "is-needed",
     "alike",
     "fails-calls-more",
     "delivers-more",
+    "gets-more",
+    "no-slower",
 ]
 """What each asks is in campaign/claims/rules.py."""
 
@@ -335,8 +340,10 @@ class ArmTable(Value):
 class ClaimTable(Value):
     """What somebody said, and how it is tested: by a rule over the cells of its arms.
 
-    `repeats` cells of each arm must count. `missing` says what no playbook can ask yet: with it a claim
-    can not hold, and one that has no arms is not settled. `note` bounds what the arms show.
+    `repeats` cells of each arm must count; with `idle_counts` also those in which a set of the kernel did
+    nothing, where the claim is what comes of the set and not what it does. `missing` says what no playbook
+    can ask yet: with it a claim can not hold, and one that has no arms is not settled. `note` bounds what
+    the arms show.
     """
 
     who: str = Field(min_length=1)
@@ -344,6 +351,7 @@ class ClaimTable(Value):
     statement: Prose = Field(min_length=1)
     rule: RuleName | None = None
     repeats: Count = Field(default=5, ge=1, le=1000)
+    idle_counts: Flag = False
     arms: tuple[ArmTable, ...] = ()
     missing: Prose = ""
     note: Prose = ""

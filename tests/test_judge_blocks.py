@@ -158,3 +158,20 @@ def test_blocks_that_came_late_are_told() -> None:
 
 def test_where_nobody_counts_there_are_no_numbers() -> None:
     assert verdict(Story()).measures == {}
+
+
+def test_of_a_job_that_went_well_it_is_told_what_it_wrote_and_how_long_it_took() -> None:
+    def measured(status: int) -> dict[str, float]:
+        def tweak(t: float, values: Values) -> None:
+            values["A/write"] = {
+                "exit_status_plus_1": (status + 1) * int(t > 7),
+                "run_ms": min(max(int(1000 * t), 0), 7000),
+            }
+            values["A/blocksampler"] = {"sectors_written_0": 50 + 200 * min(max(int(t), 0), 7)}
+
+        return dict(verdict(Story(tweak=tweak)).measures)
+
+    told = measured(0)
+    assert told["job_ms"] == 7000 and told["job_kib"] == pytest.approx(700, abs=200)
+    assert "job_ms" not in measured(1)
+    assert "job_ms" not in verdict(Story()).measures

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import random
 from functools import cache
 from itertools import combinations, product
 from math import comb
@@ -14,7 +16,7 @@ from hypothesis import strategies as st
 
 from testbed.campaign.statistics import anytime, power, proportions, recovery
 from testbed.campaign.statistics.proportions import Interval, Tally
-from testbed.campaign.statistics.ranks import rank_sum
+from testbed.campaign.statistics.ranks import rank_sum, ratio
 from testbed.campaign.statistics.recovery import Times
 
 SEED = 20261124
@@ -265,6 +267,36 @@ def test_the_rank_sum_is_held_against_all_ways_to_deal_the_numbers_out(
     assert found.p == pytest.approx(sum(each >= own for each in sums) / len(sums))
     assert found.least == pytest.approx(sums.count(max(sums)) / len(sums)) and found.least <= found.p
     assert rank_sum(second, first) == found
+
+
+def test_a_ratio_is_what_the_rank_sum_does_not_reject() -> None:
+    """Five against five: the third of all 25 quotients from either end (2 x 4 of 252 ways)."""
+    first, second = [11.0, 13.0, 17.0, 19.0, 23.0], [10.0, 12.0, 14.0, 15.0, 16.0]
+    quotients = sorted(one / other for one in first for other in second)
+    assert ratio(first, second) == (quotients[2], quotients[-3])
+    for factor, rejected in ((0.99 * quotients[2], True), (1.01 * quotients[2], False)):
+        scaled = [each * factor for each in second]
+        assert (rank_sum(first, scaled).p <= 0.05) == rejected
+    low, high = ratio(second, first)
+    assert (low, high) == (pytest.approx(1 / quotients[-3]), pytest.approx(1 / quotients[2]))
+
+
+def test_few_numbers_exclude_no_ratio_and_what_is_without_bound_is_none() -> None:
+    nothing = (0.0, math.inf)
+    assert ratio([1.0] * 3, [2.0] * 3) == ratio([], [1.0]) == ratio([], []) == nothing
+    assert ratio([1.0] * 4, [2.0] * 4) == (0.5, 0.5)
+    assert ratio([0.0] * 5, [0.0] * 5) == ratio([math.inf] * 5, [math.inf] * 5) == (1.0, 1.0)
+    assert ratio([1.0] * 5, [0.0] * 5) == (math.inf, math.inf)
+
+
+def test_a_ratio_covers_what_it_says() -> None:
+    generator = random.Random(1)
+
+    def rates(factor: float) -> list[float]:
+        return [factor * generator.lognormvariate(0, 0.3) for _ in range(5)]
+
+    held = sum(low <= 1.5 <= high for low, high in (ratio(rates(1.5), rates(1)) for _ in range(2000)))
+    assert 0.955 < held / 2000 < 0.98  # 1 - 8 / 252 is 0.968
 
 
 def test_a_rank_sum_of_nothing_shows_nothing() -> None:

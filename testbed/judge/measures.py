@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from testbed.judge.blocks import after, before
 from testbed.judge.case import Case
 
+SECTORS_PER_KIB = 2
 CALLS = ("fork", "exec", "mmap", "socket", "open")
 CLASSES = ("no_memory", "again", "other")
 """Of failures: ENOMEM and ENOBUFS, EAGAIN, all else (testbed/guest/witness.h, enum storm_field)."""
@@ -18,9 +19,10 @@ def measures(case: Case) -> dict[str, float]:
     """By name, from the timeline's first deed to the end; empty where nobody counted.
 
     `outage_...` are from the first fault to the last heal: as long in each cell, however it ends.
-    `flood_...` are packets from a flood's start to its stop.
+    `flood_...` are packets from a flood's start to its stop, `job_...` what a job that went well took, and
+    what was written to the transport's device meanwhile.
     """
-    return {**_calls(case), **_outage(case), **_flood(case), **_blocks(case), **_whole(case)}
+    return {**_calls(case), **_outage(case), **_flood(case), **_job(case), **_blocks(case), **_whole(case)}
 
 
 def _sources(case: Case, field: str) -> Iterator[str]:
@@ -94,6 +96,16 @@ def _at_work(case: Case, load: str) -> tuple[int, int] | None:
         return None
     stops = [e.t_ns for e in case.history.events_of("load.stopped") if e.name == load and e.t_ns > began[0]]
     return began[0], min([*stops, case.end_ns])
+
+
+def _job(case: Case) -> dict[str, float]:
+    """Of the last that ended with status 0; what it left in the page cache is not in it."""
+    found: dict[str, float] = {}
+    for source in _sources(case, "exit_status_plus_1"):
+        if _most(case, f"{source}.exit_status_plus_1") == 1:
+            sectors = _grown(case, f"{case.subject}/blocksampler.sectors_written_0")
+            found = {"job_ms": _most(case, f"{source}.run_ms"), "job_kib": sectors / SECTORS_PER_KIB}
+    return found
 
 
 def _blocks(case: Case) -> dict[str, float]:

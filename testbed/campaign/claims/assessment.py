@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import inf
 from statistics import median
 from typing import TypeVar
 
@@ -35,6 +36,7 @@ from testbed.judge.values import OUTCOMES
 from testbed.model import Outcome
 
 MOST_IN_FULL = 3
+BROKEN: tuple[Outcome, ...] = ("crashed", "corrupt")
 IN_SOFTIRQ = "atomic-reclaim/softirq"
 """Where the set counts its tries in softirq, and times them."""
 
@@ -53,8 +55,9 @@ TURNS: tuple[tuple[Turned, Turned], ...] = ((None, None), (True, False), (False,
 class Tried:
     """An arm of a claim, and all cells of it. `name` is what tells it from the claim's other arms.
 
-    `sign` is what the claim's rule looks for: cells in which it was not measured do not count. `always`
-    where it was played until clear, so that its intervals hold at every look.
+    `sign` is what the claim's rule looks for: cells in which it was not measured do not count. `idle_counts`
+    is the claim's: cells in which a set did nothing do. `always` where it was played until clear, so that its
+    intervals hold at every look.
     """
 
     arm: Arm
@@ -62,16 +65,17 @@ class Tried:
     sign: Sign
     needed: int
     cells: tuple[Found, ...]
+    idle_counts: bool
     always: bool
 
     @property
     def counted(self) -> tuple[Found, ...]:
-        """Those that say something of the kernel, in which every set that counts did something."""
-        return tuple(cell for cell in self._judged if not self._at_rest(cell))
+        """Those that say something of the kernel, and in which every set did something, or need not."""
+        return tuple(cell for cell in self._judged if self.idle_counts or not self._at_rest(cell))
 
     @property
     def idle(self) -> Mapping[str, int]:
-        """By set of the kernel, how many cells do not count because none of its counters moved."""
+        """By set of the kernel, in how many cells none of its counters moved."""
         return Counter(name for cell in self._judged for name in self._at_rest(cell))
 
     @property
@@ -101,13 +105,18 @@ class Tried:
 
     @property
     def undecided(self) -> tuple[Found, ...]:
-        """Those of which the judge could not say how they came out, and which would count if it could."""
+        """Those of which the judge could not say how they came out, and which would count if it could.
+
+        Who crashed or lost data is known to have, whatever else is in doubt.
+        """
+        if self.sign == "broke":
+            return ()
         return tuple(
             cell
             for cell in self.cells
             if cell.observation.outcome == "inconclusive"
             and not self._unasked(cell)
-            and not self._at_rest(cell)
+            and (self.idle_counts or not self._at_rest(cell))
         )
 
     @property
@@ -145,7 +154,8 @@ class Tried:
             f"{name} moved in {count} cell{'' if count == 1 else 's'}"
             for name, count in sorted(self.idle.items())
         )
-        idle = f"; no counter of {sets}: that says nothing" if sets else ""
+        nothing = "" if self.idle_counts else ": that says nothing"
+        idle = f"; no counter of {sets}{nothing}" if sets else ""
         idle += "".join(
             f"; {count} cell{'' if count == 1 else 's'} not asked whether '{name}'"
             for name, count in self.unasked.items()
@@ -169,10 +179,10 @@ class Tried:
         return told
 
     def rates(self, rate: Rate, turned: Turned = None) -> list[float]:
-        """Of each cell that counts, from 0 to 1."""
-        measures = [cell.observation.measures for cell in self.counted]
-        found = [each.get(rate.hits, 0) / each[rate.of] for each in measures]
-        return found + ([float(turned)] * len(self.undecided) if turned is not None else [])
+        """Of each cell that counts, 0 or more."""
+        found = [number(cell, rate.hits) / number(cell, rate.of) for cell in self.counted]
+        extreme = inf if turned else 0.0
+        return found + ([extreme] * len(self.undecided) if turned is not None else [])
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,11 +236,18 @@ class Assessed:
         return "; ".join(told)
 
 
+def number(cell: Found, name: str) -> float:
+    """A measure of the judge's, or a counter of a set's at the last look."""
+    return cell.observation.measures.get(name) or (cell.counters or {}).get(name, 0)
+
+
 def shows(cell: Found, sign: Sign, *, under: bool = False) -> bool:
     """Whether a cell shows what a rule looks for, in the first of its two judgements or in its verdict."""
     one = cell.observation
     if sign in RATES:
-        return one.measures.get(RATES[sign].hits, 0) > 0
+        return number(cell, RATES[sign].hits) > 0
+    if sign == "broke":
+        return one.outcome in BROKEN
     if sign == "left memory whole":
         return one.outcome != "fragmented"
     if sign == "spared softirqs":
@@ -243,8 +260,10 @@ def shows(cell: Found, sign: Sign, *, under: bool = False) -> bool:
 def measured(cell: Found, sign: Sign) -> bool:
     """Whether a cell that counts can show the sign at all."""
     one = cell.observation
+    if sign == "broke":  # or nothing was there that it could break of
+        return one.outcome in BROKEN or number(cell, RATES["had calls fail"].hits) > 0
     if sign in RATES:
-        return one.measures.get(RATES[sign].of, 0) > 0
+        return number(cell, RATES[sign].of) > 0
     if sign == "left memory whole":  # who wedged has its memory in use: that is not in pieces
         asked = SORTS[one.outcome] == "went on" or one.outcome == "fragmented"
         return asked and {"whole_before", "whole_after"} <= one.measures.keys()
@@ -254,38 +273,45 @@ def measured(cell: Found, sign: Sign) -> bool:
 
 
 def assess(claims: Iterable[Claim], kept: Collected) -> tuple[Assessed, ...]:
-    """Every claim, in the order of the table. Comparisons are adjusted for all of its claims together."""
+    """Every claim, in the order of the table. Comparisons are adjusted for all of their claim together.
+
+    Not for those of other claims: what one comes to would hang on which others somebody played.
+    """
     by_arm: dict[Key, list[Found]] = {}
     for cell in kept.cells:
         by_arm.setdefault(key_of(cell.observation.labels), []).append(cell)
     asked = [(claim, _questions(claim, by_arm, kept.notes)) for claim in claims]
-    found = [
-        _after_holm(
-            {
-                (claim.id, number): _compared(arms, claim.rule, turned)
-                for claim, questions in asked
-                if claim.rule and claim.rule.compares
-                for number, arms in enumerate(questions)
-                if not any(arm.missing for arm in arms)  # what is not asked yet is no comparison either
-            }
-        )
-        for turned in TURNS
-    ]
-    return tuple(
-        _assessed(
-            claim,
-            [
-                _answer(claim, arms, [each[claim.id, n] for each in found if (claim.id, n) in each])
-                for n, arms in enumerate(questions)
-            ],
-        )
-        for claim, questions in asked
-    )
+    return tuple(_assessed(claim, questions) for claim, questions in asked)
 
 
-def _assessed(claim: Claim, answers: list[Answer]) -> Assessed:
+def _assessed(claim: Claim, questions: Sequence[tuple[Tried, ...]]) -> Assessed:
+    found = _found(claim, questions)
+    answers = tuple(_answer(claim, arms, each) for arms, each in zip(questions, found, strict=True))
+    if claim.rule and claim.rule.credits and claim.about.idle_counts:
+        busy = [(replace(arms[0], idle_counts=False), *arms[1:]) for arms in questions]
+        alone = _found(claim, busy)
+        asked = [_answer(claim, arms, each) for arms, each in zip(busy, alone, strict=True)]
+        answers = tuple(_credited(*pair) for pair in zip(answers, asked, strict=True))
     says = [answer.says for answer in answers]
-    return Assessed(claim, tuple(answers), state(says, part_missing=bool(claim.about.missing)))
+    return Assessed(claim, answers, state(says, part_missing=bool(claim.about.missing)))
+
+
+def _credited(answer: Answer, without: Answer) -> Answer:
+    """A yes is one only if it is so `without` the cells in which a set of the first kernel did nothing."""
+    if answer.says != "yes" or without.says == "yes":
+        return answer
+    words = f"{answer.words}; {SAID['yes']} but for cells in which a set did nothing"
+    return replace(answer, says="open", words=words)
+
+
+def _found(claim: Claim, questions: Sequence[tuple[Tried, ...]]) -> list[list[Compared]]:
+    """Of each question what its two arms come to by each of TURNS; of one that is not asked yet nothing."""
+    rule = claim.rule
+    if rule is None or not rule.compares:
+        return [[] for _ in questions]
+    whole = [n for n, arms in enumerate(questions) if not any(arm.missing for arm in arms)]
+    by_turn = [_after_holm({n: _compared(questions[n], rule, turned) for n in whole}) for turned in TURNS]
+    return [[each[n] for each in by_turn if n in each] for n in range(len(questions))]
 
 
 def _questions(claim: Claim, cells: ByArm, notes: Sequence[Note]) -> list[tuple[Tried, ...]]:
@@ -304,7 +330,8 @@ def _tried(claim: Claim, arm: Arm, name: str, cells: Sequence[Found], notes: Seq
 
     always = any(note.covers(cell.observation.labels) for note in notes for cell in cells)
     ordered = tuple(sorted(cells, key=order))
-    return Tried(arm, name, claim.rule.sign, claim.about.repeats, ordered, always)
+    about = claim.about
+    return Tried(arm, name, claim.rule.sign, about.repeats, ordered, about.idle_counts, always)
 
 
 def _names(arms: Sequence[Arm]) -> list[str]:
@@ -320,19 +347,21 @@ def _names(arms: Sequence[Arm]) -> list[str]:
 def _compared(arms: tuple[Tried, ...], rule: Rule, turned: tuple[Turned, Turned]) -> Compared:
     """Two arms, alone in their table: `_after_holm` knows of the others."""
     one, other = arms
-    first, second = (arm.share(rule.sign, turn).tally for arm, turn in zip(arms, turned, strict=True))
+    mine, its = (arm.share(rule.sign, turn) for arm, turn in zip(arms, turned, strict=True))
+    first, second, each = mine.tally, its.tally, (mine.interval, its.interval)
     if one.always or other.always:
-        mine, its = (arm.by_round(rule.sign, turn) for arm, turn in zip(arms, turned, strict=True))
-        rounds = [(mine[number], its[number]) for number in sorted(mine.keys() & its.keys())]
+        by_one, by_other = (arm.by_round(rule.sign, turn) for arm, turn in zip(arms, turned, strict=True))
+        rounds = [(by_one[number], by_other[number]) for number in sorted(by_one.keys() & by_other.keys())]
         p = anytime.p_value(rounds)
-        return Difference(first, second, anytime.difference(rounds), p, p, at_every_look=True)
+        return Difference(first, second, each, anytime.difference(rounds), p, p, at_every_look=True)
     if rule.sign in RATES:
         rate = RATES[rule.sign]
         of_one, of_other = (arm.rates(rate, turn) for arm, turn in zip(arms, turned, strict=True))
         p, least = ranks.rank_sum(of_one, of_other)
-        return Rates(rate, 1000 * median(of_one), 1000 * median(of_other), p, least, p)
+        ratio = ranks.ratio(of_one, of_other)
+        return Rates(rate, 1000 * median(of_one), 1000 * median(of_other), each[0], ratio, p, least, p)
     p = proportions.fisher(first, second)
-    return Difference(first, second, proportions.difference(first, second), p, p)
+    return Difference(first, second, each, proportions.difference(first, second), p, p)
 
 
 def _after_holm(found: Mapping[K, Compared]) -> dict[K, Compared]:

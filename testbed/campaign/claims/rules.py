@@ -17,10 +17,15 @@ from testbed.campaign.statistics.proportions import Interval, Tally
 from testbed.campaign.until_clear import WIDTH, within
 from testbed.configuration import RuleName
 
-Sign = Sort | Literal["left memory whole", "spared softirqs", "had calls fail", "read packets"]
+Sign = (
+    Sort
+    | Literal["left memory whole", "spared softirqs", "had calls fail", "read packets", "wrote", "got pages"]
+    | Literal["broke"]
+)
 """What a rule looks for in a cell: how it came out, that free memory was not in pieces when it was over, that
 reclaim never held a softirq up for SOFTIRQ_NS, that a call of the storm failed for want of memory during the
-outage, or that a packet of the flood was read by whom it was for."""
+outage, that a packet of the flood was read by whom it was for, that a job wrote to the transport's device,
+that a burn of the reserve got a page, or that the kernel crashed or lost what it was given."""
 
 SOFTIRQ_NS = 2_000_000
 """So long softirqs run before what is left of them must wait for ksoftirqd (6.1, kernel/softirq.c,
@@ -30,6 +35,10 @@ Says = Literal["yes", "no", "open"]
 State = Literal["holds", "refuted", "holds only when", "not settled"]
 
 HALF = 0.5
+SELDOM = 0.2
+"""What never happens, as far as cells can show it, happens in less than this share of them."""
+LITTLE = 0.1
+"""What costs less than this share of a rate costs nothing that counts."""
 SAID: dict[Says, str] = {"yes": "holds", "no": "refuted", "open": "open"}
 """What an answer says of a claim, for one arm or pair."""
 
@@ -38,12 +47,13 @@ SAID: dict[Says, str] = {"yes": "holds", "no": "refuted", "open": "open"}
 class Difference:
     """Two shares: the first less the second with its `interval`, and `p` that they are one.
 
-    `adjusted` is p after Holm, over all that the table of claims compares; `at_every_look` where cells
-    were played until clear.
+    `each` are the intervals of the two shares. `adjusted` is p after Holm, over all that its claim compares;
+    `at_every_look` where cells were played until clear.
     """
 
     first: Tally
     second: Tally
+    each: tuple[Interval, Interval]
     interval: Interval
     p: float
     adjusted: float
@@ -69,7 +79,7 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """Of which measures a cell's rate is made: so many `hits` among all `of` it. `words` are for both."""
+    """Of which measures or counters a rate is made: `hits` for each `of`. `words` are of 1,000 times that."""
 
     hits: str
     of: str
@@ -77,8 +87,12 @@ class Rate:
 
 
 RATES: dict[Sign, Rate] = {
-    "had calls fail": Rate("outage_calls_failed", "outage_calls", "calls failed"),
-    "read packets": Rate("flood_read", "flood_sent", "packets were read"),
+    "had calls fail": Rate("outage_calls_failed", "outage_calls", "of 1,000 calls failed"),
+    "read packets": Rate("flood_read", "flood_sent", "of 1,000 packets were read"),
+    "got pages": Rate(
+        "reserve-burner/reclaim/pages_got", "reserve-burner/reclaim/burns", "pages by 1,000 burns"
+    ),
+    "wrote": Rate("job_kib", "job_ms", "KiB a second were written"),
 }
 """The signs of which it matters how often a cell shows them, and not only whether."""
 
@@ -87,12 +101,16 @@ RATES: dict[Sign, Rate] = {
 class Rates:
     """Rates of two arms' cells, `p` that they are of one kind by their ranks, and `least` that it could be.
 
-    `first` and `second` are the medians, of a thousand. `adjusted` is as of `Difference`.
+    `first` and `second` are the medians, times a thousand. `some` is the interval of the share of the first
+    arm's cells whose rate is above 0, `ratio` that of the first arm's rate by the second's. `adjusted` is
+    as of `Difference`.
     """
 
     rate: Rate
     first: float
     second: float
+    some: Interval
+    ratio: Interval
     p: float
     least: float
     adjusted: float
@@ -109,7 +127,7 @@ class Rates:
     def words(self) -> str:
         """`2.1 against 0 of 1,000 calls failed in the median cell, rank sum p = 0.008`."""
         holm = f", after Holm {show_p(self.adjusted)}" if self.adjusted != self.p else ""
-        told = f"{self.first:.3g} against {self.second:.3g} of 1,000 {self.rate.words} in the median cell"
+        told = f"{self.first:.3g} against {self.second:.3g} {self.rate.words} in the median cell"
         return f"{told}, rank sum {show_p(self.p)}{holm}"
 
 
@@ -123,18 +141,56 @@ def mostly(interval: Interval) -> Says:
     return "no" if interval.high < HALF else "open"
 
 
+def never(interval: Interval) -> Says:
+    """Whether no cell of an arm does it, and few can; one that does is a no."""
+    if interval.low > 0:
+        return "no"
+    return "yes" if interval.high < SELDOM else "open"
+
+
 def less(found: Compared) -> Says:
-    """Whether the first arm does it less often than the second; the contrary, if shown, is a no."""
-    if not found.shown:
-        return "open"
-    return "yes" if found.difference < 0 else "no"
+    """Whether the first arm does it less often than the second; that both mostly do it is a no."""
+    if found.shown:
+        return "yes" if found.difference < 0 else "no"
+    return "no" if _both(found, "yes") else "open"
 
 
 def more(found: Compared) -> Says:
-    """Whether the first arm does it more often than the second; the contrary, if shown, is a no."""
-    if not found.shown:
-        return "open"
-    return "yes" if found.difference > 0 else "no"
+    """Whether the first arm does it more often than the second; that both mostly do not is a no.
+
+    That both mostly do it leaves it open: there was nothing to be better at.
+    """
+    if found.shown:
+        return "yes" if found.difference > 0 else "no"
+    return "no" if _both(found, "no") else "open"
+
+
+def needed(found: Compared) -> Says:
+    """Whether it takes what the second arm lacks; that the second mostly does it is a no.
+
+    That neither mostly does it leaves it open: what they lack is something else.
+    """
+    if found.shown:
+        return "yes" if found.difference > 0 else "no"
+    return "no" if isinstance(found, Difference) and mostly(found.each[1]) == "yes" else "open"
+
+
+def raises(found: Compared) -> Says:
+    """Whether the first arm's rate is the higher one; that most of its cells have a rate of 0 is a no."""
+    if found.shown:
+        return "yes" if found.difference > 0 else "no"
+    return "no" if isinstance(found, Rates) and mostly(found.some) == "no" else "open"
+
+
+def no_slower(found: Compared) -> Says:
+    """Whether the first arm's rate is less than LITTLE below the second's; that it is lower is a no."""
+    if found.shown and found.difference < 0:
+        return "no"
+    return "yes" if isinstance(found, Rates) and found.ratio.low > 1 - LITTLE else "open"
+
+
+def _both(found: Compared, says: Says) -> bool:
+    return isinstance(found, Difference) and all(mostly(interval) == says for interval in found.each)
 
 
 def alike(found: Compared) -> Says:
@@ -146,13 +202,17 @@ def alike(found: Compared) -> Says:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A rule by name: whether it looks at arms one by one or in pairs, and for which sign."""
+    """A rule by name: whether it looks at arms one by one or in pairs, and for which sign.
+
+    Where it `credits` the (first) arm's kernel, a yes must not rest on cells in which a set did nothing.
+    """
 
     name: RuleName
     sign: Sign
     meaning: str
     alone: Callable[[Interval], Says] | None = None
     paired: Callable[[Compared], Says] | None = None
+    credits: bool = False
 
     @property
     def compares(self) -> bool:
@@ -163,7 +223,7 @@ RULES: dict[RuleName, Rule] = {
     rule.name: rule
     for rule in (
         Rule("wedges-mostly", "wedged", "over half of an arm's cells wedge", alone=mostly),
-        Rule("recovers-mostly", "went on", "over half of an arm's cells go on", alone=mostly),
+        Rule("recovers-mostly", "went on", "over half of an arm's cells go on", alone=mostly, credits=True),
         Rule(
             "stays-whole",
             "left memory whole",
@@ -176,8 +236,38 @@ RULES: dict[RuleName, Rule] = {
             f"in over half of an arm's cells no reclaim in softirq took {SOFTIRQ_NS / 1e6:.0f} ms or more",
             alone=mostly,
         ),
-        Rule("wedges-less", "wedged", "the first arm wedges less often than the second", paired=less),
-        Rule("recovers-more", "went on", "the first arm goes on more often than the second", paired=more),
+        Rule(
+            "others-fail",
+            "had calls fail",
+            "in over half of an arm's cells a call made between cut and heal fails for want of memory",
+            alone=mostly,
+        ),
+        Rule(
+            "never-breaks",
+            "broke",
+            f"where calls failed, no cell crashes or loses data, and less than {SELDOM * 100:.0f} % can",
+            alone=never,
+        ),
+        Rule(
+            "wedges-less",
+            "wedged",
+            "the first arm wedges less often than the second",
+            paired=less,
+            credits=True,
+        ),
+        Rule(
+            "recovers-more",
+            "went on",
+            "the first arm goes on more often than the second",
+            paired=more,
+            credits=True,
+        ),
+        Rule(
+            "is-needed",
+            "went on",
+            "the first arm goes on, and the second, which lacks something, does not",
+            paired=needed,
+        ),
         Rule(
             "alike",
             "wedged",
@@ -188,13 +278,25 @@ RULES: dict[RuleName, Rule] = {
             "fails-calls-more",
             "had calls fail",
             "of the calls made between cut and heal more fail for want of memory in the first arm's cells",
-            paired=more,
+            paired=raises,
         ),
         Rule(
             "delivers-more",
             "read packets",
             "of the packets that were sent during the flood more are read in the first arm's cells",
-            paired=more,
+            paired=raises,
+        ),
+        Rule(
+            "gets-more",
+            "got pages",
+            "a burn of the reserve gets more pages in the first arm's cells",
+            paired=raises,
+        ),
+        Rule(
+            "no-slower",
+            "wrote",
+            f"the job writes as fast in the first arm's cells, but for less than {LITTLE * 100:.0f} %",
+            paired=no_slower,
         ),
     )
 }

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
-from math import comb
+from math import comb, inf
 from typing import NamedTuple
+
+from testbed.campaign.statistics import CONFIDENCE
+from testbed.campaign.statistics.proportions import Interval
 
 
 class Ranked(NamedTuple):
@@ -28,6 +31,32 @@ def rank_sum(first: Sequence[float], second: Sequence[float]) -> Ranked:
     apart = abs(sum(ranks[: len(first)]) - middle)
     farthest = max(abs(total - middle) for total in sums)
     return Ranked(_beyond(sums, middle, apart) / ways, _beyond(sums, middle, farthest) / ways)
+
+
+def ratio(first: Sequence[float], second: Sequence[float], confidence: float = CONFIDENCE) -> Interval:
+    """How many times as large the first group's numbers are, if both are alike but for that factor.
+
+    From those factors that `rank_sum` would not reject: J. L. Hodges and E. L. Lehmann, Ann. Math. Statist.
+    34 (1963) 598. Numbers are 0 or more. Without ties it covers the factor in `confidence` of all cases at
+    least; few numbers exclude none.
+    """
+    quotients = sorted(_quotient(one, other) for one in first for other in second)
+    places = tuple(2 * place + 1 for place in range(len(first) + len(second)))
+    sums, ways = _sums(places, len(first)), comb(len(places), len(first))
+    least, below, cut = min(sums), 0, 0
+    while 2 * (below + sums.get(least + 2 * cut, 0)) <= (1 - confidence) * ways:
+        below += sums.get(least + 2 * cut, 0)
+        cut += 1
+    if not cut or not quotients:
+        return Interval(0.0, inf)
+    return Interval(quotients[cut - 1], quotients[-cut])
+
+
+def _quotient(one: float, other: float) -> float:
+    """Where both are 0, or both without bound, they are alike."""
+    if one == other:
+        return 1.0
+    return one / other if other else inf
 
 
 def _beyond(sums: dict[int, int], middle: int, apart: int) -> int:
