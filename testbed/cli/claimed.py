@@ -11,7 +11,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from testbed.campaign.claims import Answer, Assessed, State, Tried, Wanted
-from testbed.campaign.claims.rules import Compared, Rates, Sign
+from testbed.campaign.claims.rules import Compared, Rates
+from testbed.campaign.claims.signs import Sign
 from testbed.load.toml import shown
 from testbed.plan.labels import cell_name
 from testbed.units import show_seconds

@@ -9,25 +9,13 @@ from math import inf
 from statistics import median
 from typing import TypeVar
 
-from testbed.campaign.claims.rules import (
-    RATES,
-    SAID,
-    SOFTIRQ_NS,
-    Compared,
-    Difference,
-    Rate,
-    Rates,
-    Rule,
-    Says,
-    Sign,
-    State,
-    state,
-)
+from testbed.campaign.claims.rules import SAID, Compared, Difference, Rates, Rule, Says, State, state
+from testbed.campaign.claims.signs import RATES, Rate, Sign, measured, number, shows
 from testbed.campaign.claims.table import Arm, Claim, Key, key_of
 from testbed.campaign.counted import at_rest, standing_of
 from testbed.campaign.kept import Collected, Found
 from testbed.campaign.observation import mixed
-from testbed.campaign.outcomes import SORTS, counts
+from testbed.campaign.outcomes import counts
 from testbed.campaign.repeats import AT, Proportion
 from testbed.campaign.statistics import anytime, proportions, ranks
 from testbed.campaign.statistics.proportions import Tally
@@ -36,9 +24,6 @@ from testbed.judge.values import OUTCOMES
 from testbed.model import Outcome
 
 MOST_IN_FULL = 3
-BROKEN: tuple[Outcome, ...] = ("crashed", "corrupt")
-IN_SOFTIRQ = "atomic-reclaim/softirq"
-"""Where the set counts its tries in softirq, and times them."""
 
 _FIELDS = ("playbook", "form", "variant", "transport", "nic")
 
@@ -234,42 +219,6 @@ class Assessed:
         if self.claim.about.missing:
             told.append(f"not asked yet: {self.claim.about.missing}")
         return "; ".join(told)
-
-
-def number(cell: Found, name: str) -> float:
-    """A measure of the judge's, or a counter of a set's at the last look."""
-    return cell.observation.measures.get(name) or (cell.counters or {}).get(name, 0)
-
-
-def shows(cell: Found, sign: Sign, *, under: bool = False) -> bool:
-    """Whether a cell shows what a rule looks for, in the first of its two judgements or in its verdict."""
-    one = cell.observation
-    if sign in RATES:
-        return number(cell, RATES[sign].hits) > 0
-    if sign == "broke":
-        return one.outcome in BROKEN
-    if sign == "left memory whole":
-        return one.outcome != "fragmented"
-    if sign == "spared softirqs":
-        return (cell.counters or {}).get(f"{IN_SOFTIRQ}/ns_max", 0) < SOFTIRQ_NS
-    if under:
-        return {"went on": one.under != "stood still", "wedged": one.under == "stood still"}.get(sign, False)
-    return SORTS[one.outcome] == sign
-
-
-def measured(cell: Found, sign: Sign) -> bool:
-    """Whether a cell that counts can show the sign at all."""
-    one = cell.observation
-    if sign == "broke":  # or nothing was there that it could break of
-        return one.outcome in BROKEN or number(cell, RATES["had calls fail"].hits) > 0
-    if sign in RATES:
-        return number(cell, RATES[sign].of) > 0
-    if sign == "left memory whole":  # who wedged has its memory in use: that is not in pieces
-        asked = SORTS[one.outcome] == "went on" or one.outcome == "fragmented"
-        return asked and {"whole_before", "whole_after"} <= one.measures.keys()
-    if sign == "spared softirqs":
-        return (cell.counters or {}).get(f"{IN_SOFTIRQ}/calls", 0) > 0
-    return True
 
 
 def assess(claims: Iterable[Claim], kept: Collected) -> tuple[Assessed, ...]:

@@ -25,6 +25,8 @@ what was measured of it. `testbed claims write` makes this page of [claims.toml]
 - All of it is said of the arms that are named: kernels of today, some with a patch that takes away what 2007
   did not have, in a small guest under emulation. *Refuted* does not say that somebody was wrong about the
   kernels of 2007.
+- Each claim stands by itself, at 95 %: no state is adjusted for the others, so that of twenty settled ones one
+  may be wrong by chance.
 """
 
 
@@ -62,9 +64,10 @@ def _section(one: Assessed, folder: Path) -> str:
     lines += ["", safe(about.note)] if about.note else []
     if one.claim.rule is not None:
         rule = one.claim.rule
+        idle = ", also those in which a set did nothing" if about.idle_counts else ""
         lines += [
             "",
-            f"Rule `{rule.name}`, asked once {about.repeats} cells of each arm count: {rule.meaning}.",
+            f"Rule `{rule.name}`, asked once {about.repeats} cells of each arm count{idle}: {rule.meaning}.",
             "",
         ]
         lines += _table(one.answers, rule, folder)

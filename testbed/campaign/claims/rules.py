@@ -9,27 +9,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from testbed.campaign.claims.signs import SOFTIRQ_NS, Rate, Sign
 from testbed.campaign.comparison import show_p, show_points
-from testbed.campaign.outcomes import Sort
 from testbed.campaign.repeats import AT
 from testbed.campaign.statistics import LEVEL
 from testbed.campaign.statistics.proportions import Interval, Tally
 from testbed.campaign.until_clear import WIDTH, within
 from testbed.configuration import RuleName
-
-Sign = (
-    Sort
-    | Literal["left memory whole", "spared softirqs", "had calls fail", "read packets", "wrote", "got pages"]
-    | Literal["broke"]
-)
-"""What a rule looks for in a cell: how it came out, that free memory was not in pieces when it was over, that
-reclaim never held a softirq up for SOFTIRQ_NS, that a call of the storm failed for want of memory during the
-outage, that a packet of the flood was read by whom it was for, that a job wrote to the transport's device,
-that a burn of the reserve got a page, or that the kernel crashed or lost what it was given."""
-
-SOFTIRQ_NS = 2_000_000
-"""So long softirqs run before what is left of them must wait for ksoftirqd (6.1, kernel/softirq.c,
-MAX_SOFTIRQ_TIME)."""
 
 Says = Literal["yes", "no", "open"]
 State = Literal["holds", "refuted", "holds only when", "not settled"]
@@ -75,26 +61,6 @@ class Difference:
         at, test = (f"{AT} at every look", "always-valid") if self.at_every_look else (AT, "Fisher")
         holm = f", after Holm {show_p(self.adjusted)}" if self.adjusted != self.p else ""
         return f"{apart} {at}, {test} {show_p(self.p)}{holm}"
-
-
-@dataclass(frozen=True, slots=True)
-class Rate:
-    """Of which measures or counters a rate is made: `hits` for each `of`. `words` are of 1,000 times that."""
-
-    hits: str
-    of: str
-    words: str
-
-
-RATES: dict[Sign, Rate] = {
-    "had calls fail": Rate("outage_calls_failed", "outage_calls", "of 1,000 calls failed"),
-    "read packets": Rate("flood_read", "flood_sent", "of 1,000 packets were read"),
-    "got pages": Rate(
-        "reserve-burner/reclaim/pages_got", "reserve-burner/reclaim/burns", "pages by 1,000 burns"
-    ),
-    "wrote": Rate("job_kib", "job_ms", "KiB a second were written"),
-}
-"""The signs of which it matters how often a cell shows them, and not only whether."""
 
 
 @dataclass(frozen=True, slots=True)
