@@ -25,8 +25,8 @@ what was measured of it. `testbed claims write` makes this page of [claims.toml]
 - All of it is said of the arms that are named: kernels of today, some with a patch that takes away what 2007
   did not have, in a small guest under emulation. *Refuted* does not say that somebody was wrong about the
   kernels of 2007.
-- Each claim stands by itself, at 95 %: no state is adjusted for the others, so that of twenty settled ones one
-  may be wrong by chance.
+- Each claim stands by itself, at 95 %: no state is adjusted for the others, so that of twenty settled ones
+  one may be wrong by chance.
 """
 
 
