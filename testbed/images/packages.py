@@ -36,7 +36,7 @@ WANTED = (
     "nfs-common",
     "nfs-kernel-server",
     "open-iscsi",
-    "qemu-utils",  # qemu-nbd
+    "qemu-utils",  # qemu-nbd, and qemu-img to write with
     "rpcbind",
 )
 

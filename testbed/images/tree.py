@@ -39,8 +39,7 @@ PRUNED = {
     "usr/lib/x86_64-linux-gnu/audit": "debugging aids of the C library",
     "usr/lib/x86_64-linux-gnu/security": "PAM modules",
     "usr/lib/x86_64-linux-gnu/nbdkit": "plugins and filters of nbdkit, but for the one that serves a file",
-    "usr/bin/qemu-img": "only qemu-nbd is wanted",
-    "usr/bin/qemu-io": "only qemu-nbd is wanted",
+    "usr/bin/qemu-io": "qemu-nbd and qemu-img are wanted",
     "etc": "Debian's configuration of services that we do not run; ours is written anew",
     "var": "caches and states; the boot's tmpfs has its own",
 }
