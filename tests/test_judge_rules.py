@@ -408,6 +408,18 @@ def test_a_deed_was_done_even_if_its_machine_was_reset_since() -> None:
     assert verdict(RECOVERED.but(tweak=reset, events=events)).outcome == "recovered"
 
 
+def test_a_job_whose_command_is_not_there_makes_no_verdict() -> None:
+    def outcome(status: int) -> tuple[str, str]:
+        def tweak(t: float, values: Values) -> None:
+            values["A/write"] = {"exit_status_plus_1": (status + 1) * int(t > 3)}
+
+        found = verdict(Story(recover_s=None, tweak=tweak))
+        return found.outcome, found.reason
+
+    assert outcome(127) == ("inconclusive", "The command of 'write' could not be run on A.")
+    assert outcome(1)[0] == "stalled"
+
+
 @pytest.mark.parametrize("machine", ["A", "C"])
 def test_a_machine_that_did_not_obey_its_settings_makes_no_verdict(machine: str) -> None:
     def refused(t: float, values: Values) -> None:

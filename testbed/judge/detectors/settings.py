@@ -11,6 +11,9 @@ from testbed.judge.values import Finding
 DEED = ".hit"
 """The field that deeds alone have: how many processes, files, clocks or pages it was done to."""
 LINES = "/machine.failed_lines"
+STATUS = ".exit_status_plus_1"
+NOT_STARTED = 127 + 1
+"""Of a job whose command could not be run (testbed/guest/job.c)."""
 LAST_WORD_S = 2.0
 """A word that ends the timeline, as `end` of reserve-burn: where it is not done, what is judged is why."""
 
@@ -21,6 +24,10 @@ def detect(case: Case) -> Iterator[Finding]:
     for name in sorted(case.history.values):
         if name.endswith(DEED):
             yield from _deed(case, name.removesuffix(DEED))
+        elif name.endswith(STATUS) and _most(case, name) == NOT_STARTED:
+            machine, _, job = name.removesuffix(STATUS).partition("/")
+            statement = f"The command of '{job}' could not be run on {machine}."
+            yield Finding(detector="settings", says="doubt", statement=statement)
         elif name.endswith(LINES):
             yield from _lines(case, name.removesuffix(LINES), name)
 
