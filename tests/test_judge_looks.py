@@ -220,6 +220,56 @@ def test_who_gives_back_what_tcp_held_was_at_the_limit_all_the_same() -> None:
     assert unknown.outcome == "inconclusive" and "No look shows" in unknown.preconditions[0].statement
 
 
+def dirtied(
+    kib: int,
+    *,
+    limit_pages: int = 7_000,
+    from_s: float = 3.0,
+    until_s: float = 99.0,
+    there: int | None = None,
+) -> Verdict:
+    """So much is dirty or under writeback for a while, and 4 KiB before and after; 0 pages: no limit is told.
+
+    `there` is as much on the server; None: it has no sampler.
+    """
+
+    def holds(t: float, values: Values) -> None:
+        much = from_s < t < until_s
+        for machine, most in (("A", kib), ("C", there)):
+            if most is not None:
+                own = values.setdefault(f"{machine}/vmsampler", {})
+                own |= {"dirty_kib": 4, "writeback_kib": most - 4 if much else 0}
+                own |= {"dirty_limit_pages": limit_pages} if limit_pages else {}
+
+    rules = RULES.model_copy(update={"requires": ("dirty-limit",)})
+    return verdict(Story(rules=rules, tweak=holds), ())
+
+
+@pytest.mark.parametrize(("kib", "met"), [(28_004, True), (28_000, True), (27_996, False), (4, False)])
+def test_so_much_must_have_been_dirty_at_once_that_writers_had_to_wait(kib: int, met: bool) -> None:
+    found = dirtied(kib)
+    assert found.preconditions[0].met is met
+    assert found.preconditions[0].numbers == {"A_dirty_kib": kib, "A_limit_kib": 28_000}
+    assert found.outcome == ("recovered" if met else "inconclusive")
+
+
+def test_the_limit_on_dirty_pages_must_have_been_met_before_the_judging_point() -> None:
+    assert dirtied(28_004, until_s=9.0).outcome == "recovered"
+    late = dirtied(28_004, from_s=18.0)
+    assert late.outcome == "inconclusive" and "(less than its limit of 28000 KiB)" in late.reason
+
+
+def test_a_server_that_has_a_limit_recorded_must_have_met_it_too() -> None:
+    assert dirtied(28_004, there=28_100).outcome == "recovered"
+    found = dirtied(28_004, there=900)
+    assert found.outcome == "inconclusive" and "900 KiB at once on C (less than" in found.reason
+
+
+def test_a_limit_on_dirty_pages_that_was_not_recorded_was_not_met() -> None:
+    unknown = dirtied(28_004, limit_pages=0)
+    assert unknown.outcome == "inconclusive" and "not recorded" in unknown.preconditions[0].statement
+
+
 def counted(rules: Judging, counters: dict[str, int] | None, **changes: Any) -> Verdict:
     """A recovery with what a kernel's debugfs had at the last of two looks; None: nobody looked."""
     early = look(1, ns(19.0), counters={})

@@ -16,6 +16,7 @@ THROTTLED = ("net-throttle/dropped_free", "net-throttle/dropped_protocol")
 PACKETS_IN_A_PAGE = 8
 """No more packets lie in 4 KiB: each has an sk_buff and a skb_shared_info, some 550 bytes without any data
 (6.1, include/linux/skbuff.h, SKB_TRUESIZE)."""
+PAGE_KIB = 4
 BURNERS = ("reclaim", "atomic")
 """The two that take pages, as folders of debugfs below `reserve-burner`."""
 
@@ -154,6 +155,44 @@ def _tcp_limit(case: Case) -> Precondition:
     )
 
 
+def _dirty_limit(case: Case) -> Precondition:
+    """On the subject, and on the server where that recorded it: both hold up who writes there."""
+    machines = [case.subject]
+    server = case.rules.server
+    if server not in (None, case.subject) and case.history.series(f"{server}/vmsampler.dirty_limit_pages"):
+        machines.append(str(server))
+    met, words = True, []
+    numbers: dict[str, float] = {}
+    for machine in machines:
+        found = _nearest_to_limit(case, machine)
+        if found is None:
+            told = f"How much was dirty on {machine}, or might be, was not recorded."
+            return Precondition(name="dirty-limit", met=False, statement=told)
+        most, limit = found
+        met = met and most >= limit
+        than = "no less" if most >= limit else "less"
+        words.append(f"{most} KiB at once on {machine} ({than} than its limit of {limit} KiB)")
+        numbers |= {f"{machine}_dirty_kib": most, f"{machine}_limit_kib": limit}
+    statement = f"Before the judging point there were dirty or under writeback {' and '.join(words)}."
+    return Precondition(name="dirty-limit", met=met, statement=statement, numbers=numbers)
+
+
+def _nearest_to_limit(case: Case, machine: str) -> tuple[int, int] | None:
+    """KiB dirty or under writeback, and the limit, in the round that came nearest to it or passed it most.
+
+    What the kernel compares, by its own numbers: 6.1, mm/page-writeback.c, balance_dirty_pages().
+    """
+    fields = ("dirty_kib", "writeback_kib", "dirty_limit_pages")
+    names = [f"{machine}/vmsampler.{field}" for field in fields]
+    changes = (case.within(name, case.deed_ns, case.before_ns) for name in names)
+    rounds = []
+    for t_ns in sorted({case.deed_ns, *(t_ns for points in changes for t_ns, _ in points)}):
+        dirty, written, pages = (case.history.value_at(name, t_ns) for name in names)
+        if dirty is not None and written is not None and pages:
+            rounds.append((dirty + written, pages * PAGE_KIB))
+    return max(rounds, key=lambda pair: pair[0] - pair[1], default=None)
+
+
 def _burned(case: Case) -> Precondition:
     """By the last look: who takes pages counts them in debugfs alone."""
     counters = _counters(case)
@@ -196,4 +235,5 @@ CHECKS: dict[str, Callable[[Case], Precondition]] = {
     "tcp-limit": _tcp_limit,
     "served": _served,
     "burned": _burned,
+    "dirty-limit": _dirty_limit,
 }
