@@ -209,6 +209,20 @@ def test_a_job_that_ended_may_stand_still_afterwards() -> None:
     assert found.sweep_s is None
 
 
+@pytest.mark.parametrize(("status", "outcome"), [(0, "recovered"), (1, "inconclusive"), (135, "io-error")])
+def test_a_job_that_ended_before_the_judging_point_has_nothing_to_resume(status: int, outcome: str) -> None:
+    """No fault is healed, and nothing is to be done any more when judging begins."""
+
+    def ends(t: float, values: Values) -> None:
+        values["A/mke2fs"] = {"exit_status_plus_1": status + 1 if t >= 9 else 0}
+        values["A/anonymous"]["work_units"] = values["A/blocksampler"]["reads_completed_0"] = int(min(t, 9) + 99)
+
+    rules = judging(finish="exit", finish_loads=("mke2fs",), heals=(), faults=(), requires=())
+    found = verdict(RECOVERED.but(rules=rules, cut_s=None, tweak=ends))
+    assert found.outcome == outcome
+    assert found.time_to_recover_s == (0 if status == 0 else None)
+
+
 # --- integrity
 
 

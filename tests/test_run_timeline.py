@@ -75,6 +75,7 @@ class Guest:
     state: State = State.RUNNING
     work_units: int = 0
     beats: int = 0
+    exit_status_plus_1: int = 0
 
     def control(self, _slot: int, value: Control) -> None:
         self.told.append(value)
@@ -88,6 +89,7 @@ class Guest:
             "pages_total": 10,
             "pages_filled": filled if self.pages_filled is None else self.pages_filled,
             "work_units": self.work_units,
+            "exit_status_plus_1": self.exit_status_plus_1,
             "sweeps_done": int(runs and Control.SWEEP in self.told),
             "state": State.DONE if self.ends and Control.QUIT in self.told else self.state,
             "error": errno.ENOMEM if self.state is State.FAILED else 0,
@@ -341,6 +343,15 @@ def test_a_guest_that_never_resumes_ends_at_the_bound(stage: Stage) -> None:
     assert stage.ending() == "bound"
     assert "progress.resumed" not in stage.events()
     assert Control.SWEEP not in stage.guest.told
+
+
+def test_a_job_that_ended_before_the_judging_point_is_not_waited_for(tmp_path: Path) -> None:
+    made = Stage(tmp_path, plan=small_plan(*CUT, finish="exit"))
+    made.guest.works = lambda: not made.log
+    made.guest.exit_status_plus_1 = 1
+    made.timeline.play()
+    assert made.ending() == "finished"
+    assert made.events()[-3:] == ["progress.resumed", "sweep.done", "judging.end"]
 
 
 def test_one_more_request_is_no_recovery(stage: Stage) -> None:

@@ -36,8 +36,10 @@ def counters(case: Case) -> tuple[str, ...]:
 
 
 def resumption(case: Case) -> Resumption:
-    """When progress resumed after the heal, for good."""
+    """When progress resumed after the heal, for good; a job that had ended by then had nothing to resume."""
     finish = finish_of(case)
+    if finish.done_ns is not None and finish.done_ns <= case.heal_ns:
+        return Resumption(case.heal_ns, None, finish)
     until_ns = finish.done_ns if finish.done_ns is not None else case.end_ns
     times = case.rises(counters(case), case.heal_ns, until_ns)
     return Resumption(lasting(case, times, until_ns), times[0] if times else None, finish)

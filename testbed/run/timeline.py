@@ -201,8 +201,13 @@ class Timeline:
         self.history.event("judging.end", why="finished")
 
     def _await_resumption(self, end_ns: int) -> str:
-        """Why the waiting ended: `resumed`, `console` (it is over), `proof` of a deadlock, or the `bound`."""
+        """Why the waiting ended: `resumed`, `console` (it is over), `proof` of a deadlock, or the `bound`.
+
+        A job that has ended already has nothing to resume.
+        """
         while True:
+            if self.plan.judging.finish == "exit" and self._jobs_ended():
+                return "resumed"
             self.observer.enter("does progress resume?")
             before = self._progress()
             why = self._await_progress(end_ns, before)
@@ -268,6 +273,10 @@ class Timeline:
         self.history.event("sweep.done" if done() else "sweep.late")
 
     # --- the witness page
+
+    def _jobs_ended(self) -> bool:
+        loads = [self._load(name) for name in self.plan.judging.finish_loads]
+        return all(self._field(load, "exit_status_plus_1") > 0 for load in loads)
 
     def _load(self, name: str) -> PlannedLoad:
         return next(load for load in self.plan.loads if load.name == name)
