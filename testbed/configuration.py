@@ -84,13 +84,14 @@ class MachineTable(Value):
     """A guest. `memory_prebuilt` is its memory where the kernel is a distribution's, which needs more.
 
     `cmdline` are words that its kernel's command line has besides the lab's own. `root_from` names the
-    machine whose root it mounts over NFS, in place of a disk of its own: a thin client.
+    machine whose root it mounts over NFS, in place of a disk of its own: a thin client. The `kernel` under
+    test is that of the one machine that is judged; another one may have the `"same"`, and is not judged.
     """
 
     memory: Bytes
     memory_prebuilt: Bytes | None = None
     vcpus: Count = Field(default=1, ge=1, le=16)
-    kernel: Literal["under-test", "support"] = "support"
+    kernel: Literal["under-test", "support", "same"] = "support"
     nics: tuple[NicTable, ...] = Field(min_length=1)
     disks: tuple[DiskTable, ...] = ()
     sysctl: Sysctl = Field(default_factory=dict)
@@ -256,8 +257,9 @@ class Judge(Value):
     `progress` and `in_flight` are series, as in `A/anonymous-1.work_units`; `heals` names the faults
     whose heal is the judging point (else all that are healed); `finish` is the proof at the end: a
     sweep over every page, or the job's exit; `finish_within` bounds that proof. `watch` is how long to
-    go on watching after a deadlock was proved, to see whether the proof holds. With `blocks` the loads are
-    ended after the proof at the end, and free memory must not have fallen to pieces.
+    go on watching after a deadlock was proved, to see whether the proof holds. The judging point comes no
+    earlier than `begin`, on the timeline. With `blocks` the loads are ended after the proof at the end, and
+    free memory must not have fallen to pieces.
     """
 
     requires: tuple[PreconditionName, ...] = ("in-flight", "still", "exhausted")
@@ -270,6 +272,7 @@ class Judge(Value):
     still: Seconds = 5.0
     bound: Seconds = 300.0
     watch: Seconds = 0.0
+    begin: Seconds = 0.0
     rate_window: Seconds = 5.0
     slow_share: float = Field(default=0.25, ge=0, le=1)
     blocks: BlocksTable | None = None

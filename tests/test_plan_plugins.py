@@ -76,6 +76,7 @@ def argv(plan: Plan, name: str, available_bytes: int | None = None) -> str:
 def test_every_plugin_keeps_its_protocol() -> None:
     assert set(plugins.collect("testbed.transports", Transport)) == {
         "nbd",
+        "nbd-crossed",
         "nfs3",
         "nfs4",
         "nvme-tcp",
@@ -499,8 +500,16 @@ def test_mke2fs_makes_the_mirror_before_it_is_asked_to_run() -> None:
     load_of(load).prepare(guest, LoadContext(plan, load))
     assert guest.lines[0].endswith("--raid-devices=2 /dev/testbed/local /dev/nbd0")
     assert argv(plan, "mke2fs").endswith(
-        "-- mke2fs -F -j -i 4096 -E nodiscard,lazy_itable_init=0,lazy_journal_init=0 /dev/md0"
+        "-- env UNIX_IO_NOZEROOUT=1"
+        " mke2fs -F -j -i 4096 -E nodiscard,lazy_itable_init=0,lazy_journal_init=0 /dev/md0"
     )
+
+
+def test_the_far_disk_may_be_the_first_of_the_mirror() -> None:
+    plan, guest = planned("mke2fs", variant="far-first"), Notebook()
+    load = plan.loads[0]
+    load_of(load).prepare(guest, LoadContext(plan, load))
+    assert guest.lines[0].endswith("--raid-devices=2 /dev/nbd0 /dev/testbed/local")
 
 
 def test_a_disk_of_a_machine_without_root_disk_is_the_first_that_it_has() -> None:

@@ -37,6 +37,7 @@ MODULES = {
     "tulip": ("tulip",),
     "ne2k_pci": ("ne2k-pci",),
     "nbd": ("nbd",),
+    "nbd-crossed": ("nbd",),
     "local-nbd": ("nbd",),
     "local-fuse": ("fuse", "loop"),
     "nfs3": ("nfs", "nfsv3", "nfsd"),

@@ -49,7 +49,7 @@ def judging(
         requires=requires,
         finish=rules.finish,
         finish_loads=_finish_loads(playbook, subject, parts, loads),
-        begin_at_s=course.begin_s,
+        begin_at_s=max(course.begin_s, rules.begin),
         still_s=rules.still,
         bound_s=rules.bound,
         slow_share=rules.slow_share,

@@ -70,7 +70,7 @@ def planned_machines(
                 name=name,
                 memory_bytes=memory,
                 vcpus=table.vcpus,
-                kernel=table.kernel,
+                kernel="support" if table.kernel == "support" else "under-test",
                 nics=_nics(topology, links, name, number, nic if name == subject else None),
                 disks=tuple(PlannedDisk(name=disk.name, size_bytes=disk.size) for disk in table.disks),
                 sysctl={key: str(value) for key, value in table.sysctl.items() if value != ""},

@@ -12,7 +12,7 @@ from testbed.load import validate
 from testbed.loads import load_of
 from testbed.model import Judging, PlannedLoad, PlannedMachine, PlannedTransport
 from testbed.plan.timeline import Course, PlayedFault
-from testbed.transports import Revivable, Stacked, Transport, revivable, transport_class
+from testbed.transports import Crossed, Revivable, Stacked, Transport, revivable, transport_class
 from testbed.units import show_bytes
 
 _OF_ALL = ("client", "server", "allow_beyond_timers")
@@ -54,6 +54,7 @@ def planned_transport(
     _check_ends(playbook, value)
     _check_disk(playbook, by_name[table.server], value)
     _check_mirror(playbook, by_name[table.client], value)
+    _check_back(playbook, by_name[table.client], value)
     options = value.model_dump(mode="json")  # type: ignore[attr-defined]
     return PlannedTransport(kind=kind, client=table.client, server=table.server, options=options)
 
@@ -86,6 +87,18 @@ def _check_mirror(playbook: Playbook, client: PlannedMachine, transport: Transpo
             f"machine '{client.name}' has no disk '{transport.mirror}' to mirror on",
             hint=nearest(transport.mirror, free),
             where=playbook.where("transport", "mirror"),
+        )
+
+
+def _check_back(playbook: Playbook, client: PlannedMachine, transport: Transport) -> None:
+    if not isinstance(transport, Crossed):
+        return
+    own = [disk.name for disk in client.disks]
+    if transport.client_disk not in own:
+        raise UsageError(
+            f"machine '{client.name}' has no disk '{transport.client_disk}' to serve",
+            hint=nearest(transport.client_disk, own),
+            where=playbook.where("transport", "back"),
         )
 
 

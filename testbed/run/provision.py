@@ -12,7 +12,7 @@ from testbed.history import Writer
 from testbed.loads import AGENT, LoadContext, load_of
 from testbed.model import Plan, PlannedLoad
 from testbed.run.lab import Lab
-from testbed.transports import Ends, Guest, Mounted, Transport, listens, transport_of
+from testbed.transports import Crossed, Ends, Guest, Mounted, Transport, listens, transport_of
 
 BLOCKSAMPLER_SLOT = 1
 VMSAMPLER_SLOT = 2
@@ -25,8 +25,12 @@ def attach(plan: Plan, lab: Lab, history: Writer) -> None:
         ends = Ends.of(plan, lab.cpu_scale)
         transport = transport_of(plan.transport)
         _check_ports(plan.transport.server, transport, lab.guests[plan.transport.server], ends)
-        transport.serve(lab.guests[plan.transport.server], ends)
-        transport.attach(lab.guests[plan.transport.client], ends)
+        client, server = lab.guests[plan.transport.client], lab.guests[plan.transport.server]
+        transport.serve(server, ends)
+        transport.attach(client, ends)
+        if isinstance(transport, Crossed):
+            transport.serve_back(client, ends)
+            transport.attach_back(server, ends)
         history.event("transport.attached", name=plan.transport.kind)
     _start_samplers(plan, lab)
     by_machine: dict[str, list[PlannedLoad]] = {}
@@ -49,6 +53,7 @@ def _check_ports(name: str, transport: Transport, server: Guest, ends: Ends) -> 
 
 
 def _start_samplers(plan: Plan, lab: Lab) -> None:
+    """On the machine that is judged; what may block samples each other one that has its kernel, too."""
     guest = lab.guests[plan.judging.subject]
     timeout_s = 20.0 * lab.cpu_scale
     blocks = [word for device in plan.watched_devices for word in ("--block", device)]
@@ -57,7 +62,12 @@ def _start_samplers(plan: Plan, lab: Lab) -> None:
     )
     transport = None if plan.transport is None else transport_of(plan.transport)
     nfs: list[str] = ["--nfs", transport.mount_point] if isinstance(transport, Mounted) else []
-    guest.run([AGENT, "vmsampler", "--slot", str(VMSAMPLER_SLOT), "--detach", *nfs], timeout_s=timeout_s)
+    kernel = plan.machine(plan.judging.subject).kernel
+    for machine in plan.machines:
+        if machine.kernel == kernel:
+            argv = [AGENT, "vmsampler", "--slot", str(VMSAMPLER_SLOT), "--detach"]
+            own = nfs if machine.name == plan.judging.subject else []
+            lab.guests[machine.name].run([*argv, *own], timeout_s=timeout_s)
 
 
 def _start_loads(plan: Plan, lab: Lab, loads: list[PlannedLoad], available: dict[str, int]) -> None:

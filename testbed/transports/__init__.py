@@ -157,6 +157,21 @@ class Lender(Protocol):
 
 
 @runtime_checkable
+class Crossed(Protocol):
+    """What a transport is besides whose client serves a disk of its own, `client_disk`, to the server.
+
+    `serve_back` on the client and `attach_back` on the server, after `serve` and `attach`; both idle.
+    """
+
+    @property
+    def client_disk(self) -> str: ...
+
+    def serve_back(self, client: Guest, ends: Ends) -> None: ...
+
+    def attach_back(self, server: Guest, ends: Ends) -> None: ...
+
+
+@runtime_checkable
 class Capping(Protocol):
     """What a transport is besides that can bound its daemon's memory, by a memory group of the client's."""
 

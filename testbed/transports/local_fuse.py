@@ -6,13 +6,13 @@ from typing import ClassVar
 
 from testbed.load import Flag
 from testbed.transports import Ends, Guest, make_file_system, size_of
-from testbed.transports.local import Daemon
+from testbed.transports.local import LocalDaemon
 from testbed.transports.nbd import SPARE_BYTES, STORE
 
 MOUNT = "/run/fuse"
 
 
-class LocalFuse(Daemon):
+class LocalFuse(LocalDaemon):
     """A swaps (or, with `swap = false`, has a bare device) to a loop device, whose file is bindfs's, by FUSE.
 
     bindfs shows a folder of an ext4 on A's disk. What is written passes two page caches: that of the FUSE

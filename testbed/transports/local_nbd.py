@@ -8,14 +8,14 @@ from pydantic import Field, model_validator
 
 from testbed.load import Count, Flag
 from testbed.transports import Ends, Guest, await_listener, await_socket, make_file_system, obeyed, size_of
-from testbed.transports.local import Daemon
+from testbed.transports.local import LocalDaemon
 from testbed.transports.nbd import CONFIG, EXPORT, NO_DH, SPARE_BYTES, STORE, check_direct
 
 SOCKET = "/run/local-nbd.sock"
 OVERCOMMIT = "/proc/sys/vm/overcommit_memory"
 
 
-class LocalNbd(Daemon):
+class LocalNbd(LocalDaemon):
     """A swaps (or, with `swap = false`, has a bare device) through a server on itself.
 
     Over a `"unix"` socket, or over TCP on the loopback. The server writes through its page cache to the disk,

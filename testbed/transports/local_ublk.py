@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from testbed.load import Flag
 from testbed.transports import Ends, Guest, make_file_system, size_of
-from testbed.transports.local import Daemon
+from testbed.transports.local import LocalDaemon
 from testbed.transports.nbd import SPARE_BYTES, STORE
 
 AGENT = "/usr/lib/testbed/agent"
@@ -15,7 +15,7 @@ CALLED = f"/run/{PROGRAM}"
 """By this the agent knows which of its programs is meant, and the process is known by it."""
 
 
-class LocalUblk(Daemon):
+class LocalUblk(LocalDaemon):
     """A swaps (or, with `swap = false`, has a bare device) through a server of ublk (testbed/guest/ublk.c).
 
     It has one queue of 16 requests of up to 64 KiB, and answers one at a time. It writes through its page

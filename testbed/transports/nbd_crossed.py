@@ -1,0 +1,83 @@
+"""Owns NBD both ways: each of two machines serves a disk to the other, and is a client of the other's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+from pydantic import Field
+
+from testbed.load import Count, Flag
+from testbed.transports import (
+    LENT_BYTES,
+    LENT_FILE,
+    TCP_GIVES_UP_S,
+    Ends,
+    Guest,
+    await_listener,
+    lend_at,
+)
+from testbed.transports.daemons import Daemon
+from testbed.transports.nbd import CONFIG, EXPORT, LENT_EXPORT, NO_DH
+
+PROGRAM = "nbd-server"
+
+
+class NbdCrossed(Daemon):
+    """The client has a device on the server's `disk`, and the server one on the client's disk `back`.
+
+    M. Snitzer's two servers (linux-mm, 2007-09-14): each mirrors a disk of its own to one of the other's.
+    Both devices have one name and are bare, each for a load on its machine; requests and flow that are
+    counted are the client's. What is set for the daemon is set on both machines.
+    """
+
+    kind: ClassVar[str] = "nbd-crossed"
+    device: ClassVar[str] = "nbd0"
+    client_options: ClassVar[tuple[str, ...]] = ("CONFIG_BLK_DEV_NBD",)
+    server_options: ClassVar[tuple[str, ...]] = ("CONFIG_BLK_DEV_NBD",)
+
+    back: str = "served"
+    port: Count = Field(default=10809, ge=1, le=65534)
+    swap: Flag = False
+
+    @property
+    def kernel_timers_s(self) -> Mapping[str, float]:
+        return {"TCP gives the connection up (tcp_retries2), requests end with I/O errors": TCP_GIVES_UP_S}
+
+    @property
+    def client_disk(self) -> str:
+        return self.back
+
+    def serve(self, server: Guest, ends: Ends) -> None:
+        self._serve(server, ends.server, self.disk, ends)
+
+    def attach(self, client: Guest, ends: Ends) -> None:
+        client.run(self._connect(ends.server, EXPORT), timeout_s=ends.command_s)
+        self.use(client, ends)
+
+    def serve_back(self, client: Guest, ends: Ends) -> None:
+        self._serve(client, ends.client, self.back, ends)
+
+    def attach_back(self, server: Guest, ends: Ends) -> None:
+        server.run(self._connect(ends.client, EXPORT), timeout_s=ends.command_s)
+
+    def borrow(self, client: Guest, ends: Ends) -> None:
+        client.run(self._connect(ends.server, LENT_EXPORT), timeout_s=ends.command_s)
+        lend_at(client, f"/dev/{self.device}", ends)
+
+    def _serve(self, machine: Guest, address: str, disk: str, ends: Ends) -> None:
+        machine.put(LENT_FILE, bytes(LENT_BYTES))
+        machine.put(CONFIG, self._config(address, disk).encode())
+        self.start(machine, [PROGRAM, "-C", CONFIG, "-p", "/run/nbd-server.pid"], ends, preload=NO_DH)
+        await_listener(machine, self.port, ends)
+        self.read_back(machine, PROGRAM, ends)
+
+    def _config(self, address: str, disk: str) -> str:
+        return (
+            f"[generic]\nport = {self.port}\nlistenaddr = {address}\n"
+            f"[{EXPORT}]\nexportname = /dev/testbed/{disk}\n"
+            f"[{LENT_EXPORT}]\nexportname = {LENT_FILE}\nreadonly = true\n"
+        )
+
+    def _connect(self, address: str, export: str) -> list[str]:
+        return ["nbd-client", address, str(self.port), f"/dev/{self.device}", "-N", export, "-b", "4096"]

@@ -1,0 +1,106 @@
+"""Two machines that serve each other: what they are told, whose kernel runs where, when it is judged."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from test_plan_errors import refused
+from test_plan_local import Machine
+from test_plan_plugins import planned
+
+from testbed import plan as stage
+from testbed.errors import TestbedFault
+from testbed.load import PLAYBOOKS
+from testbed.model import KernelSpec, PlannedKernel
+from testbed.plan.labels import Choices
+from testbed.plan.wiring import flows
+from testbed.transports import Crossed, Ends, Lender, transport_of
+
+CROSSED = (PLAYBOOKS / "mke2fs-crossed.toml").read_text()
+PRELOADED = "env LD_PRELOAD=/usr/lib/testbed/no-dh.so:/usr/lib/testbed/daemon.so"
+
+
+def told(variant: str = "", *, library: bool = True) -> tuple[Machine, Machine]:
+    """What client and server were told."""
+    plan = planned("mke2fs-crossed", variant=variant)
+    assert plan.transport is not None
+    transport, ends = transport_of(plan.transport), Ends.of(plan)
+    assert isinstance(transport, Crossed) and isinstance(transport, Lender)
+    client, server = Machine(library=library), Machine(library=library)
+    transport.serve(server, ends)
+    transport.attach(client, ends)
+    transport.serve_back(client, ends)
+    transport.attach_back(server, ends)
+    return client, server
+
+
+def test_each_serves_a_disk_and_is_a_client_of_the_other() -> None:
+    client, server = told()
+    serving = f"{PRELOADED} nbd-server -C /run/nbd-server.conf -p /run/nbd-server.pid"
+    read = [
+        "pidof nbd-server",
+        "grep -c /usr/lib/testbed/daemon.so /proc/70/maps",
+        "grep VmLck /proc/70/status",
+    ]
+    to = "nbd-client 10.77.1.{} 10809 /dev/nbd0 -N swap -b 4096"
+    assert server.lines == [serving, *read, to.format(1)]
+    assert client.lines == [to.format(3), serving, *read]
+    for machine, address in ((client, "10.77.1.1"), (server, "10.77.1.3")):
+        config = machine.files["/run/nbd-server.conf"]
+        assert f"listenaddr = {address}\n[swap]\nexportname = /dev/testbed/served\n" in config
+
+
+@pytest.mark.parametrize(
+    ("variant", "settings"),
+    [
+        ("memalloc", "TESTBED_MEMALLOC=1"),
+        ("less-throttle", "TESTBED_LESS_THROTTLE=1"),
+        ("stacked", "TESTBED_LESS_THROTTLE=1 TESTBED_MEMALLOC=1"),
+    ],
+)
+def test_what_is_set_for_a_daemon_is_set_on_both_machines(variant: str, settings: str) -> None:
+    for machine in told(variant):
+        assert [line for line in machine.lines if line.startswith(f"{PRELOADED} {settings} nbd-server ")]
+
+
+def test_a_daemon_that_runs_without_its_settings_is_a_fault_of_the_testbed() -> None:
+    with pytest.raises(TestbedFault, match="runs without its settings"):
+        told("memalloc", library=False)
+
+
+def test_both_have_the_kernel_under_test_and_one_is_judged() -> None:
+    under_test = PlannedKernel(spec=KernelSpec(base="6.1", sets=("dirty-limit-2007",)), digest="a" * 24)
+    support = PlannedKernel(spec=KernelSpec(base="6.1"), digest="b" * 24)
+    file = stage.read_playbook(PLAYBOOKS / "mke2fs-crossed.toml")
+    kernels = stage.Kernels(under_test, support)
+    plan = stage.plan(stage.topology_of(file), file, kernels, "image", Choices())
+    assert {name: plan.kernels[plan.machine(name).kernel].digest[0] for name in "ABC"} == {
+        "A": "a",
+        "B": "b",
+        "C": "a",
+    }
+    rules = plan.judging
+    assert (rules.subject, rules.server, rules.finish_loads) == ("A", "C", ("mke2fs",))
+    assert rules.requires == ("dirty-limit",) and rules.second_client == ("B/second-client.reads",)
+    assert plan.machine("A").sysctl == plan.machine("C").sysctl
+    assert flows(plan)["swap.requests"].destination_port == 10809
+
+
+def test_what_is_cut_off_by_nothing_is_judged_from_when_the_playbook_says() -> None:
+    assert planned("mke2fs-crossed").judging.begin_at_s == 10
+    assert planned("mke2fs-crossed", settings={"begin": "1min"}).judging.begin_at_s == 60
+    assert planned("mke2fs").judging.begin_at_s == 11.5, "the heal"
+
+
+def test_a_alone_serves_itself() -> None:
+    plan = planned("mke2fs-crossed", variant="local")
+    assert plan.transport is not None
+    assert (plan.transport.kind, plan.transport.server, plan.judging.server) == ("local-nbd", "A", "A")
+    assert [load.name for load in plan.loads] == ["mke2fs"]
+
+
+def test_a_disk_that_the_client_has_not_can_not_be_served_back(tmp_path: Path) -> None:
+    error = refused(tmp_path, CROSSED.replace('disk = "served"', 'disk = "served"\nback = "swap"', 1))
+    assert "machine 'A' has no disk 'swap' to serve" in error.message
+    assert error.where is not None and error.where.endswith("transport.back")
