@@ -215,7 +215,9 @@ def test_a_job_that_ended_before_the_judging_point_has_nothing_to_resume(status:
 
     def ends(t: float, values: Values) -> None:
         values["A/mke2fs"] = {"exit_status_plus_1": status + 1 if t >= 9 else 0}
-        values["A/anonymous"]["work_units"] = values["A/blocksampler"]["reads_completed_0"] = int(min(t, 9) + 99)
+        values["A/anonymous"]["work_units"] = values["A/blocksampler"]["reads_completed_0"] = int(
+            min(t, 9) + 99
+        )
 
     rules = judging(finish="exit", finish_loads=("mke2fs",), heals=(), faults=(), requires=())
     found = verdict(RECOVERED.but(rules=rules, cut_s=None, tweak=ends))

@@ -98,6 +98,7 @@ def test_a_alone_serves_itself() -> None:
     assert plan.transport is not None
     assert (plan.transport.kind, plan.transport.server, plan.judging.server) == ("local-nbd", "A", "A")
     assert [load.name for load in plan.loads] == ["mke2fs"]
+    assert (plan.judging.heals, plan.judging.begin_at_s) == (("slow",), 10)
 
 
 def test_a_disk_that_the_client_has_not_can_not_be_served_back(tmp_path: Path) -> None:

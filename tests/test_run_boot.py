@@ -26,6 +26,7 @@ def await_all(
     never: Collection[str] = (),
     panics: Collection[str] = (),
     names: tuple[str, ...] = NAMES,
+    under_test: str = "A",
     bound_s: float = 0.1,
     comes: Callable[[str], bool] = lambda _name: True,
 ) -> None:
@@ -36,7 +37,7 @@ def await_all(
 
     for name in names:
         (folder / name).write_text(f"{boot.PANIC}: no init\r\n\x1b[2Jlast word of {name}\n")
-    boot.await_all(names, "A", ready, lambda name: Console(folder / name), bound_s)
+    boot.await_all(names, under_test, ready, lambda name: Console(folder / name), bound_s)
 
 
 def test_all_that_are_ready_are_no_error(tmp_path: Path) -> None:
@@ -52,6 +53,14 @@ def test_a_subject_that_alone_does_not_boot_is_the_kernels_doing(how: str, why: 
     assert why in caught.value.message and "last word of A" in caught.value.message
     assert "\x1b" not in caught.value.message
     assert caught.value.where == str(tmp_path / "A") and "all others are" in caught.value.message
+
+
+@pytest.mark.parametrize("never", ["A", "C", "AC"])
+def test_of_two_that_have_the_kernel_under_test_either_may_not_boot(never: str, tmp_path: Path) -> None:
+    with pytest.raises(BootFailure, match=f"guest '{never[0]}' does not get ready, and all others are"):
+        await_all(tmp_path, never=never, under_test="AC")
+    with pytest.raises(TestbedFault, match="guest 'B' does not get ready:"):
+        await_all(tmp_path, never=f"B{never}", under_test="AC")
 
 
 @pytest.mark.parametrize(("never", "named"), [("B", "B"), ("AC", "C"), ("ABC", "B")])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from testbed.clock import NS, Deadline, now_ns, poll
 from testbed.errors import BootFailure, TestbedFault
@@ -22,22 +22,29 @@ Ready = Callable[[str], bool]
 
 
 def await_all(
-    names: Sequence[str], subject: str, ready: Ready, console: Callable[[str], Console], bound_s: float
+    names: Sequence[str],
+    under_test: Collection[str],
+    ready: Ready,
+    console: Callable[[str], Console],
+    bound_s: float,
 ) -> None:
     """Waits until all guests are ready. `bound_s` is for all of them together.
 
     Raises TestbedFault if one does not get there in time, with the end of its console (NotReady if there is
-    no other); BootFailure if it is the subject, and all the others did: with the same image, on the same
-    host. Then it had at least as long again as they took.
+    no other); BootFailure if it has the kernel `under_test`, and all the others did: with the same image, on
+    the same host. Then it had at least as long again as they took.
     """
-    others = [name for name in names if name != subject]
+    others = [name for name in names if name not in under_test]
     begun_ns = now_ns()
     deadline = Deadline.after(bound_s, "boot of all guests")
     for name in others:
         _await(name, ready, console(name), deadline, TestbedFault)
     took_s = (now_ns() - begun_ns) / NS
-    own = Deadline.after(max(deadline.left_s, took_s), f"boot of '{subject}'")
-    _await(subject, ready, console(subject), own, BootFailure if others else NotReady)
+    own_s = max(deadline.left_s, took_s)
+    for name in names:
+        if name in under_test:
+            own = Deadline.after(own_s, f"boot of '{name}'")
+            _await(name, ready, console(name), own, BootFailure if others else NotReady)
 
 
 def _await(
@@ -46,7 +53,7 @@ def _await(
     try:
         poll(lambda: ready(name), deadline)
     except TestbedFault as error:
-        alone = ", and all others are" if failure is BootFailure else ""
+        alone = ", and all others are, that have another kernel" if failure is BootFailure else ""
         raise failure(
             f"guest '{name}' does not get ready{alone}: {error.message}; "
             f"its console ends with:\n{console.tail(TAIL_BYTES)}",

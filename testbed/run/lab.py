@@ -302,9 +302,10 @@ class Lab:
     # --- from power-on to ready
 
     def _await_ready(self) -> None:
+        kernel = self.plan.machine(self.plan.judging.subject).kernel
         boot.await_all(
             list(self.pages),
-            self.plan.judging.subject,
+            [machine.name for machine in self.plan.machines if machine.kernel == kernel],
             self._ready,
             self.consoles.__getitem__,
             READY_S * self.boot_scale,
