@@ -528,6 +528,14 @@ def test_the_sampler_is_told_whose_requests_are_the_swaps(transport: str, nfs: s
     assert subject.lines[-1] == f"/usr/lib/testbed/agent vmsampler --slot 2 --detach{nfs}"
 
 
+def test_who_has_the_kernel_under_test_too_is_sampled_but_not_its_requests() -> None:
+    guests = {name: Notebook() for name in "ABC"}
+    lab = SimpleNamespace(cpu_scale=1.0, guests=guests)
+    provision._start_samplers(planned("mke2fs-crossed"), cast(Lab, lab))
+    told = {name: [line.split()[1] for line in guest.lines] for name, guest in guests.items()}
+    assert told["A"] == ["blocksampler", "vmsampler"] and told["C"] == ["vmsampler"] and not told["B"]
+
+
 def test_options_of_a_plan_are_validated_anew() -> None:
     plan = planned()
     broken = plan.loads[2].model_copy(update={"options": plan.loads[2].options | {"rcvbuf": 8}})
