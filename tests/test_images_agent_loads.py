@@ -1,4 +1,4 @@
-"""The loads of the agent that exchange, map files, make system calls and ask for blocks, on this host."""
+"""The loads of the agent that exchange, map files, make calls, send over TCP and ask for blocks, on this host."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ import re
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -230,6 +232,108 @@ def test_limits_make_calls_fail(guest: Guest, limit: str) -> None:
     guest.until(lambda: guest.page.read(3, "storm")[field] > 10, f"ten failures: {field}")
 
 
+# --- the flood's TCP connections
+
+DATA_SEGMENTS_IN = 152
+"""Offset of tcpi_data_segs_in in struct tcp_info (include/uapi/linux/tcp.h): segments that came with data."""
+
+
+@contextmanager
+def listener() -> Iterator[socket.socket]:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.settimeout(LIMIT_S)
+        yield listening
+
+
+def flood_over_tcp(guest: Guest, listening: socket.socket, *options: str, connections: int = 1) -> None:
+    """No datagrams: what is counted is TCP's."""
+    port = str(listening.getsockname()[1])
+    guest.start(
+        "flood", 4, "--to", "127.0.0.1", "--port", "1", "--ports", "0", "--tcp-port", port,
+        "--tcp-connections", str(connections), *options,
+    )  # fmt: skip
+    guest.page.control(4, Control.RUN)
+
+
+def pause(guest: Guest) -> dict[str, int]:
+    guest.page.control(4, Control.STOP)
+    guest.until(lambda: guest.page.state(4) is State.READY, "the flood's pause")
+    return guest.page.read(4, "flood")
+
+
+def read_all(connection: socket.socket) -> int:
+    """To the end; how many bytes came."""
+    count = 0
+    while data := connection.recv(1 << 16):
+        count += len(data)
+    return count
+
+
+def segments(connection: socket.socket) -> int:
+    told = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 256)
+    return int.from_bytes(told[DATA_SEGMENTS_IN : DATA_SEGMENTS_IN + 4], sys.byteorder)
+
+
+def test_messages_over_tcp_keep_their_rate_and_their_sizes(guest: Guest) -> None:
+    rate, for_s = 400, 0.5
+    with listener() as listening:
+        begin = time.monotonic()
+        flood_over_tcp(guest, listening, "--tcp-rate", str(rate), "--tcp-sizes", "300:3,100:1")
+        with listening.accept()[0] as connection:
+            time.sleep(for_s)
+            found = pause(guest)
+            took_s = time.monotonic() - begin
+            came = read_all(connection)
+            assert segments(connection) == pytest.approx(found["tcp_messages"], abs=3)
+    assert 0.4 * rate * for_s <= found["tcp_messages"] <= 1.1 * rate * took_s
+    assert came == found["bytes_sent"] == pytest.approx(250 * found["tcp_messages"], rel=0.05)
+    assert (found["packets_sent"], found["send_errors"]) == (0, 0)
+
+
+def test_the_rate_is_of_all_connections_and_one_that_is_full_is_passed_over(guest: Guest) -> None:
+    with listener() as listening:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        flood_over_tcp(guest, listening, "--tcp-rate", "2000", "--tcp-sizes", "1400:1", connections=2)
+        with listening.accept()[0] as read, listening.accept()[0]:
+            read.settimeout(LIMIT_S)
+            begin, count = time.monotonic(), 0
+            while time.monotonic() < begin + 2.0:
+                count += len(read.recv(1 << 16))
+            found = pause(guest)
+    assert found["tcp_messages"] <= 1.1 * 2000 * (time.monotonic() - begin) + 50
+    assert count / 1400 > 0.6 * found["tcp_messages"], "the one that is not read took as much"
+    assert count / 1400 > 0.2 * 2000 * 2.0
+
+
+def test_small_messages_that_wait_for_room_stay_segments_of_their_own(guest: Guest) -> None:
+    with listener() as listening:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        flood_over_tcp(guest, listening, "--tcp-rate", "0", "--tcp-sizes", "64:1")
+        with listening.accept()[0] as connection:
+            connection.settimeout(LIMIT_S)
+            guest.until(lambda: guest.page.read(4, "flood")["tcp_messages"] > 400, "more than fits")
+            time.sleep(0.2)
+            before = guest.page.read(4, "flood")["tcp_messages"]
+            time.sleep(0.2)
+            found = pause(guest)
+            assert found["tcp_messages"] == before, "it was not full"
+            came = read_all(connection)
+            assert segments(connection) >= 0.9 * came / 64
+    assert came == found["bytes_sent"]
+
+
+def test_who_ends_a_connection_is_counted_and_not_asked_again(guest: Guest) -> None:
+    with listener() as listening:
+        flood_over_tcp(guest, listening, "--tcp-rate", "500", "--tcp-sizes", "64:1", connections=2)
+        with listening.accept()[0] as first, listening.accept()[0]:
+            guest.until(lambda: guest.page.read(4, "flood")["tcp_messages"] > 20, "twenty messages")
+            first.close()
+            guest.until(lambda: guest.page.read(4, "flood")["tcp_connections"] == 1, "one that is left")
+            before = guest.page.read(4, "flood")["tcp_messages"]
+            guest.until(lambda: guest.page.read(4, "flood")["tcp_messages"] > before + 20, "twenty more")
+            assert pause(guest)["send_errors"] == 1
+
+
 # --- blocks of several pages
 
 
@@ -277,6 +381,10 @@ def test_the_vm_sampler_counts_free_blocks_by_order(guest: Guest) -> None:
         (["anonymous", "--bytes", "8192", "--order", "exchange"], "with --port and --next-port"),
         (["anonymous", "--bytes", "8192", "--order", "sideways"], "random, linear or exchange"),
         (["blocks", "--order", "9"], "2 to 8"),
+        (["flood", "--to", "127.0.0.1", "--tcp-rate", "9"], "are of --tcp-connections"),
+        (["flood", "--to", "127.0.0.1", "--tcp-connections", "257"], "--tcp-connections: up to 256"),
+        (["flood", "--to", "127.0.0.1", "--tcp-connections", "1", "--tcp-sizes", ""], "--tcp-sizes: not empty"),
+        (["flood", "--to", "127.0.0.1", "--sizes", "1:200,2:57"], "weights that sum up to 256 at most"),
         (["deed-shatter", "--bytes", "40960", "--keep", "1"], "--keep of at least 2"),
     ],
 )

@@ -406,6 +406,30 @@ def test_a_flood_of_a_service_without_tcp_has_no_connections(tmp_path: Path) -> 
     assert error.message == "load 'service' takes no TCP connection" and "tcp_port = 6900" in error.hint
 
 
+@pytest.mark.parametrize(
+    ("lines", "at", "says"),
+    [
+        ("", "loads.flood", "it would send nothing: give it a 'rate', 'tcp_connections' or both"),
+        ('tcp_connections = 1\nsizes = [{ size = "64B" }]', ".sizes", "no datagrams: give 'rate'"),
+        ("tcp_connections = 1\nlone_fragments = true", ".lone_fragments", "no datagrams: give 'rate'"),
+        ('rate = "1kpps"\ntcp_rate = "1kpps"', ".tcp_rate", "give 'tcp_connections', or leave this out"),
+        ('rate = "1kpps"\ntcp_sizes = [{ size = "64B" }]', ".tcp_sizes", "give 'tcp_connections'"),
+        ('tcp_connections = 1\ntcp_rate = "1MiB"', ".tcp_rate", "'1MiB'"),
+        ('tcp_connections = 1\ntcp_sizes = [{ size = "64KiB" }]', ".tcp_sizes[0].size", "less than or equal"),
+        (
+            'rate = "1pps"\nsizes = [{ size = "9B", weight = 100 }, { size = "8B", weight = 100 },'
+            ' { size = "7B", weight = 100 }]',
+            ".sizes", "the weights sum up to 300, of at most 256",
+        ),
+    ],
+)  # fmt: skip
+def test_a_flood_that_can_not_be_names_its_place(tmp_path: Path, lines: str, at: str, says: str) -> None:
+    parameter = FLOOD[FLOOD.index("[parameters.rate]") : FLOOD.index("[parameters.memory]")]
+    own = FLOOD[FLOOD.index('rate = "$rate"') : FLOOD.index("# A second client of C")]
+    error = refused(tmp_path, FLOOD.replace(parameter, "").replace(own, f"{lines}\n\n"))
+    assert error.where.endswith(at) and says in error.message
+
+
 def test_mke2fs_needs_a_transport_with_a_block_device(tmp_path: Path) -> None:
     error = refused(tmp_path, (PLAYBOOKS / "mke2fs.toml").read_text(), transport="nfs3")
     assert "brings no block device" in error.message

@@ -494,6 +494,20 @@ def test_service_and_flood_agree_on_ports() -> None:
     )
 
 
+def test_a_flood_over_tcp_alone_has_a_rate_and_sizes_of_its_own() -> None:
+    given = {"to": "A", "service": "service", "tcp_connections": 2, "tcp_rate": "2kpps"}
+    sizes = {"tcp_sizes": [{"size": "1KiB", "weight": 3}, {"size": "64B"}]}
+    flood = load_class("flood").model_validate(given | sizes)
+    again = load_class("flood").model_validate(flood.model_dump(mode="json"))
+    assert again == flood
+    plan = planned()
+    load = next(each for each in plan.loads if each.name == "flood")
+    assert " ".join(again.argv(3, LoadContext(plan, load))) == (
+        "/usr/lib/testbed/agent flood --slot 3 --detach --to 10.77.1.1 --port 7000 --ports 0 "
+        "--tcp-port 6900 --tcp-connections 2 --tcp-rate 2000 --tcp-sizes 1024:3,64:1"
+    )
+
+
 def test_mke2fs_makes_the_mirror_before_it_is_asked_to_run() -> None:
     plan, guest = planned("mke2fs"), Notebook()
     load = plan.loads[0]
@@ -555,8 +569,9 @@ def test_the_schemas_know_every_plugins_keys() -> None:
     reset = next(option for option in found["$defs"]["Deed"]["oneOf"] if option["title"] == "reset")
     assert {"flow", "between", "direction", "at", "for", "on", "off"} <= set(reset["properties"])
     assert reset["required"] == ["at", "fault"] and not reset["additionalProperties"]
-    rate = loads["flood"]["properties"]["rate"]["anyOf"]
-    assert rate[1]["pattern"].startswith(r"^\$")
+    for load, key in (("flood", "rate"), ("flood", "tcp_rate"), ("service", "reads")):  # one may be left out
+        options = loads[load]["properties"][key]["anyOf"]
+        assert [each.get("pattern", "")[:3] for each in options].count(r"^\$") == 1
 
 
 def test_schemas_are_json_and_wrong_names_are_refused() -> None:

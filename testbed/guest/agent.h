@@ -3,6 +3,7 @@
 #ifndef AGENT_H
 #define AGENT_H
 
+#include <netinet/in.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -127,6 +128,52 @@ void exchange_begin(struct slot slot, const struct ring *ring);
 bool exchange_connect(enum witness_control wanted);
 /* Sends `page` and waits for the neighbour's; false: left undone, the host wants something else. */
 bool exchange_step(const void *page, enum witness_control wanted);
+
+/* --- pace.c: what a flood owes ----------------------------------------------------------------- */
+
+#define SIZES_MAX 256
+#define SIZE_MOST 65507 /* bytes: what one datagram can hold */
+
+/* One turn of a mix: each size, in bytes, as often as its weight says. */
+struct sizes {
+	uint16_t each[SIZES_MAX];
+	unsigned int count;
+};
+
+/* Adds the sizes of `text`, "1400:9,64:1"; ends the program where --`option` can not be that. */
+void sizes_parse(struct sizes *sizes, const char *option, const char *text);
+/* The size that comes as number so and so. */
+uint16_t sizes_at(const struct sizes *sizes, uint64_t number);
+
+/* `rate`: sends a second; 0 is as fast as it goes. */
+struct pace {
+	uint64_t rate, paid_until_ns;
+};
+
+void pace_begin(struct pace *pace, uint64_t now_ns);
+/* How many sends are owed now, no more than `most`. After a pause the oldest debt is forgotten: no burst. */
+uint64_t pace_due(struct pace *pace, uint64_t now_ns, uint64_t most);
+void pace_paid(struct pace *pace, uint64_t sent);
+
+/* --- streams.c: the flood's TCP connections ---------------------------------------------------- */
+
+#define CONNECTIONS_MAX 256
+
+/* `rate`: messages a second over all of them, 0: they never pause; `sizes`: of messages, NULL: no matter. */
+struct streams {
+	struct sockaddr_in to;
+	uint64_t count, rate;
+	const char *sizes;
+};
+
+/* Ends the program if these can not be. */
+void streams_check(const struct streams *wanted);
+/* `bytes`: what is sent, SIZE_MOST of them at least. */
+void streams_begin(struct slot slot, const struct streams *wanted, const char *bytes);
+void streams_open(uint64_t now_ns);
+/* Gives the connections what is due, without waiting; true: more is due than one call gives. */
+bool streams_push(uint64_t now_ns);
+void streams_close(void);
 
 /* --- counters.c: numbers out of the kernel's text files --------------------------------------- */
 

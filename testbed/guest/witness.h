@@ -196,6 +196,7 @@ enum flood_field {
 	FLOOD_RUNS = 12,			/* count: times that `run` was obeyed */
 	FLOOD_TCP_CONNECTIONS = 13,		/* count: TCP connections open */
 	FLOOD_WOULD_BLOCK = 14,			/* count: sends put off, the own queue being full */
+	FLOOD_TCP_MESSAGES = 15,		/* count: messages that TCP took whole, all connections */
 };
 
 enum job_field {

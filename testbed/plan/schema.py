@@ -77,9 +77,16 @@ def _allow_parameters(found: dict[str, Any]) -> None:
         if table.get("title") in ("Parameter", "Variant", "Opening"):
             continue
         for name, part in table.get("properties", {}).items():
-            scalar = part.get("type") in ("string", "integer", "number", "boolean") and "enum" not in part
-            if scalar and name not in ("title", "question", "source", "topology", "kind"):
+            if name in ("title", "question", "source", "topology", "kind"):
+                continue
+            if "anyOf" in part and any(map(_scalar, part["anyOf"])):
+                part["anyOf"].append(_PARAMETER)
+            elif _scalar(part):
                 table["properties"][name] = {"anyOf": [part, _PARAMETER]}
+
+
+def _scalar(part: dict[str, Any]) -> bool:
+    return part.get("type") in ("string", "integer", "number", "boolean") and "enum" not in part
 
 
 def _drop_numbers(part: Any) -> None:
