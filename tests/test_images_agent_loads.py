@@ -1,4 +1,4 @@
-"""The loads of the agent that exchange, map files, make calls, send over TCP and ask for blocks, on this host."""
+"""The loads of the agent that exchange, map files, make calls, flood TCP and want blocks, on this host."""
 
 from __future__ import annotations
 
@@ -284,25 +284,36 @@ def test_messages_over_tcp_keep_their_rate_and_their_sizes(guest: Guest) -> None
             found = pause(guest)
             took_s = time.monotonic() - begin
             came = read_all(connection)
-            assert segments(connection) == pytest.approx(found["tcp_messages"], abs=3)
+            assert segments(connection) == pytest.approx(found["tcp_messages"], rel=0.1)
     assert 0.4 * rate * for_s <= found["tcp_messages"] <= 1.1 * rate * took_s
     assert came == found["bytes_sent"] == pytest.approx(250 * found["tcp_messages"], rel=0.05)
     assert (found["packets_sent"], found["send_errors"]) == (0, 0)
 
 
 def test_the_rate_is_of_all_connections_and_one_that_is_full_is_passed_over(guest: Guest) -> None:
+    rate, size = 200, 50_000  # large ones fill what the sender's own socket may hold as well
     with listener() as listening:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        flood_over_tcp(guest, listening, "--tcp-rate", "2000", "--tcp-sizes", "1400:1", connections=2)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 18)
+        begin = time.monotonic()
+        flood_over_tcp(
+            guest, listening, "--tcp-rate", str(rate), "--tcp-sizes", f"{size}:1", connections=2
+        )  # fmt: skip
         with listening.accept()[0] as read, listening.accept()[0]:
-            read.settimeout(LIMIT_S)
-            begin, count = time.monotonic(), 0
+            came = 0
             while time.monotonic() < begin + 2.0:
-                count += len(read.recv(1 << 16))
-            found = pause(guest)
-    assert found["tcp_messages"] <= 1.1 * 2000 * (time.monotonic() - begin) + 50
-    assert count / 1400 > 0.6 * found["tcp_messages"], "the one that is not read took as much"
-    assert count / 1400 > 0.2 * 2000 * 2.0
+                came += len(read.recv(1 << 16))
+            found, took_s = pause(guest), time.monotonic() - begin
+            came += read_all(read)
+            kept = found["bytes_sent"] - came
+    assert 0.3 * rate * 2.0 <= found["tcp_messages"] <= 1.1 * rate * took_s
+    assert came > 2 * kept > 0, "the one that is not read took its share all along"
+
+
+def is_full(guest: Guest) -> bool:
+    """Nothing more is taken over as long as some hundred messages take."""
+    before = guest.page.read(4, "flood")["tcp_messages"]
+    time.sleep(0.1)
+    return before > 400 and guest.page.read(4, "flood")["tcp_messages"] == before
 
 
 def test_small_messages_that_wait_for_room_stay_segments_of_their_own(guest: Guest) -> None:
@@ -310,13 +321,8 @@ def test_small_messages_that_wait_for_room_stay_segments_of_their_own(guest: Gue
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         flood_over_tcp(guest, listening, "--tcp-rate", "0", "--tcp-sizes", "64:1")
         with listening.accept()[0] as connection:
-            connection.settimeout(LIMIT_S)
-            guest.until(lambda: guest.page.read(4, "flood")["tcp_messages"] > 400, "more than fits")
-            time.sleep(0.2)
-            before = guest.page.read(4, "flood")["tcp_messages"]
-            time.sleep(0.2)
+            guest.until(lambda: is_full(guest), "a connection that is full")
             found = pause(guest)
-            assert found["tcp_messages"] == before, "it was not full"
             came = read_all(connection)
             assert segments(connection) >= 0.9 * came / 64
     assert came == found["bytes_sent"]
@@ -381,10 +387,13 @@ def test_the_vm_sampler_counts_free_blocks_by_order(guest: Guest) -> None:
         (["anonymous", "--bytes", "8192", "--order", "exchange"], "with --port and --next-port"),
         (["anonymous", "--bytes", "8192", "--order", "sideways"], "random, linear or exchange"),
         (["blocks", "--order", "9"], "2 to 8"),
-        (["flood", "--to", "127.0.0.1", "--tcp-rate", "9"], "are of --tcp-connections"),
-        (["flood", "--to", "127.0.0.1", "--tcp-connections", "257"], "--tcp-connections: up to 256"),
-        (["flood", "--to", "127.0.0.1", "--tcp-connections", "1", "--tcp-sizes", ""], "--tcp-sizes: not empty"),
-        (["flood", "--to", "127.0.0.1", "--sizes", "1:200,2:57"], "weights that sum up to 256 at most"),
+        (["flood", "--tcp-rate", "9"], "are of --tcp-connections"),
+        (["flood", "--tcp-connections", "257"], "--tcp-connections: up to 256"),
+        (
+            ["flood", "--to", "127.0.0.1", "--tcp-connections", "1", "--tcp-sizes", ""],
+            "--tcp-sizes: not empty",
+        ),
+        (["flood", "--sizes", "1:200,2:57"], "weights that sum up to 256 at most"),
         (["deed-shatter", "--bytes", "40960", "--keep", "1"], "--keep of at least 2"),
     ],
 )

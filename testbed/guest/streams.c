@@ -118,10 +118,13 @@ static bool push(struct stream *stream)
 /* To the connections in turn; one that takes nothing now is passed over. */
 bool streams_push(uint64_t now_ns)
 {
-	uint64_t due = config.rate ? pace_due(&pace, now_ns, MESSAGES_MAX) : config.count;
-	uint64_t tries = config.rate ? due + config.count : config.count;
+	bool counted = config.rate || sizes.count; /* else each gets what it takes, once */
+	uint64_t due = counted ? pace_due(&pace, now_ns, MESSAGES_MAX) : config.count;
+	uint64_t tries = counted ? due + config.count : config.count;
 	uint64_t given = 0, open = 0;
 
+	if (!config.count)
+		return false;
 	while (given < due && tries-- > 0) {
 		struct stream *stream = &streams[turn++ % config.count];
 
@@ -132,5 +135,5 @@ bool streams_push(uint64_t now_ns)
 		open += streams[i].fd >= 0;
 	slot_store(slot, FLOOD_TCP_CONNECTIONS, open);
 	pace_paid(&pace, given);
-	return config.rate && given == MESSAGES_MAX;
+	return counted && given == MESSAGES_MAX;
 }

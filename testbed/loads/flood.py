@@ -39,13 +39,13 @@ class Flood(OneProcess):
     """UDP to every port of `service` on machine `to`, in turn, and messages over `tcp_connections`, in turn.
 
     `rate` and `sizes` are of datagrams; without a rate there are none, and 0pps is as fast as the sender
-    can. The fragments that a payload beyond the link's MTU makes count as one. With `lone_fragments` each is
-    the first fragment of a datagram whose rest never comes: the receiver keeps it for net.ipv4.ipfrag_time, up to
-    net.ipv4.ipfrag_high_thresh.
+    can. The fragments that a payload beyond the link's MTU makes count as one. With `lone_fragments` each
+    is the first fragment of a datagram whose rest never comes: the receiver keeps it for
+    net.ipv4.ipfrag_time, up to net.ipv4.ipfrag_high_thresh.
 
-    `tcp_rate` and `tcp_sizes` are of messages. At 0pps the connections never pause. A message of a stated size is
-    one segment, if it fits into one: nothing is added to it. Without sizes TCP cuts the stream as it
-    likes. A connection that takes no more is passed over, so that the rate is kept as far as the others take it.
+    `tcp_rate` and `tcp_sizes` are of messages. At 0pps the connections never pause. A message of a stated
+    size is one segment, if it fits into one: nothing is added to it. Without sizes TCP cuts the stream as
+    it likes. A connection that takes no more is passed over: the rate is kept as far as the others take it.
     """
 
     kind: ClassVar[str] = "flood"
