@@ -13,6 +13,7 @@ from testbed.history import History
 from testbed.model import Judging
 from testbed.snapshot import Limit, Lock, Nic, Request, Snapshot, Socket, Task, Wait, Zone
 from testbed.waitfor import examine, next_retransmission_ns, single_cycle, wait_for_graph
+from testbed.waitfor.building import LARGEST_TABLE
 from testbed.waitfor.graph import Edge, Graph, Node, common, cycle, stuck
 
 FIRST_NS, SECOND_NS = 100 * NS, 130 * NS
@@ -268,10 +269,17 @@ def test_who_sleeps_further_in_does_not_wait_for_memory(inner: str, proves: str)
 
 
 def test_more_than_the_graph_tells_is_no_proof() -> None:
-    idle = tuple(task(1000 + number, "folio", address=0xF0) for number in range(399))
+    idle = tuple(task(1000 + number, "folio", address=0xF0) for number in range(LARGEST_TABLE - 1))
     found = pair(tasks=(KSWAPD, READER, *idle))
     assert found.proves == "open"
-    assert "401 tasks, of which 400 are told" in found.sentence
+    assert f"{LARGEST_TABLE + 1} tasks, of which {LARGEST_TABLE} are told" in found.sentence
+
+
+def test_as_many_requests_as_memory_holds_are_no_hindrance() -> None:
+    """As swap over NFS has them, which sends as much as there is."""
+    requests = tuple(REQUEST.model_copy(update={"tag": n, "sector": n}) for n in range(1100))
+    found = pair(requests=requests)
+    assert found.proves == "deadlocked"
 
 
 def test_what_is_waited_for_is_told_though_a_condition_is_not_met() -> None:
