@@ -66,6 +66,7 @@ FACTS = [
     ("Write-error on swap-device (43:0:1208)", {"device": "43:0", "operation": "Write"}),
     ("Read-error on swap-device", {"operation": "Read"}),
     ("Write error -5 on dio swapfile (4096)", {"operation": "Write", "result": -5}),
+    ("Write error 24576 on dio swapfile (4096)", {"operation": "Write", "result": 24576}),
     (
         "critical space allocation error, dev nbd0, sector 8 op 0x1:(WRITE) flags 0x104000 phys_seg 1",
         {"device": "nbd0", "sector": 8, "operation": "WRITE", "reason": "critical space allocation"},

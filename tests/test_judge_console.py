@@ -31,7 +31,11 @@ LINES = [
     ("swap-error", "Write-error on swap-device (43:0:1208)"),
     ("swap-error", "Read-error on swap-device (43:0:1208)"),
     ("swap-error", "Write error -5 on dio swapfile (4096)"),
+    ("swap-error", "Write error -121 on dio swapfile (4096)"),
     ("swap-error", "Write error on swap-device (43:0:1208)"),
+    ("swap-again", "Write error -12 on dio swapfile (88727552)"),
+    ("swap-again", "Write error 24576 on dio swapfile (143785984)"),
+    ("swap-again", "Write error 0 on dio swapfile (4096)"),
     ("io-error", "I/O error, dev nbd0, sector 1208 op 0x1:(WRITE) flags 0x104000 phys_seg 1 prio class 2"),
     (
         "io-error",
@@ -138,6 +142,14 @@ def test_an_io_error_does_not_stand_where_the_testbed_failed() -> None:
     error = kernel_line(22, "Write-error on swap-device (43:0:8)")
     found = judged(error, events=fault, recover_s=None)
     assert (found.outcome, found.testbed_fault) == ("inconclusive", "QEMU of C is gone")
+
+
+@pytest.mark.parametrize("result", ["-12", "24576"])
+def test_a_swap_write_that_found_no_memory_is_written_again_and_decides_nothing(result: str) -> None:
+    found = judged(kernel_line(20, f"Write error {result} on dio swapfile (143785984)"))
+    assert found.outcome == "recovered"
+    told = [each for each in found.findings if "swap write put off for want of memory" in each.statement]
+    assert {each.says for each in told} == {"note"}
 
 
 def test_errors_of_the_tearing_down_are_only_noted() -> None:

@@ -69,6 +69,7 @@ EXPLAINED_BY: dict[str, frozenset[str]] = {
     | {"locking"},
     "slub": BROKEN | {"allocation", "fault-injection"},
     "allocation": BROKEN | {"fault-injection"},
+    "swap-again": BROKEN | {"allocation", "slub", "fault-injection"},
     "nbd": BROKEN | {"lost-connection", "link-down"},
     "nfs": BROKEN | {"link-down"},
     "nfs-back": BROKEN | {"nfs"},

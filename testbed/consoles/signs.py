@@ -18,6 +18,7 @@ SIGNS: tuple[Sign, ...] = (
     *kernel.CHECKS,
     *kernel.TASKS,
     *kernel.ALLOCATIONS,
+    *devices.SWAP_AGAIN,
     *devices.CONNECTIONS,
     *kernel.INJECTED,
 )

@@ -9,7 +9,9 @@ DISKS = (
     Sign(
         "swap-error", "swap error", "mm/page_io.c end_swap_bio_write(), sio_write_complete()",
         starts=("Write-error on swap-device", "Read-error on swap-device", "Write error "),
-        shape=r"(?:Write|Read)-error on swap-device|Write error (?:-?\d{1,6} on dio swapfile|on swap-device)",
+        # Not those that SWAP_AGAIN has.
+        shape=r"(?:Write|Read)-error on swap-device"
+        r"|Write error (?:-(?!12 )\d{1,6} on dio swapfile|on swap-device)",
         facts=r"(?P<operation>Write|Read)[- ]error (?:(?P<result>-?\d{1,6}) on dio swapfile"
         r"|on swap-device(?: \((?P<device>\d{1,4}:\d{1,8}):)?)",
     ),
@@ -37,6 +39,19 @@ DISKS = (
         "io-error", "write to a loop device's file failed", "drivers/block/loop.c lo_write_bvec()",
         starts=("loop: Write error at ",),
         facts=r"loop: (?P<operation>Write) error at",
+    ),
+)  # fmt: skip
+
+# A write to a swap file that found no memory (-ENOMEM), or memory for its first bytes alone: fs/nfs/direct.c
+# nfs_direct_write_schedule_iovec() ends where nfs_create_request() has none, and is done with as much. 6.1's
+# sio_write_complete() takes that for passing, marks all its pages dirty again and none as bad: nothing is
+# lost, they are written anew. A read that ends so is lost, and says "Read-error on swap-device".
+SWAP_AGAIN = (
+    Sign(
+        "swap-again", "swap write put off for want of memory", "mm/page_io.c sio_write_complete()",
+        starts=("Write error ",),
+        shape=r"Write error (?:-12|\d{1,7}) on dio swapfile",
+        facts=r"(?P<operation>Write) error (?P<result>-12|\d{1,7}) on dio swapfile",
     ),
 )  # fmt: skip
 
