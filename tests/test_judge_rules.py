@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -324,7 +325,12 @@ def test_a_sampler_that_stopped_after_the_cut_still_vouches_for_what_was_in_flig
         if 6 < t < 28:
             values["A/blocksampler"] |= {"samples": 320, "in_flight_0": 4}
 
-    assert verdict(RECOVERED.but(tweak=stopped)).outcome == "recovered"
+    found = verdict(RECOVERED.but(tweak=stopped))
+    assert found.outcome == "recovered"
+    told = {one.name: one.statement for one in found.preconditions}["in-flight"]
+    assert re.fullmatch(
+        r"4 swap requests were in flight when they were last counted, 1\d s before the heal\.", told
+    )
 
 
 @pytest.mark.parametrize(("last_work_s", "outcome"), [(12.5, "recovered"), (14.0, "inconclusive")])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from testbed.clock import NS
 from testbed.judge.case import Case
 from testbed.judge.values import Precondition
 from testbed.snapshot import atomic_floor
@@ -37,8 +38,10 @@ def _in_flight(case: Case) -> Precondition:
     if seen_ns is None or seen_ns < since_ns:
         return _sent_again(case, value)
     words = f"{value} swap requests were in flight" if value > 0 else "No request was in flight"
+    late_s = (case.before_ns - seen_ns) / NS
+    when = "at the heal" if late_s < 1 else f"when they were last counted, {late_s:.0f} s before the heal"
     return Precondition(
-        name="in-flight", met=value > 0, statement=f"{words} at the heal.", numbers={"in_flight": value}
+        name="in-flight", met=value > 0, statement=f"{words} {when}.", numbers={"in_flight": value}
     )
 
 
