@@ -42,10 +42,11 @@ DISKS = (
     ),
 )  # fmt: skip
 
-# A write to a swap file that found no memory (-ENOMEM), or memory for its first bytes alone: fs/nfs/direct.c
-# nfs_direct_write_schedule_iovec() ends where nfs_create_request() has none, and is done with as much. 6.1's
-# sio_write_complete() takes that for passing, marks all its pages dirty again and none as bad: nothing is
-# lost, they are written anew. A read that ends so is lost, and says "Read-error on swap-device".
+# A write to a swap file that found no memory (-ENOMEM), or memory for its first bytes alone, or for its
+# requests but not for a call (0): fs/nfs/direct.c nfs_direct_write_schedule_iovec() and fs/nfs/pagelist.c
+# nfs_generic_pgio() end there. 6.1's sio_write_complete() takes that for passing, marks all its pages dirty
+# again and none as bad: nothing is lost, they are written anew. A read that ends so is lost, and says
+# "Read-error on swap-device".
 SWAP_AGAIN = (
     Sign(
         "swap-again", "swap write put off for want of memory", "mm/page_io.c sio_write_complete()",
