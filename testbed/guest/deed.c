@@ -127,9 +127,10 @@ int deed_kill_main(int argc, char **argv)
 	if (!victim.process == (victim.slot >= PAGE_SLOTS))
 		usage_error("one of --process NAME and --victim SLOT, with a slot below %d", PAGE_SLOTS);
 	slot = slot_begin(KIND_DEED);
-	errno = ESRCH;
-	if (strike(slot, 0) == 0)
+	if (strike(slot, 0) == 0) {
+		errno = ESRCH; /* not that of whoever ended while all were looked at */
 		slot_fail(slot, "nobody there to be killed");
+	}
 	if (await_the_moment(slot)) {
 		slot_store(slot, DEED_HIT, strike(slot, victim.signal));
 		count(slot, DEED_DONE);
