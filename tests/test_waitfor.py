@@ -152,6 +152,25 @@ def test_over_udp_it_is_the_request_that_is_sent_again(
     assert says in when.statement and when.met == (proves == "deadlocked")
 
 
+@pytest.mark.parametrize(
+    ("device", "by"), [("nfs", "sunrpc"), ("nvme0n1", "the NVMe host"), ("sda", "iscsid")]
+)
+def test_a_connection_that_its_user_makes_anew_is_a_chance(device: str, by: str) -> None:
+    """Over NFS one page came 132 s after the heal, when a connection that was never made was given up."""
+    rules = RULES.model_copy(update={"devices": (device,)})
+    changes: dict[str, Any] = {"requests": (REQUEST.model_copy(update={"device": device}),)}
+    looks = look(1, FIRST_NS, **changes), look(2, SECOND_NS, **changes)
+    found = examine(*looks, seen(), rules)
+    assert found.proves == "starved"
+    assert f"connection of {device} may be given up and made anew by {by}" in found.sentence
+    assert found.cycle[0].startswith("request:"), "what it hangs on is told all the same"
+    udp = (SWAP_SOCKET.model_copy(update={"protocol": "udp", "retransmit_in_ms": 9_000}), FLOODED)
+    again = {"requests": (changes["requests"][0].model_copy(update={"again_in_ms": 9_000}),), "sockets": udp}
+    assert examine(look(1, FIRST_NS, **again), look(2, SECOND_NS, **again), seen(), rules).proves == (
+        "deadlocked"
+    )
+
+
 def test_the_floor_is_that_of_the_kernel() -> None:
     assert ZONE.atomic_floor == 101
     assert ZONE.model_copy(update={"minimum": 256}).atomic_floor == 96

@@ -187,8 +187,9 @@ def _all_mute(outside: Outside, carriers: list[Socket]) -> int:
 def _turns(graph: Graph, targets: list[str]) -> list[str]:
     """Where a cycle that explains the requests turns: at them, or at the connections that carry them."""
     waits = graph.successors()
-    carriers = [name for target in targets for name in waits[target] if name.startswith("socket:")]
-    return list(dict.fromkeys((*targets, *carriers)))
+    first = dict.fromkeys(name for target in targets for name in waits[target])
+    found = dict.fromkeys(name for one in first for name in (one, *waits[one]))
+    return [*targets, *(name for name in found if name.startswith("socket:"))]
 
 
 def _taken(first: Snapshot, second: Snapshot) -> dict[str, Taken]:

@@ -14,6 +14,20 @@ CARRIED_BY = {
     "": "rpc_rqst.rq_xprt -> sock_xprt.inet",
 }
 """By the beginning of a device's name: the fields that lead from a request to its socket (introspection)."""
+REPLACED_BY = {
+    "nfs": (
+        "sunrpc",
+        "net/sunrpc/xprtsock.c (6.1), xs_tcp_set_socket_timeouts() sets a TCP_USER_TIMEOUT, and one that is"
+        " not made yet ends with tcp_syn_retries",
+    ),
+    "nvme": ("the NVMe host", "drivers/nvme/host/tcp.c (6.1), nvme_tcp_error_recovery_work()"),
+    "sd": (
+        "iscsid",
+        "drivers/scsi/libiscsi.c (6.1), iscsi_check_transport_timeouts() ends one that answers no ping",
+    ),
+}
+"""Who gives a connection up and makes another, by the beginning of a device's name. What the old one had to
+send is free then, as its socket is: that can be all that lacks. NBD makes none (drivers/block/nbd.c, 6.1)."""
 LEAST_ANSWERS = 2
 """Frames of the swap connection that must have been offered: one alone may have been lost by chance."""
 LEAST_FIRINGS = 2
@@ -67,9 +81,25 @@ def add_request(builder: Builder, request: Request) -> None:
             "sure",
         )
         return
-    target = add_socket(builder, sock)
+    target = _or_another(builder, request, sock, add_socket(builder, sock))
     path = next(path for prefix, path in CARRIED_BY.items() if request.device.startswith(prefix))
     builder.edge(source, target, "waits for its reply on", "observed", f"{path} = {sock.address:#x}")
+
+
+def _or_another(builder: Builder, request: Request, sock: Socket, connection: str) -> str:
+    """The connection, or whatever takes its place where its user gives it up by a timer of its own."""
+    replaced = (by for device, by in REPLACED_BY.items() if request.device.startswith(device))
+    found = next(replaced, None) if sock.protocol == "tcp" else None
+    if found is None:
+        return connection
+    who, evidence = found
+    words = f"a connection of {request.device}"
+    target = builder.node("queue", f"connection {sock.local}-{sock.remote}", words, needs="any")
+    if not builder.has_edges(target):
+        state = f"its state is {sock.state}"
+        builder.edge(target, connection, "which is now", "observed", state)
+        builder.ends(target, who, who, "may be given up and made anew by", "inferred", evidence, "chance")
+    return target
 
 
 def _carried_out(builder: Builder, source: str, request: Request) -> None:
