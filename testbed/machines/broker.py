@@ -76,9 +76,9 @@ class Broker:
             self._network.make_link(bridge, address, mac, mtu)
         return None, None
 
-    def do_make_tap(self, tap: str, bridge: str, mac: str, queues: int, mtu: int) -> Answer:
+    def do_make_tap(self, tap: str, bridge: str, mac: str, queues: int, mtu: int, frames: int) -> Answer:
         with self._lock:
-            self._network.make_tap(tap, bridge, mac, queues, mtu)
+            self._network.make_tap(tap, bridge, mac, queues, mtu, frames)
         return None, None
 
     def do_count(self, name: str, flow: dict[str, Any]) -> Answer:

@@ -11,7 +11,7 @@ from typing import Any
 
 from testbed.errors import MissingCapability, TestbedFault
 from testbed.machines import messages
-from testbed.machines.wire import USUAL_MTU, Count, Flow, Queue
+from testbed.machines.wire import SHORT_QUEUE_FRAMES, USUAL_MTU, Count, Flow, Queue
 
 ANSWER_TIMEOUT_S = 10.0
 
@@ -43,10 +43,17 @@ class Broker:
         self._ask("make_link", bridge=bridge, address=address, mac=mac, mtu=mtu)
 
     def make_tap(
-        self, tap: str, bridge: str, *, mac: str = "", queues: int = 1, mtu: int = USUAL_MTU
+        self,
+        tap: str,
+        bridge: str,
+        *,
+        mac: str = "",
+        queues: int = 1,
+        mtu: int = USUAL_MTU,
+        frames: int = SHORT_QUEUE_FRAMES,
     ) -> None:
         """A tap on that bridge, for a guest to open by name; `mac` is its NIC's, which `reset` asks for."""
-        self._ask("make_tap", tap=tap, bridge=bridge, mac=mac, queues=queues, mtu=mtu)
+        self._ask("make_tap", tap=tap, bridge=bridge, mac=mac, queues=queues, mtu=mtu, frames=frames)
 
     def count(self, name: str, flow: Flow) -> None:
         """Counts a flow from now on; see `counters`."""

@@ -23,10 +23,8 @@ from testbed.errors import MissingCapability, TestbedFault
 from testbed.machines import rules
 from testbed.machines.nft import Nft, Refused
 from testbed.machines.relay import MARK, MOST_FRAMES, Relay
-from testbed.machines.wire import INTERFACE, LABEL, USUAL_MTU, Count, Flow, Queue
+from testbed.machines.wire import INTERFACE, LABEL, SHORT_QUEUE_FRAMES, USUAL_MTU, Count, Flow, Queue
 
-TAP_QUEUE_FRAMES = 32
-"""A tap's default of 1000 frames would hold what the guest does not read, and replay it after a heal."""
 TAP_TYPE = 2
 """IFF_TAP (linux/if_tun.h)."""
 TC_H_FIRST = 0x10000
@@ -90,8 +88,16 @@ class Network:
             route.link("set", index=index, mtu=mtu, state="up")
         self._links[bridge] = []
 
-    def make_tap(self, tap: str, bridge: str, mac: str, queues: int = 1, mtu: int = USUAL_MTU) -> None:
-        """A persistent tap on the bridge, with a short queue. A guest opens it by name, and has that MAC.
+    def make_tap(
+        self,
+        tap: str,
+        bridge: str,
+        mac: str,
+        queues: int = 1,
+        mtu: int = USUAL_MTU,
+        frames: int = SHORT_QUEUE_FRAMES,
+    ) -> None:
+        """A persistent tap on the bridge, whose queue holds so many `frames`, with a guest of that MAC.
 
         One that is to have several `queues` says so when it is made (6.1, drivers/net/tun.c tun_set_iff).
         """
@@ -104,11 +110,11 @@ class Network:
             else:
                 route.link("add", ifname=tap, kind="tuntap", mode="tap")
             index = _index(route, tap)
-            route.link("set", index=index, mtu=mtu, txqlen=TAP_QUEUE_FRAMES, master=_index(route, bridge))
+            route.link("set", index=index, mtu=mtu, txqlen=frames, master=_index(route, bridge))
             route.link("set", index=index, state="up")
             attributes = route.get_links(index)[0]
             taken = tuple(attributes.get(name) for name in ("txqlen", "mtu", "state"))
-            if taken != (TAP_QUEUE_FRAMES, mtu, "up"):
+            if taken != (frames, mtu, "up"):
                 raise TestbedFault(f"tap '{tap}' did not take its queue length, MTU or state: {taken}")
         self._links[bridge].append(tap)
         self._macs[tap] = mac

@@ -8,6 +8,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 USUAL_MTU = 1500
+SHORT_QUEUE_FRAMES = 32
+"""Of a tap. Its default of 1000 frames would hold what a guest does not read, and replay it after a heal."""
+USUAL_QUEUE_FRAMES = 256
+"""What a NIC's own ring holds (e1000e's default, 6.1)."""
 INTERFACE = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,14}")
 LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,79}")
 

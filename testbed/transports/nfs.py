@@ -171,8 +171,8 @@ class Nfs3(Nfs):
     anew (xprt_adjust_timeout). So the kernel's own 1.1 s and 3 are the defaults. A request or answer is one
     datagram: of its fragments only the first has the port by which a flow is known, and if one is lost so are
     all. With the 32 KiB that the server allows (include/linux/sunrpc/svc.h, RPCSVC_MAXPAYLOAD_UDP) these are
-    23 frames, almost as many as a tap holds (machines/network.py): in one cell every sixth request had to be
-    sent again before anything was cut off. So `transfer` is 8 KiB.
+    23 frames, and a client's tap may hold no more than 32 (machines/wire.py): in one cell every sixth request
+    had to be sent again before anything was cut off. So `transfer` is 8 KiB.
     """
 
     kind: ClassVar[str] = "nfs3"

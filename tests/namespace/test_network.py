@@ -173,13 +173,13 @@ def test_a_rate_lets_through_what_it_says(lab: Sandbox) -> None:
 def test_a_tap_has_the_queues_and_the_mtu_that_it_was_made_with(lab: Sandbox) -> None:
     lab.broker.make_link("br-big", mtu=4096)
     lab.broker.make_tap("one", "br-big", mtu=4096)
-    lab.broker.make_tap("several", "br-big", queues=2, mtu=4096)
+    lab.broker.make_tap("several", "br-big", queues=2, mtu=4096, frames=256)
     told = {link["ifname"]: link for link in json.loads(inside(lab, "ip", "-json", "-details", "link"))}
     assert [told[name]["mtu"] for name in ("br-big", "one", "several", "br-data")] == [4096, 4096, 4096, 1500]
     taps = [told[name]["linkinfo"]["info_data"] for name in ("one", "several")]
     assert [tap["type"] for tap in taps] == ["tap", "tap"]
     assert [tap.get("multi_queue", False) for tap in taps] == [False, True]
-    assert [told[name]["txqlen"] for name in ("one", "several")] == [32, 32]
+    assert [told[name]["txqlen"] for name in ("one", "several")] == [32, 256]
 
 
 def test_blocks_of_two_faults_overlap(lab: Sandbox) -> None:
