@@ -25,11 +25,16 @@ LIBRARY = "/usr/lib/testbed/daemon.so"
 
 
 class Machine(Notebook):
-    """A that runs its daemon as process 70, with the library and so many locked KiB, or without."""
+    """A that runs its daemon as process 70, with the library and so many locked KiB, or without.
 
-    def __init__(self, *, library: bool = True, locked_kib: int = 2580) -> None:
+    It is held to the `cap` that was set, or to another; where it is not in the group, `grouped` is off.
+    """
+
+    def __init__(
+        self, *, library: bool = True, locked_kib: int = 2580, cap: str = "", grouped: bool = True
+    ) -> None:
         super().__init__(10809)
-        self.library, self.locked_kib = library, locked_kib
+        self.library, self.locked_kib, self.cap, self.grouped = library, locked_kib, cap, grouped
 
     def run(self, argv: Sequence[str], *, timeout_s: float, check: bool = True) -> Completed:
         done = super().run(argv, timeout_s=timeout_s, check=check)
@@ -41,6 +46,11 @@ class Machine(Notebook):
         }
         if tuple(argv) == ("cat", "/proc/net/unix"):
             return Completed(done.argv, 0, "0: 2 0 00010000 0001 01 7 /run/local-nbd.sock\n", "")
+        if tuple(argv) == ("cat", "/sys/fs/cgroup/daemon/memory.max"):
+            was_set = self.files["/run/kernel.conf"].splitlines()[-1].rpartition(" ")[2]
+            return Completed(done.argv, 0, f"{self.cap or was_set}\n", "")
+        if tuple(argv) == ("cat", "/sys/fs/cgroup/daemon/cgroup.procs"):
+            return Completed(done.argv, 0, "70\n71\n" if self.grouped else "", "")
         status = 1 if "maps" in argv[-1] and not self.library else 0
         return Completed(done.argv, status, said.get(argv[0], done.stdout), "")
 
@@ -233,6 +243,12 @@ def test_a_cap_is_a_memory_group_and_only_then_there_are_groups(tmp_path: Path) 
     ]
     assert "TESTBED_CGROUP=/sys/fs/cgroup/daemon nbd-server" in lines[2]
     assert "cgroup_disable=memory" not in _cmdline(capped, capped.machines[0], kernel)
+    with pytest.raises(
+        TestbedFault, match=r"\(70\) is not held to 8388608 bytes: the limit is max"
+    ):
+        set_up(capped, Machine(cap="max"))
+    with pytest.raises(TestbedFault, match="in its control group are none"):
+        set_up(capped, Machine(grouped=False))
     for plan in (local(), planned("flood")):
         for one in plan.machines:
             assert "cgroup_disable=memory" in _cmdline(plan, one, kernel)

@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 
 from pydantic import Field
 
+from testbed.errors import TestbedFault
 from testbed.load import Bytes, Count
 from testbed.transports import Ends, Guest, SwapFlow, obeyed
 from testbed.transports.daemons import Daemon
+from testbed.units import PAGE_BYTES
 
 GROUPS = "/sys/fs/cgroup"
 GROUP = f"{GROUPS}/daemon"
@@ -53,3 +55,17 @@ class LocalDaemon(Daemon):
             )
             more = [*more, f"TESTBED_CGROUP={GROUP}"]
         super().start(machine, argv, ends, preload=preload, more=more)
+
+    def read_back(self, machine: Guest, name: str, ends: Ends) -> None:
+        super().read_back(machine, name, ends)
+        if self.memory_cap is None:
+            return
+        told = machine.run(["cat", f"{GROUP}/memory.max"], timeout_s=ends.command_s).stdout.strip()
+        whole = self.memory_cap // PAGE_BYTES * PAGE_BYTES  # it counts in pages
+        inside = machine.run(["cat", f"{GROUP}/cgroup.procs"], timeout_s=ends.command_s).stdout.split()
+        pids = machine.run(["pidof", name], timeout_s=ends.command_s).stdout.split()
+        if told != str(whole) or not pids or not set(pids) <= set(inside):
+            raise TestbedFault(
+                f"the daemon {name} ({' '.join(pids) or 'not there'}) is not held to {whole} bytes: the limit"
+                f" is {told or 'not told'}, in its control group are {' '.join(inside) or 'none'}"
+            )
