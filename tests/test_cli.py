@@ -151,6 +151,14 @@ def test_a_wrong_input_ends_with_2_and_a_hint(
     assert not list(runtime.glob("labs/*"))
 
 
+def test_a_lab_in_which_a_cell_is_played_is_named_where_it_can_not_be_had(runtime: Path) -> None:
+    record = registry.Record("1f2e3d4c", proc.run_id(os.getpid()) or "", what="flood-short/stock")
+    record.folder.mkdir(parents=True)
+    record.save(record.folder)
+    done = testbed("console", "A")
+    assert done.exit_code == Exit.USAGE and "1f2e3d4c (flood-short/stock) is its player's" in done.stderr
+
+
 PLAYBOOK_ERRORS = (
     ('on = "B"', 'on = "X"', "loads.flood.on", "A, B, C"),
     ('server = "C"', 'server = "D"', "transport.server", "A, B, C"),

@@ -243,9 +243,7 @@ def test_a_cap_is_a_memory_group_and_only_then_there_are_groups(tmp_path: Path) 
     ]
     assert "TESTBED_CGROUP=/sys/fs/cgroup/daemon nbd-server" in lines[2]
     assert "cgroup_disable=memory" not in _cmdline(capped, capped.machines[0], kernel)
-    with pytest.raises(
-        TestbedFault, match=r"\(70\) is not held to 8388608 bytes: the limit is max"
-    ):
+    with pytest.raises(TestbedFault, match=r"\(70\) is not held to 8388608 bytes: the limit is max"):
         set_up(capped, Machine(cap="max"))
     with pytest.raises(TestbedFault, match="in its control group are none"):
         set_up(capped, Machine(grouped=False))

@@ -70,12 +70,15 @@ def attach(lab_id: str = "", *, holding: str = "") -> AttachedLab:
 
     `holding`: only labs that have a file of this name in their folder.
     """
-    known = {record.id: record for record in labs() if record.held and (record.folder / holding).exists()}
+    held = {record.id: record for record in labs() if record.held}
+    known = {name: record for name, record in held.items() if (record.folder / holding).exists()}
     fitting = [name for name in known if name.startswith(lab_id)]
     if len(fitting) == 1:
         return AttachedLab(known[fitting[0]])
     if not known:
-        raise UsageError("no lab is up", hint="start one with 'testbed up', or 'testbed run ... --keep'")
+        busy = "".join(f", and {name} ({record.what}) is its player's" for name, record in held.items())
+        hint = "start one with 'testbed up', or 'testbed run ... --keep'"
+        raise UsageError(f"no lab is up that was left to you{busy}", hint=hint)
     if not fitting:
         raise UsageError(f"no lab '{lab_id}' is up", hint=nearest(lab_id, known), where="--lab")
     several = ", ".join(f"{name} ({known[name].what})" for name in sorted(fitting))
