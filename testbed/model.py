@@ -253,6 +253,12 @@ class Plan(Value):
     def machine(self, name: str) -> PlannedMachine:
         return next(machine for machine in self.machines if machine.name == name)
 
+    @property
+    def under_test(self) -> tuple[PlannedMachine, ...]:
+        """The machines that have the subject's kernel, the subject among them."""
+        kernel = self.machine(self.judging.subject).kernel
+        return tuple(machine for machine in self.machines if machine.kernel == kernel)
+
     def management_address(self, machine: PlannedMachine) -> str:
         """Where a machine's SSH is: its address on the link that control traffic uses."""
         management = {link.name for link in self.links if link.management}

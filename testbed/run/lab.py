@@ -304,10 +304,9 @@ class Lab:
     # --- from power-on to ready
 
     def _await_ready(self) -> None:
-        kernel = self.plan.machine(self.plan.judging.subject).kernel
         boot.await_all(
             list(self.pages),
-            [machine.name for machine in self.plan.machines if machine.kernel == kernel],
+            [machine.name for machine in self.plan.under_test],
             self._ready,
             self.consoles.__getitem__,
             READY_S * self.boot_scale,

@@ -62,12 +62,10 @@ def _start_samplers(plan: Plan, lab: Lab) -> None:
     )
     transport = None if plan.transport is None else transport_of(plan.transport)
     nfs: list[str] = ["--nfs", transport.mount_point] if isinstance(transport, Mounted) else []
-    kernel = plan.machine(plan.judging.subject).kernel
-    for machine in plan.machines:
-        if machine.kernel == kernel:
-            argv = [AGENT, "vmsampler", "--slot", str(VMSAMPLER_SLOT), "--detach"]
-            own = nfs if machine.name == plan.judging.subject else []
-            lab.guests[machine.name].run([*argv, *own], timeout_s=timeout_s)
+    for machine in plan.under_test:
+        argv = [AGENT, "vmsampler", "--slot", str(VMSAMPLER_SLOT), "--detach"]
+        own = nfs if machine.name == plan.judging.subject else []
+        lab.guests[machine.name].run([*argv, *own], timeout_s=timeout_s)
 
 
 def _start_loads(plan: Plan, lab: Lab, loads: list[PlannedLoad], available: dict[str, int]) -> None:

@@ -38,6 +38,15 @@ def check_direct(program: str, *, direct: bool) -> None:
         raise ValueError(f'{program} has no O_DIRECT: set program = "qemu-nbd" beside direct = true')
 
 
+def exports(address: str, port: int, path: str) -> str:
+    """What nbd-server is told: `path` is served, and beside it what is lent."""
+    return (
+        f"[generic]\nport = {port}\nlistenaddr = {address}\n"
+        f"[{EXPORT}]\nexportname = {path}\n"
+        f"[{LENT_EXPORT}]\nexportname = {LENT_FILE}\nreadonly = true\n"
+    )
+
+
 class Nbd(OneDevice):
     """Swap (or, with `swap = false`, a bare block device) over NBD.
 
@@ -98,7 +107,7 @@ class Nbd(OneDevice):
             mount(server, self.disk, STORE, ends)
         server.put(LENT_FILE, bytes(LENT_BYTES))
         if self.program == "nbd-server":
-            server.put(CONFIG, self._config(ends).encode())
+            server.put(CONFIG, exports(ends.server, self.port, self._path).encode())
         for argv in self._servers(ends):
             server.run(argv, timeout_s=ends.command_s)
         for port in self.ports:
@@ -150,13 +159,6 @@ class Nbd(OneDevice):
     @property
     def _path(self) -> str:
         return f"{STORE}/swap" if self.backing == "file" else f"/dev/testbed/{self.disk}"
-
-    def _config(self, ends: Ends) -> str:
-        return (
-            f"[generic]\nport = {self.port}\nlistenaddr = {ends.server}\n"
-            f"[{EXPORT}]\nexportname = {self._path}\n"
-            f"[{LENT_EXPORT}]\nexportname = {LENT_FILE}\nreadonly = true\n"
-        )
 
     def _connect(self, ends: Ends, port: int, export: str, *options: str) -> list[str]:
         size = {"512B": "512", "1KiB": "1024", "2KiB": "2048", "4KiB": "4096"}[self.block_size]

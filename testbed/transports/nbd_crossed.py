@@ -18,7 +18,7 @@ from testbed.transports import (
     lend_at,
 )
 from testbed.transports.daemons import Daemon
-from testbed.transports.nbd import CONFIG, EXPORT, LENT_EXPORT, NO_DH
+from testbed.transports.nbd import CONFIG, EXPORT, LENT_EXPORT, NO_DH, exports
 
 PROGRAM = "nbd-server"
 
@@ -67,17 +67,10 @@ class NbdCrossed(Daemon):
 
     def _serve(self, machine: Guest, address: str, disk: str, ends: Ends) -> None:
         machine.put(LENT_FILE, bytes(LENT_BYTES))
-        machine.put(CONFIG, self._config(address, disk).encode())
+        machine.put(CONFIG, exports(address, self.port, f"/dev/testbed/{disk}").encode())
         self.start(machine, [PROGRAM, "-C", CONFIG, "-p", "/run/nbd-server.pid"], ends, preload=NO_DH)
         await_listener(machine, self.port, ends)
         self.read_back(machine, PROGRAM, ends)
-
-    def _config(self, address: str, disk: str) -> str:
-        return (
-            f"[generic]\nport = {self.port}\nlistenaddr = {address}\n"
-            f"[{EXPORT}]\nexportname = /dev/testbed/{disk}\n"
-            f"[{LENT_EXPORT}]\nexportname = {LENT_FILE}\nreadonly = true\n"
-        )
 
     def _connect(self, address: str, export: str) -> list[str]:
         return ["nbd-client", address, str(self.port), f"/dev/{self.device}", "-N", export, "-b", "4096"]
