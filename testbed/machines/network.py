@@ -23,7 +23,7 @@ from testbed.errors import MissingCapability, TestbedFault
 from testbed.machines import rules
 from testbed.machines.nft import Nft, Refused
 from testbed.machines.relay import MARK, MOST_FRAMES, Relay
-from testbed.machines.wire import INTERFACE, LABEL, SHORT_QUEUE_FRAMES, USUAL_MTU, Count, Flow, Queue
+from testbed.machines.wire import INTERFACE, LABEL, USUAL_MTU, Count, Flow, Queue
 
 TAP_TYPE = 2
 """IFF_TAP (linux/if_tun.h)."""
@@ -93,9 +93,9 @@ class Network:
         tap: str,
         bridge: str,
         mac: str,
-        queues: int = 1,
-        mtu: int = USUAL_MTU,
-        frames: int = SHORT_QUEUE_FRAMES,
+        queues: int,
+        mtu: int,
+        frames: int,
     ) -> None:
         """A persistent tap on the bridge, whose queue holds so many `frames`, with a guest of that MAC.
 

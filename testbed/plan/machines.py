@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from ipaddress import IPv4Network
 
 from testbed.configuration import MachineTable, NicTable, Topology
@@ -264,3 +265,14 @@ def _check_taps(topology: Topology, machines: list[PlannedMachine]) -> None:
     lower = [machine.name.lower() for machine in machines]
     if len(set(taps)) != len(taps) or len(set(lower)) != len(lower):
         raise UsageError("two machines have names that are too much alike", where=topology.where("machines"))
+
+
+def check_has_disk(
+    machine: PlannedMachine, disk: str, where: str, purpose: str = "", taken: Sequence[str] = ()
+) -> None:
+    """Refuses a disk that the machine has not, or that is `taken`. Raises UsageError."""
+    free = [one.name for one in machine.disks if one.name not in taken]
+    if disk not in free:
+        raise UsageError(
+            f"machine '{machine.name}' has no disk '{disk}'{purpose}", hint=nearest(disk, free), where=where
+        )

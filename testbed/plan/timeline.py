@@ -12,6 +12,7 @@ from testbed.configuration import Deed, Playbook, Variant
 from testbed.errors import UsageError, nearest
 from testbed.load import validate
 from testbed.model import PlannedEvent, PlannedFault, PlannedMachine
+from testbed.plan.machines import check_has_disk
 
 FAULTS = "testbed.faults"
 VERBS = ("fault", "heal", "start", "stop")
@@ -244,13 +245,9 @@ def _check_place(playbook: Playbook, machines: tuple[PlannedMachine, ...], numbe
                 hint=nearest(link, links),
                 where=playbook.where("timeline", number, "link"),
             )
-        disk, disks = getattr(fault, "disk", None), [disk.name for disk in by_name[name].disks]
-        if disk is not None and disk not in disks:
-            raise UsageError(
-                f"machine '{name}' has no disk '{disk}'",
-                hint=nearest(disk, disks),
-                where=playbook.where("timeline", number, "disk"),
-            )
+        disk = getattr(fault, "disk", None)
+        if disk is not None:
+            check_has_disk(by_name[name], disk, playbook.where("timeline", number, "disk"))
     server = playbook.transport.server
     if getattr(fault, "of_server", False) and fault.machine != server:
         raise UsageError(

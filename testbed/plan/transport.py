@@ -11,6 +11,7 @@ from testbed.faults import fault_class
 from testbed.load import validate
 from testbed.loads import load_of
 from testbed.model import Judging, PlannedLoad, PlannedMachine, PlannedTransport
+from testbed.plan.machines import check_has_disk
 from testbed.plan.timeline import Course, PlayedFault
 from testbed.transports import Crossed, Revivable, Stacked, Transport, revivable, transport_class
 from testbed.units import show_bytes
@@ -80,26 +81,14 @@ def _check_ends(playbook: Playbook, transport: Transport) -> None:
 def _check_mirror(playbook: Playbook, client: PlannedMachine, transport: Transport) -> None:
     if not isinstance(transport, Stacked) or transport.mirror is None:
         return
-    own = [disk.name for disk in client.disks]
-    free = [name for name in own if transport.swap_flow is not None or name != transport.server_disk]
-    if transport.mirror not in free:
-        raise UsageError(
-            f"machine '{client.name}' has no disk '{transport.mirror}' to mirror on",
-            hint=nearest(transport.mirror, free),
-            where=playbook.where("transport", "mirror"),
-        )
+    taken = () if transport.swap_flow is not None else (transport.server_disk,)
+    check_has_disk(client, transport.mirror, playbook.where("transport", "mirror"), " to mirror on", taken)
 
 
 def _check_back(playbook: Playbook, client: PlannedMachine, transport: Transport) -> None:
     if not isinstance(transport, Crossed):
         return
-    own = [disk.name for disk in client.disks]
-    if transport.client_disk not in own:
-        raise UsageError(
-            f"machine '{client.name}' has no disk '{transport.client_disk}' to serve",
-            hint=nearest(transport.client_disk, own),
-            where=playbook.where("transport", "back"),
-        )
+    check_has_disk(client, transport.client_disk, playbook.where("transport", "back"), " to serve")
 
 
 def _check_variant(playbook: Playbook, kind: str, kept: Mapping[str, Any]) -> None:
@@ -117,13 +106,8 @@ def _check_variant(playbook: Playbook, kind: str, kept: Mapping[str, Any]) -> No
 
 
 def _check_disk(playbook: Playbook, server: PlannedMachine, transport: Transport) -> None:
+    check_has_disk(server, transport.server_disk, playbook.where("transport", "disk"))
     disks = {disk.name: disk.size_bytes for disk in server.disks}
-    if transport.server_disk not in disks:
-        raise UsageError(
-            f"machine '{server.name}' has no disk '{transport.server_disk}'",
-            hint=nearest(transport.server_disk, disks),
-            where=playbook.where("transport", "disk"),
-        )
     if disks[transport.server_disk] < transport.least_disk_bytes:
         raise UsageError(
             f"disk '{transport.server_disk}' of machine '{server.name}' is too small to be swapped to by"

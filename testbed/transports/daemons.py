@@ -41,9 +41,10 @@ class Daemon(OneDevice):
         loaded = [f"LD_PRELOAD={libraries}"] if libraries else []
         machine.run(["env", *loaded, *more, *self._set(), *argv], timeout_s=ends.command_s)
 
-    def read_back(self, machine: Guest, name: str, ends: Ends) -> None:
-        """Raises TestbedFault unless each process of that name has its settings."""
-        for pid in machine.run(["pidof", name], timeout_s=ends.command_s).stdout.split():
+    def read_back(self, machine: Guest, name: str, ends: Ends) -> list[str]:
+        """The processes of that name. Raises TestbedFault unless there are some and each has its settings."""
+        pids = machine.run(["pidof", name], timeout_s=ends.command_s).stdout.split()
+        for pid in pids:
             if self.library:
                 loaded = ["grep", "-c", self.library, f"/proc/{pid}/maps"]
                 if machine.run(loaded, timeout_s=ends.command_s, check=False).status != 0:
@@ -51,6 +52,7 @@ class Daemon(OneDevice):
             locked = machine.run(["grep", "VmLck", f"/proc/{pid}/status"], timeout_s=ends.command_s).stdout
             if self.mlockall != "off" and not any(word.isdigit() and int(word) for word in locked.split()):
                 raise TestbedFault(f"the daemon {name} ({pid}) is not locked in memory")
+        return pids
 
     def _set(self) -> list[str]:
         locked = [f"TESTBED_MLOCKALL={self.mlockall}"] if self.mlockall != "off" else []

@@ -56,16 +56,16 @@ class LocalDaemon(Daemon):
             more = [*more, f"TESTBED_CGROUP={GROUP}"]
         super().start(machine, argv, ends, preload=preload, more=more)
 
-    def read_back(self, machine: Guest, name: str, ends: Ends) -> None:
-        super().read_back(machine, name, ends)
+    def read_back(self, machine: Guest, name: str, ends: Ends) -> list[str]:
+        pids = super().read_back(machine, name, ends)
         if self.memory_cap is None:
-            return
+            return pids
         told = machine.run(["cat", f"{GROUP}/memory.max"], timeout_s=ends.command_s).stdout.strip()
         whole = self.memory_cap // PAGE_BYTES * PAGE_BYTES  # it counts in pages
         inside = machine.run(["cat", f"{GROUP}/cgroup.procs"], timeout_s=ends.command_s).stdout.split()
-        pids = machine.run(["pidof", name], timeout_s=ends.command_s).stdout.split()
-        if told != str(whole) or not pids or not set(pids) <= set(inside):
+        if told != str(whole) or not set(pids) <= set(inside):
             raise TestbedFault(
-                f"the daemon {name} ({' '.join(pids) or 'not there'}) is not held to {whole} bytes: the limit"
+                f"the daemon {name} ({' '.join(pids)}) is not held to {whole} bytes: the limit"
                 f" is {told or 'not told'}, in its control group are {' '.join(inside) or 'none'}"
             )
+        return pids
