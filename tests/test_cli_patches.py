@@ -41,6 +41,18 @@ def test_help_has_an_example(command: str) -> None:
     assert said.exit_code == 0 and "Example: testbed patches" in said.output
 
 
+def test_a_folder_of_sets_may_be_named_from_where_one_is(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What reads mails and applies patches works elsewhere."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "theirs.mbox").write_text(
+        f"From x Thu Jan  1 00:00:00 1970\nFrom: A <a@b>\nSubject: x\n\nWhy.\n---\n{DIFF}"
+    )
+    said = testbed("patches", "import", "third", "theirs.mbox", "--into", "sets")
+    assert said.exit_code == 0 and (root / "third/series").is_file(), said.output
+
+
 def test_list_and_show(root: Path) -> None:
     said = patches(root, "list")
     assert said.exit_code == 0 and "first" in said.stdout and "6.1, 6.12" in said.stdout

@@ -35,6 +35,7 @@ HEAD = "--- a/net/file.c\n+++ b/net/file.c\n"
         ("--- a/x\n+++ b/../../etc/passwd\n@@ -1 +1 @@\n-a\n+b\n", 2, "leaves the kernel tree"),
         ("diff --git a/x b/x\nnew file mode  120000\n--- /dev/null\n+++ b/x\n", 2, "symbolic link"),
         ("diff --git a/x b/x\nindex 12ab..34cd 120000\n" + DIFF, 2, "symbolic link"),
+        ("diff --git a/x b/x\ndeleted file mode 120000\n--- a/x\n+++ /dev/null\n", 2, "symbolic link"),
         ("--- a/.git/hooks/x\n+++ b/.git/hooks/x\n@@ -1 +1 @@\n-a\n+b\n", 1, "leaves the kernel tree"),
     ],
 )  # fmt: skip
@@ -96,7 +97,7 @@ def _apply(tree: Path, text: str) -> BuildError:
     patch.write_text(text)
     before = {path: path.read_text() for path in tree.rglob("*") if path.is_file()}
     with pytest.raises(BuildError) as caught:
-        applying.apply(patch, tree)
+        applying.apply(patch.read_text(), patch, tree)
     assert {path: path.read_text() for path in tree.rglob("*") if path.is_file()} == before
     return caught.value
 
@@ -168,7 +169,7 @@ def test_what_is_not_read_is_not_applied(tree: Path, more: str) -> None:
         assert patchfile.targets(patch.read_text(), patch) == ("net/file.c",)
     except UsageError:
         return  # refused is as well
-    applying.apply(patch, tree)
+    applying.apply(patch.read_text(), patch, tree)
     assert {path.name for path in tree.iterdir()} == {"Makefile", "net"}
     assert (tree / "Makefile").read_text() == "all:\n"
     assert (tree / "net/file.c").read_text() == "one\nTWO\nthree\n"
@@ -185,7 +186,7 @@ def test_what_is_applied_is_the_patch_byte_for_byte(tree: Path) -> None:
         b"index 12ab..34cd\n--- a/net/file.c\n+++ b/net/file.c\n"
         b"@@ -1,3 +1,3 @@\n-\xe9\n+\xe8\n\n-two\n" + end + b"+TWO\n" + end + b"-- \n2.39\n"
     )
-    applying.apply(patch, tree)
+    applying.apply(patch.read_bytes().decode(errors="surrogateescape"), patch, tree)
     assert (tree / "net/file.c").read_bytes() == b"\xe8\n\nTWO"
     assert (tree / "net/file.c").stat().st_mode & 0o777 == 0o755
 

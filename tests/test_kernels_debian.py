@@ -49,9 +49,9 @@ def test_debians_own_series_applies_to_its_own_tarball(tmp_path: Path) -> None:
     series = patchset.read_series(folder / "debian/patches/series")
     assert len(series) > 100 and any("/" in patch.name for patch in series)
     for patch in series:
-        applying.apply(patch.path, tree)
+        applying.apply(patch.text(), patch.path, tree)
     with pytest.raises(BuildError, match="does not apply"):
-        applying.apply(series[-1].path, tree)
+        applying.apply(series[-1].text(), series[-1].path, tree)
 
 
 def test_a_base_is_fetched_with_its_signature_checked(

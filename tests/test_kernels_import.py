@@ -139,6 +139,19 @@ def test_a_hostile_mail_leaves_nothing(
     assert list((tmp_path / "sets").iterdir()) == []
 
 
+def test_a_mail_is_taken_byte_for_byte_or_not_at_all(mails: dict[str, str], tmp_path: Path) -> None:
+    """Mails of 2007 are often Latin-1; a mail program that ends lines with CR LF has spoiled the patch."""
+    assert "+TWO" in mails["v1-1"]
+    whole = _mbox(tmp_path, mails, "v1-1", "v1-2").read_text().replace("+TWO", "+TWO by Ren\xe9")
+    (tmp_path / "latin.mbox").write_bytes(whole.encode("latin-1"))
+    made = importing.take("latin", str(tmp_path / "latin.mbox"), tmp_path / "sets", BASES)
+    assert b"\n+TWO by Ren\xe9\n" in made.patches[0].path.read_bytes()
+    (tmp_path / "crlf.mbox").write_bytes(whole.encode("latin-1").replace(b"\n", b"\r\n"))
+    with pytest.raises(UsageError, match="CR LF"):
+        importing.take("crlf", str(tmp_path / "crlf.mbox"), tmp_path / "sets", BASES)
+    assert [path.name for path in (tmp_path / "sets").iterdir()] == ["latin"]
+
+
 def test_a_subject_becomes_no_path(mails: dict[str, str], tmp_path: Path) -> None:
     evil = mails["v1-1"].replace("Subject: [PATCH 1/2] ", "Subject: [PATCH 1/1] ../../../etc/x\\y\x07 ")
     evil = (

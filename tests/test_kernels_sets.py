@@ -207,11 +207,11 @@ def test_a_patch_that_fails_names_patch_file_and_hunk(tmp_path: Path) -> None:
     (tree / "net").mkdir(parents=True)
     (tree / "net/file.c").write_text("one\ntwo\nthree\n")
     patch.write_text(DIFF)
-    applying.apply(patch, tree)
+    applying.apply(patch.read_text(), patch, tree)
     assert (tree / "net/file.c").read_text() == "one\nTWO\nthree\n"
     (tree / "net/file.c").write_text("one\n2\nthree\n")
     with pytest.raises(BuildError) as caught:
-        applying.apply(patch, tree)
+        applying.apply(patch.read_text(), patch, tree)
     assert "hunk #1 of net/file.c (at line 1)" in str(caught.value)
     assert "0001-change.patch" in str(caught.value)
     assert sorted(path.name for path in tree.rglob("*")) == ["file.c", "net"]
@@ -222,7 +222,7 @@ def test_a_patch_for_a_file_that_is_not_there(tmp_path: Path) -> None:
     patch = tmp_path / "0001-change.patch"
     patch.write_text(DIFF)
     with pytest.raises(BuildError, match="no such file") as caught:
-        applying.apply(patch, tmp_path)
+        applying.apply(patch.read_text(), patch, tmp_path)
     assert "0001-change.patch" in str(caught.value)
 
 

@@ -26,7 +26,10 @@ app = typer.Typer(
 CHECKS = inputs.RESULTS / "checks"
 PAGE = PROJECT / "docs" / "sets.md"
 Into = Annotated[
-    Path, typer.Option(help="The folder that sets lie in; without: kernel-patches/.", show_default=False)
+    Path,
+    typer.Option(
+        help="The folder that sets lie in; without: kernel-patches/.", show_default=False, resolve_path=True
+    ),
 ]
 Bases = Annotated[
     list[str] | None,

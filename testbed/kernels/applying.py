@@ -1,6 +1,6 @@
 """Owns applying patches to a tree, and saying in words which hunk did not go in and why.
 
-`python -P -m testbed.kernels.applying FILE...` applies them to the current folder, one after the other, and
+`python -P -m testbed.kernels.applying SHA256:FILE...` applies them to the current folder in that order, and
 prints a line of JSON for each: so that a series costs one workspace, not one for each patch.
 """
 
@@ -15,7 +15,7 @@ from pathlib import Path
 from testbed import proc
 from testbed.errors import BuildError, TestbedError, TestbedFault, at
 from testbed.kernels import patchfile
-from testbed.kernels.patchset import PatchSet
+from testbed.kernels.patchset import PatchSet, read_as_hashed
 from testbed.kernels.progress import Progress
 from testbed.kernels.workspace import Workspace
 
@@ -38,9 +38,9 @@ def _patch(content: patchfile.Content, tree: Path, *words: str, fuzz: int = 0) -
     return proc.run(argv, timeout_s=APPLY_S, env={"LC_ALL": "C"}, check=False, cwd=tree, stdin=diff)
 
 
-def apply(path: Path, tree: Path) -> None:
-    """Applies a patch to a tree in place: all of it, or nothing and BuildError with file and hunk."""
-    content = patchfile.read(path.read_bytes().decode(errors="surrogateescape"), path)
+def apply(text: str, path: Path, tree: Path) -> None:
+    """Applies a patch to a tree in place: all of it, or nothing and BuildError with `path` and hunk."""
+    content = patchfile.read(text, path)
     for words in (("--dry-run",), ()):
         done = _patch(content, tree, *words)
         if done.status != 0:
@@ -132,12 +132,12 @@ def _best_place(wanted: Sequence[str], lines: Sequence[str], near: int) -> int:
 
 def apply_sets(space: Workspace, sets: Sequence[PatchSet], progress: Progress) -> None:
     """Applies all patches in order, inside the workspace."""
-    patches = [patch.path for each in sets for patch in each.patches]
+    patches = [f"{patch.sha256}:{patch.path}" for each in sets for patch in each.patches]
     if not patches:
         return
     names = ", ".join(f"{each.name} ({len(each.patches)})" for each in sets)
     progress(f"applying {names}", None)
-    argv = [sys.executable, "-P", "-m", "testbed.kernels.applying", *map(str, patches)]
+    argv = [sys.executable, "-P", "-m", "testbed.kernels.applying", *patches]
     done = space.run(argv, timeout_s=APPLY_S + 5.0 * len(patches), check=False)
     for line in done.stdout.splitlines():
         said = json.loads(line)
@@ -147,10 +147,11 @@ def apply_sets(space: Workspace, sets: Sequence[PatchSet], progress: Progress) -
         raise TestbedFault(f"applying patches failed: {done.stderr.strip()[-500:]}")
 
 
-def main(paths: Sequence[str]) -> int:
-    for name in paths:
+def main(words: Sequence[str]) -> int:
+    for word in words:
+        sha256, _, name = word.partition(":")
         try:
-            apply(Path(name), Path())
+            apply(read_as_hashed(Path(name), sha256), Path(name), Path())
         except TestbedError as error:
             print_line({"error": error.message, "hint": error.hint, "where": error.where})
             return 1

@@ -43,7 +43,7 @@ def blame(sets: Sequence[PatchSet], file: str, line: str, message: str) -> tuple
             return patch, "it adds the line"
     symbols = [word for word in re.findall(r"['`]([A-Za-z_]\w+)", message) if len(word) > 2]
     for patch in patches:
-        changed = patch.path.read_text(errors="replace")
+        changed = patch.text()
         for symbol in symbols:
             if re.search(rf"^[+-].*\b{symbol}\b", changed, re.MULTILINE):
                 return patch, f"it changes a line with '{symbol}'"
@@ -51,5 +51,5 @@ def blame(sets: Sequence[PatchSet], file: str, line: str, message: str) -> tuple
 
 
 def _added(patch: Patch, file: str) -> list[str]:
-    content = patchfile.read(patch.path.read_text(errors="replace"), patch.path)
+    content = patchfile.read(patch.text(), patch.path)
     return [line for hunk in content.hunks if hunk.target == file for line in hunk.adds]

@@ -107,7 +107,7 @@ def _apply(sets: Sequence[PatchSet], tree: Path, progress: Progress) -> tuple[li
     for name, patch in order:
         progress(f"applying {name}", len(before) / len(order))
         try:
-            applying.apply(patch.path, tree)
+            applying.apply(patch.text(), patch.path, tree)
         except BuildError as error:
             return _conflicts(name, patch, tree, before, error), len(order) - len(before) - 1
         before.append((name, patch))
@@ -118,7 +118,7 @@ def _conflicts(
     name: str, patch: Patch, tree: Path, before: Sequence[tuple[str, Patch]], error: BuildError
 ) -> list[Conflict]:
     """Every hunk of the patch that does not find its lines; the error itself if that tells no hunk."""
-    content = patchfile.read(patch.path.read_text(errors="replace"), patch.path)
+    content = patchfile.read(patch.text(), patch.path)
     found = []
     for hunk in content.hunks:
         says = applying.difference(hunk, tree)
@@ -151,7 +151,7 @@ def _who_changed(hunk: patchfile.Hunk, before: Sequence[tuple[str, Patch]]) -> s
     for name, patch in reversed(before):
         if hunk.target not in patch.touches:
             continue
-        for other in patchfile.read(patch.path.read_text(errors="replace"), patch.path).hunks:
+        for other in patchfile.read(patch.text(), patch.path).hunks:
             removed = {line[1:].strip() for line in other.body if line.startswith("-")} - {""}
             around = {line.strip() for line in other.expects} - {""}
             if other.target == hunk.target and (

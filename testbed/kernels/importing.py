@@ -183,7 +183,7 @@ def _of_mails(new: Path, mails: Sequence[mail.Mail], bases: tuple[str, ...]) -> 
     for number, one in enumerate(mails, 1):
         slug = _SLUG.sub("-", one.subject.lower()).strip("-")[:60].strip("-") or "patch"
         names.append(f"{number:04d}-{slug}.patch")
-        (new / names[-1]).write_text(one.text)
+        (new / names[-1]).write_bytes(one.text.encode(errors="surrogateescape"))
     (new / patchset.SERIES).write_text("".join(f"{name}\n" for name in names))
     first = mails[0]
     return About(

@@ -90,7 +90,8 @@ def _read(file: Path, scratch: Path, mbox: Path) -> Mail | None:
         raise UsageError(
             f"mail {int(file.name)} cannot be read: {done.stderr.strip()[-300:]}", where=str(mbox)
         )
-    diff = patch.read_text(errors="replace")
+    # Any byte of it, and its line ends: what a mail brought is refused or taken, never mended in silence.
+    diff = patch.read_bytes().decode(errors="surrogateescape")
     if not re.search(r"^(?:diff --git |--- )\S", diff, re.MULTILINE):
         return None
     if len(diff) > MAX_PATCH_BYTES:
@@ -105,7 +106,7 @@ def _read(file: Path, scratch: Path, mbox: Path) -> Mail | None:
         author=told.get("Author", ""),
         date=told.get("Date", ""),
         subject=subject,
-        text=head + message.read_text(errors="replace") + diff,
+        text=head + message.read_bytes().decode(errors="surrogateescape") + diff,
         number=int(count.group(1)) if count else None,
         of=int(count.group(2)) if count else None,
     )

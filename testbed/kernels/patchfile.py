@@ -16,11 +16,11 @@ MAX_PATCH_BYTES = 4 << 20
 _HEADER = re.compile(r"(?:---|\+\+\+|rename from|rename to|copy from|copy to) ([^\t\n]+)")
 _GIT = re.compile(r"diff --git (\S+) (\S+)$")
 _MORE = re.compile(
-    r"(?:(?:old|new|new file) mode 100(?:644|755)|deleted file mode \d{6}"
+    r"(?:(?:old|new|new file) mode 100(?:644|755)|deleted file mode 100(?:644|755)"
     r"|index [0-9a-f]+\.\.[0-9a-f]+(?: 100(?:644|755))?|(?:dis)?similarity index \d+%)$"
 )
 """What git's headers hold besides names."""
-_LINK = re.compile(r"(?:(?:old|new|new file) mode|index \S+)\s+12\d{4}$")
+_LINK = re.compile(r"(?:(?:old|new|new file|deleted file) mode|index \S+)\s+12\d{4}$")
 _HUNK = re.compile(r"@@ -(\d+)(?:,(\d+))? \+(\d+)(?:,(\d+))? @@")
 _BINARY = re.compile(r"GIT binary patch$|Binary files .* differ$")
 

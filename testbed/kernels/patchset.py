@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pydantic import Field, model_validator
 
-from testbed.errors import UsageError, at, nearest
+from testbed.errors import BuildError, UsageError, at, nearest
 from testbed.kernels.patchfile import MAX_PATCH_BYTES, targets
 from testbed.load import load_toml
 from testbed.model import Value
@@ -70,6 +70,10 @@ class Patch:
     sha256: str
     touches: tuple[str, ...]
 
+    def text(self) -> str:
+        """The patch as it was hashed, any byte of it. Raises BuildError if the file has changed since."""
+        return read_as_hashed(self.path, self.sha256)
+
 
 @dataclass(frozen=True, slots=True)
 class PatchSet:
@@ -93,6 +97,14 @@ def _read(path: Path, limit: int) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise UsageError(f"cannot be read: {error.strerror}", where=str(path)) from error
+
+
+def read_as_hashed(path: Path, sha256: str) -> str:
+    """The text of a patch of that hash: what is built has to be what its kernel is named by."""
+    content = _read(path, MAX_PATCH_BYTES)
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise BuildError("has changed since the build began", hint="build again", where=str(path))
+    return content.decode(errors="surrogateescape")
 
 
 def parse_series(text: str, path: Path) -> dict[str, int]:

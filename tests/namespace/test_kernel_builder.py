@@ -6,10 +6,13 @@ What it makes, twice the same; what it says of a patch that does not compile; wh
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
+import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -157,6 +160,62 @@ def test_a_base_that_does_not_compile_is_nobodys_patch(tree: Path) -> None:
         _build(tree)
     assert caught.value.where == ""
     assert builder.tree_store().entries() == []
+
+
+_KILLED = """\
+import sys
+from pathlib import Path
+from testbed import kernels
+tree, fragment = map(Path, sys.argv[1:])
+kernels.build(kernels.resolve(f"stock@{tree}"), fragments=(fragment,))
+"""
+
+
+def test_a_killed_build_takes_its_compilers_with_it(tree: Path, tmp_path: Path) -> None:
+    """SIGKILL lets nobody clean up: the namespaces see the end of a pipe. The next build is whole."""
+    whole = (tree / "Makefile").read_text()
+    slow = whole.replace("bzImage: vmlinux\n", "bzImage: vmlinux\n\t@echo begun && exec sleep 86399\n")
+    assert slow != whole
+    (tree / "Makefile").write_text(slow)
+    (tmp_path / "killed.py").write_text(_KILLED)
+    argv = [sys.executable, "-P", str(tmp_path / "killed.py"), str(tree), str(tmp_path / "own.config")]
+    env = {**os.environ, **proc.package_in_reach(), "TESTBED_CACHE": str(tmp_path / "cache")}
+    with subprocess.Popen(argv, env=env) as build:
+        logs = builder.tree_store().root / ".log"
+        _until(lambda: any("begun" in log.read_text() for log in logs.glob("*.log")), "it compiles")
+        inside = _below(build.pid)
+        assert any("sleep" in name for name in inside.values())
+        build.kill()
+    _until(lambda: not any(_name(pid) == name for pid, name in inside.items()), "all below it have ended")
+    for store in (builder.tree_store(), builder.kernel_store()):
+        assert store.entries() == []
+    (tree / "Makefile").write_text(whole)
+    assert (_build(tree).folder / "bzImage").is_file()
+
+
+def _until(there: Callable[[], bool], what: str) -> None:
+    ends = time.monotonic() + 60.0
+    while not there():
+        assert time.monotonic() < ends, f"after a minute it is not so: {what}"
+        time.sleep(0.02)
+
+
+def _name(pid: int) -> str:
+    """What a process is, and since when: another one of that number is not it. "" if there is none."""
+    try:
+        before, _, after = Path(f"/proc/{pid}/stat").read_text().rpartition(")")
+    except OSError:
+        return ""
+    return f"{before.partition('(')[2]} {after.split()[19]}" if after.split()[0] != "Z" else ""
+
+
+def _below(pid: int) -> dict[int, str]:
+    """All processes that came from one, with their names."""
+    children = Path(f"/proc/{pid}/task").glob("*/children")
+    found = {int(word) for file in children for word in file.read_text().split()}
+    return {pid: _name(pid) for pid in found} | {
+        more: name for child in found for more, name in _below(child).items()
+    }
 
 
 _FULL = """\

@@ -41,6 +41,17 @@ def test_a_patched_tree_leaves_its_base_alone(tmp_path: Path, lower: Path) -> No
         applying.apply_sets(space, [loaded], lambda stage, share: None)
 
 
+def test_a_patch_that_changed_since_it_was_hashed_is_not_applied(tmp_path: Path, lower: Path) -> None:
+    """The kernel bears the name of what was read before the base was built, which takes its time."""
+    space = workspace.clone(lower, _scratch(tmp_path), workspace.place(tmp_path))
+    loaded = patchset.load(make_set(tmp_path / "sets", "one").name, tmp_path / "sets")
+    patch = loaded.patches[0].path
+    patch.write_text(patch.read_text().replace("+TWO", "+2"))
+    with pytest.raises(BuildError, match="has changed since"):
+        applying.apply_sets(space, [loaded], lambda stage, share: None)
+    assert space.run(["cat", "net/file.c"], timeout_s=30).stdout == "one\ntwo\nthree\n"
+
+
 def test_where_no_overlay_can_be_mounted_the_tree_is_copied(
     tmp_path: Path, lower: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
