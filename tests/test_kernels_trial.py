@@ -114,15 +114,18 @@ def test_the_kernel_that_watches_itself_voids_nothing() -> None:
 # --- how long it will take
 
 
+Inputs = dict[str, str]
+
+
 def _kernel(
-    kernels: store.Store, name: str, sets: tuple[str, ...], objects: int, seconds: float, at: float
+    kernels: store.Store, name: str, sets: tuple[str, ...], objects: int, seconds: float, inputs: Inputs
 ) -> None:
     folder = kernels.folder(name)
     folder.mkdir(parents=True)
     about = record.KernelRecord(
         spec=KernelSpec(base="6.1", sets=sets),
         digest=name,
-        inputs={},
+        inputs=inputs,
         compiler="gcc",
         release="6.1",
         confounders=(),
@@ -131,20 +134,29 @@ def _kernel(
         seconds=seconds,
     )
     record.write(folder, about)
-    os.utime(folder, (at, at))
+    age = len(kernels.entries()) * 1e6
+    os.utime(folder, (1e9 + age, 1e9 + age))
 
 
 def test_the_next_build_takes_what_the_last_of_its_kind_did(tmp_path: Path) -> None:
     kernels, trees = store.Store(tmp_path / "kernels"), store.Store(tmp_path / "trees")
-    mine = KernelSpec(base="7.3", sets=("mine",))
-    assert estimate.of_sets(mine, kernels) == estimate.A_SET
-    assert estimate.of_tree(trees) == estimate.WHOLE_TREE and estimate.WHOLE_TREE.words == ""
-    _kernel(kernels, "a", ("mine",), 40, 30.0, 1e9)
-    _kernel(kernels, "b", ("other",), 7, 11.0, 2e9)
-    _kernel(kernels, "c", (), 2300, 600.0, 3e9)
-    assert estimate.of_sets(mine, kernels).words == ", about 30 s", "these sets, though on another base"
-    assert estimate.of_sets(KernelSpec(base="6.1", sets=("new",)), kernels).objects == 7
-    trees.folder("t").mkdir(parents=True)
-    assert estimate.of_tree(trees) == estimate.WHOLE_TREE
-    estimate.note(trees.folder("t"), estimate.Effort(objects=2000, seconds=610.0))
-    assert estimate.of_tree(trees).words == ", about 10 min"
+    plain, watched = ({"configuration": name, "source": "6.1"} for name in ("plain", "watched"))
+    mine, new = KernelSpec(base="7.3", sets=("mine",)), KernelSpec(base="6.1", sets=("new",))
+    assert estimate.of_sets(mine, plain, kernels) == estimate.A_SET
+    assert estimate.of_tree(plain, trees) == estimate.WHOLE_TREE and estimate.WHOLE_TREE.words == ""
+    _kernel(kernels, "a", ("mine",), 40, 30.0, plain)
+    _kernel(kernels, "b", ("mine",), 60, 99.0, watched)
+    for name, objects in (("c", 7), ("d", 1724), ("e", 9)):
+        _kernel(kernels, name, (name,), objects, 11.0, plain)
+    _kernel(kernels, "f", (), 2300, 600.0, plain)
+    assert estimate.of_sets(mine, plain | {"source": "7.3"}, kernels).words == ", about 30 s", (
+        "on another base"
+    )
+    assert estimate.of_sets(mine, watched, kernels).words == ", about 2 min"
+    assert estimate.of_sets(new, plain, kernels).objects == 9, "one that touches every file is not the rule"
+    trees.folder("s").mkdir(parents=True)
+    assert estimate.of_tree(plain, trees) == estimate.WHOLE_TREE
+    for name, inputs, seconds in (("t", plain, 610.0), ("u", watched, 1310.0)):
+        trees.folder(name).mkdir(parents=True)
+        estimate.note(trees.folder(name), estimate.Effort(objects=2000, seconds=seconds), inputs)
+    assert estimate.of_tree(plain, trees).words == ", about 10 min"

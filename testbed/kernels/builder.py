@@ -161,7 +161,8 @@ def base_tree(
 def _base_tree(order: Order) -> Path:
     """The base's built tree, from the cache or built."""
     trees, progress, base = tree_store(), order.progress, order.spec.base
-    name = record.digest_of(order.tree_inputs())
+    inputs = order.tree_inputs()
+    name = record.digest_of(inputs)
 
     def make(folder: Path) -> None:
         tree = folder / "linux"
@@ -171,12 +172,12 @@ def _base_tree(order: Order) -> Path:
         ccache = cache_dir() / "ccache"
         ccache.mkdir(exist_ok=True)
         compiling.configure(space, order.fragments, ccache)
-        effort = estimate.of_tree(trees)
+        effort = estimate.of_tree(inputs, trees)
         stage = f"compiling base {base}{effort.words}"
         log = trees.root / ".log" / f"{name}.log"
         seconds = compiling.compile_tree(space, log, ccache, stage, effort.objects, progress)
         made = compiling.made_by(log, "", seconds)
-        estimate.note(folder, estimate.Effort(objects=made.objects, seconds=seconds))
+        estimate.note(folder, estimate.Effort(objects=made.objects, seconds=seconds), inputs)
         shutil.move(log, folder / "build.log")
 
     def waiting() -> None:
@@ -201,7 +202,7 @@ def _make_kernel(
         space = workspace.clone(base, scratch, order.place)
         applying.apply_sets(space, sets, progress)
         ccache = cache_dir() / "ccache"
-        effort = estimate.of_sets(spec, kernel_store())
+        effort = estimate.of_sets(spec, order.tree_inputs(), kernel_store())
         stage = f"compiling {spec.label}{effort.words}"
         with blame.told_by(sets, space):
             compiling.reconfigure(space, ccache)

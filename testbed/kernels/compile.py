@@ -22,7 +22,7 @@ PATH = "/usr/lib/ccache:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
 """Debian's ccache stands in for gcc, where it is installed."""
 EXTRACT_S, CONFIGURE_S, MAKE_S = 900.0, 300.0, 4 * 3600.0
 _OBJECT = re.compile(r"^  (?:CC|AS) +(\S+)$", re.MULTILINE)
-_STEP = re.compile(rb"^  (?:CC|AS|AR|LD|OBJCOPY|HOSTCC)\b", re.MULTILINE)
+"""What is compiled. What links, archives or runs on the host comes with it, and says nothing of a set."""
 _ERROR = re.compile(
     r"^(?P<file>[^\s:]+):(?P<line>\d+)(?::\d+)?: (?:fatal )?error: (?P<text>.*)$", re.MULTILINE
 )
@@ -101,18 +101,18 @@ def _counting(log: Path, stage: str, expected: int, progress: Progress) -> Itera
     """Reports the share of compiled objects while a build writes its log."""
     ended = threading.Event()
 
-    def count() -> None:
-        steps, offset = 0, 0
+    def follow() -> None:
+        count, offset = 0, 0
         while not ended.wait(0.5):
             with log.open("rb") as file:
                 file.seek(offset)
                 text = file.read()
             whole = text.rfind(b"\n") + 1
             offset += whole
-            steps += len(_STEP.findall(text[:whole]))
-            progress(stage, min(steps / max(expected, 1), 0.99))
+            count += len(objects(text[:whole].decode(errors="replace")))
+            progress(stage, min(count / max(expected, 1), 0.99))
 
-    thread = threading.Thread(target=count, daemon=True)
+    thread = threading.Thread(target=follow, daemon=True)
     log.touch()
     thread.start()
     try:
@@ -179,9 +179,8 @@ def reconfigure(space: Workspace, ccache: Path) -> None:
 
 def made_by(log: Path, release: str, seconds: float) -> Made:
     """What a build's log tells of it."""
-    text = log.read_bytes()
-    warnings = tuple(_WARNING.findall(text.decode(errors="replace")))
-    return Made(release, warnings, len(_STEP.findall(text)), seconds)
+    text = log.read_text(errors="replace")
+    return Made(release, tuple(_WARNING.findall(text)), len(objects(text)), seconds)
 
 
 def objects(log: str) -> frozenset[str]:

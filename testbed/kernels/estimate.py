@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from testbed.kernels.record import KernelRecord
@@ -29,27 +30,53 @@ class Effort(Value):
         return f", about {self.seconds / 60:.0f} min"
 
 
-WHOLE_TREE, A_SET = Effort(objects=2300), Effort(objects=20)
+class _Note(Value):
+    """What stands beside a built tree: what it took, and what was built."""
+
+    effort: Effort
+    inputs: dict[str, str]
 
 
-def note(folder: Path, effort: Effort) -> None:
+WHOLE_TREE, A_SET = Effort(objects=1700), Effort(objects=5)
+_KIND = ("configuration", "source")
+"""The inputs that make builds alike, the one that counts for more first."""
+
+
+def note(folder: Path, effort: Effort, inputs: Mapping[str, str]) -> None:
     """Leaves word beside a built tree."""
-    (folder / NOTE).write_text(effort.model_dump_json() + "\n")
+    (folder / NOTE).write_text(_Note(effort=effort, inputs=dict(inputs)).model_dump_json() + "\n")
 
 
-def of_tree(trees: Store) -> Effort:
-    """What the last built tree took."""
+def of_tree(inputs: Mapping[str, str], trees: Store) -> Effort:
+    """What the last built tree took that is most like this one."""
+    found = []
     for _, folder in reversed(trees.entries()):
         with contextlib.suppress(OSError, ValueError):
-            return Effort.model_validate_json((folder / NOTE).read_text())
-    return WHOLE_TREE
+            found.append(_Note.model_validate_json((folder / NOTE).read_text()))
+    return max(found, key=lambda one: _alike(one.inputs, inputs)).effort if found else WHOLE_TREE
 
 
-def of_sets(spec: KernelSpec, kernels: Store) -> Effort:
-    """What the last kernel of these sets took, else the last one with any."""
+def of_sets(spec: KernelSpec, inputs: Mapping[str, str], kernels: Store) -> Effort:
+    """What the last kernel of these sets took, of the like if there is one; else the median of other sets."""
     known = list(_patched(kernels))
-    chosen = next((record for record in known if record.spec.sets == spec.sets), known[0] if known else None)
-    return Effort(objects=chosen.objects, seconds=chosen.seconds) if chosen else A_SET
+    most = max((_alike(one.inputs, inputs) for one in known), default=None)
+    same = [one for one in known if one.spec.sets == spec.sets]
+    if same:
+        chosen = max(same, key=lambda one: _alike(one.inputs, inputs))
+    elif known:
+        chosen = _median([one for one in known if _alike(one.inputs, inputs) == most])
+    else:
+        return A_SET
+    return Effort(objects=chosen.objects, seconds=chosen.seconds)
+
+
+def _alike(inputs: Mapping[str, str], others: Mapping[str, str]) -> tuple[bool, ...]:
+    return tuple(inputs.get(name) == others.get(name) for name in _KIND)
+
+
+def _median(records: Sequence[KernelRecord]) -> KernelRecord:
+    middle = statistics.median_low([one.objects for one in records])
+    return next(one for one in records if one.objects == middle)
 
 
 def _patched(kernels: Store) -> Iterator[KernelRecord]:
