@@ -273,17 +273,19 @@ def test_what_a_check_found_is_kept_and_written(
     assert patches(root, "check", "first", "--until", "applies", "--keep").exit_code == 0
     patches(root, *words)
     page = (tmp_path / "page.md").read_text()
-    assert "| `first` | 6.12 | 1 patch, no fuzz | not checked |" in page
+    assert "| `first` | 6.12 (6.1.1) | 1 patch, no fuzz | not checked |" in page
     assert "| `second` | 6.1 | not checked |" in page
     (root / "first/0001.patch").write_text(DIFF.replace("-two", "-zwei"))
     patches(root, *words)
     assert (
-        "| `first` | 6.1 | its patches changed since they were checked |"
+        "| `first` | 6.1 (6.1.1) | its patches changed since they were checked |"
         in (tmp_path / "page.md").read_text()
     )
     assert patches(root, "check", "first", "--until", "applies", "--keep").exit_code == 1
     patches(root, *words)
-    assert "| `first` | 6.1 | **no**: first/0001.patch: hunk #1 of" in (tmp_path / "page.md").read_text()
+    assert (
+        "| `first` | 6.1 (6.1.1) | **no**: first/0001.patch: hunk #1 of" in (tmp_path / "page.md").read_text()
+    )
 
 
 def test_a_warning_is_new_wherever_the_lines_went() -> None:

@@ -49,10 +49,15 @@ def played(cell: Found, kernel: str, counters: dict[str, int] | None, playbook: 
 def row(root: Path, *cells: Found, found: Check | None = None) -> str:
     content = patchset.content([patchset.load("mine", root)])
     one = Checked(
-        name="mine", base="6.1", content=content, day="2007-08-15", checks=(found,) if found else ()
+        name="mine",
+        base="6.1",
+        content=content,
+        source="linux-source-6.1 6.1.9-1",
+        day="2007-08-15",
+        checks=(found,) if found else (),
     )
     text = setpage.render(root, {("mine", "6.1"): one}, cells, root)
-    return next(line for line in text.splitlines() if line.startswith("| `mine` | 6.1 |"))
+    return next(line for line in text.splitlines() if line.startswith("| `mine` | 6.1 (6.1.9-1) |"))
 
 
 def test_of_a_scenario_it_says_what_moved_or_why_it_says_nothing(root: Path, cell: Found) -> None:
@@ -102,6 +107,7 @@ def test_steps_that_were_not_reached_stay_for_the_same_patches(tmp_path: Path) -
         name="mine",
         base="6.1",
         content="1",
+        source="linux-source-6.1 6.1.9-1",
         day="2007-08-15",
         checks=(Check("applies", True, "old"), Check("boots", True, "no report")),
     )
@@ -110,9 +116,11 @@ def test_steps_that_were_not_reached_stay_for_the_same_patches(tmp_path: Path) -
     checked.keep(tmp_path, again)
     (one,) = checked.kept(tmp_path).values()
     assert [check.says for check in one.checks] == ["new", "no report"]
-    checked.keep(tmp_path, again.model_copy(update={"content": "2"}))
-    (one,) = checked.kept(tmp_path).values()
-    assert [check.says for check in one.checks] == ["new"]
+    for change in ({"content": "2"}, {"source": "linux-source-6.1 6.1.10-1"}):
+        checked.keep(tmp_path, whole)
+        checked.keep(tmp_path, again.model_copy(update=change))
+        (one,) = checked.kept(tmp_path).values()
+        assert [check.says for check in one.checks] == ["new"]
     (tmp_path / "mine@6.1.json").write_text("{}")
     with pytest.raises(UsageError, match="is no check of a patch set"):
         checked.kept(tmp_path)

@@ -24,7 +24,9 @@ edited by hand.
 
 - *applies*, *builds*, *boots*, *counters* are those checks: without fuzz; without a warning that its base
   does not have; with LOCKDEP and DEBUG\\_ATOMIC\\_SLEEP ([checking.config]({config})) without a report; each
-  counter of its `set.toml` is there. A check of other patches than today's does not count.
+  counter of its `set.toml` is there. A check of other patches than today's does not count; *base* has the
+  version of its source that was looked at. What is booted takes memory and gives it back, no more: *no
+  report* says that the kernel is sound with the set in it, and nothing of the set's own locks under load.
 - *seen to move* has, for each playbook that the set is for (`scenarios` of its `set.toml`), the most that
   one cell had counted at the last look into A, whatever the patches were then; and other playbooks, where
   anything moved. Cells of several sets count for each. What is above 0 as soon as a set is in force
@@ -78,7 +80,7 @@ def _rows(one: _Set, checks: Checks, cells: Sequence[Found], folder: Path) -> It
     for base in own:
         played = [cell for cell in cells if _is_of(cell, one, base)]
         found = [_step(one, base, step, checks, len(played)) for step in STEPS]
-        yield _row(f"`{one.about.name}`", base, *found, _moved(one, played, folder))
+        yield _row(f"`{one.about.name}`", _source(one, base, checks), *found, _moved(one, played, folder))
     others = [base for base in SUITES if base not in own]
     if others:
         yield _row(f"`{one.about.name}`", ", ".join(others), "not made for them", "", "", "", "")
@@ -103,6 +105,12 @@ def _step(one: _Set, base: str, step: Step, checks: Checks, played: int) -> str:
     if step == "counters" and check.ok:
         return f"all {len(one.counters)} there"
     return _said(check)
+
+
+def _source(one: _Set, base: str, checks: Checks) -> str:
+    """The base, and the version of it that was looked at."""
+    found = checks.get((one.about.name, base))
+    return f"{base} ({safe(found.source.rpartition(' ')[2])})" if found is not None else base
 
 
 def _unchecked(why: str, step: Step, played: int) -> str:

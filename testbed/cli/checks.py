@@ -28,13 +28,15 @@ from testbed.run import trial
 class Row:
     """What was found of a set on one base; a step that was not reached is not there.
 
-    `members` are the sets that it stands for; it is `made` for this base, or not, by its set.toml.
+    `members` are the sets that it stands for; it is `made` for this base, or not, by its set.toml. `source`
+    is the base as it was found.
     """
 
     name: str
     base: str
     members: tuple[str, ...]
     made: bool = True
+    source: str = ""
     checks: tuple[Check, ...] = ()
 
 
@@ -84,11 +86,12 @@ def look(row: Row, steps: Sequence[Step], root: Path, accelerator: str, note: No
             return bool(checks[-1].ok)
 
         try:
-            source.find(row.base, told)
+            origin = source.find(row.base, told)
         except (UsageError, MissingCapability) as error:
             hint = f" ({error.hint})" if error.hint else ""
             found(Check("applies", None, f"this base can not be had: {error}{hint}"))
             return
+        row = replace(row, source=f"{origin.package} {origin.version}")
         if not found(checking.applies(row.members, row.base, root=root, progress=told)):
             return
         if "builds" not in steps:
@@ -139,13 +142,13 @@ def _boot(
 
 
 def kept(row: Row, root: Path) -> Checked | None:
-    """What of a row is to be kept, with the hash of the patches that it is of; None if it says nothing."""
+    """What of a row is to be kept, with the patches and the source that it is of; None if it says nothing."""
     checks = tuple(check for check in row.checks if check.ok is not None)
     if not checks:
         return None
     content = patchset.content([patchset.load(member, root, row.base) for member in row.members])
     day = datetime.now(UTC).date().isoformat()
-    return Checked(name=row.name, base=row.base, content=content, day=day, checks=checks)
+    return Checked(name=row.name, base=row.base, content=content, source=row.source, day=day, checks=checks)
 
 
 # --- how it is shown

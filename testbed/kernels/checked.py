@@ -20,11 +20,13 @@ class Checked(Value):
     """What was found of a set on one base, on a day (UTC).
 
     `content` is the hash of the patches that were looked at (patchset.content); of others it says nothing.
+    `source` is what they were applied to, as "linux-source-6.1 6.1.192-2".
     """
 
     name: str
     base: str
     content: str
+    source: str
     day: str
     checks: tuple[Check, ...]
 
@@ -33,11 +35,11 @@ class Checked(Value):
 
 
 def keep(folder: Path, found: Checked) -> Path:
-    """Writes it; of the same patches, steps that were not reached this time stay as they were found."""
+    """Writes it; steps that were not reached this time stay as they were found, if nothing else changed."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{found.name}@{found.base}.json"
     before = _read(path) if path.exists() else None
-    if before is not None and before.content == found.content:
+    if before is not None and (before.content, before.source) == (found.content, found.source):
         steps = [found.of(step) or before.of(step) for step in STEPS]
         found = found.model_copy(update={"checks": tuple(step for step in steps if step is not None)})
     store.write_json(path, found.model_dump(mode="json"))
