@@ -152,7 +152,9 @@ def compose(
     into: Into = naming.PATCHES,
     as_json: AsJson = False,
 ) -> None:
-    """Try sets together on a base, without building: in which order, and what is in the way, hunk by hunk.
+    """Try sets together on a base, in the order given and without building: what is in the way, hunk by hunk.
+
+    The first patch that does not go in is explained; those after it are not tried.
 
     Example: testbed patches compose complete-rx+tcp-strict@6.1
     """
