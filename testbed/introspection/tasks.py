@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import dropwhile
 from typing import Any
 
 import drgn
@@ -28,6 +29,7 @@ WAITS: dict[str, tuple[WaitKind, tuple[str, ...]]] = {
     "swap_readpage": ("bio", ()),  # mm/page_io.c: waits for its own read
     "swap_read_folio": ("bio", ()),  # the same, 6.8
     "mempool_alloc": ("pool", ()),  # mm/mempool.c: tries again every 5 s
+    "mempool_alloc_from_pool": ("pool", ()),  # the same, 7.3
     "__mutex_lock": ("mutex", ("lock",)),  # kernel/locking/mutex.c
     "__mutex_lock_common": ("mutex", ("lock",)),
     "__mutex_lock_slowpath": ("mutex", ("lock",)),
@@ -49,6 +51,10 @@ WAITS: dict[str, tuple[WaitKind, tuple[str, ...]]] = {
     "balance_dirty_pages": ("writeback", ()),  # mm/page-writeback.c
     "request_wait_answer": ("fuse", ()),  # fs/fuse/dev.c
 }
+NOT_PROFILED = "_noprof"
+"""Since 6.10 what allocates is a macro around a function of this name (include/linux/alloc_tag.h)."""
+SCHEDULER = ("context_switch", "__schedule", "__schedule_loop", "schedule", "__switch_to", "__switch_to_asm")
+"""kernel/sched/core.c; __schedule_loop since 6.7."""
 Frames = tuple[tuple[str, Any], ...]
 
 LOCKS: dict[str, str] = {"mutex": "struct mutex", "rwsem": "struct rw_semaphore"}
@@ -111,15 +117,12 @@ def _frames(prog: drgn.Program, task: Any) -> Frames:
     """Function and frame, innermost first, without the scheduler's own."""
     trace = prog.stack_trace(task)
     frames = [(frame.name, frame) for frame in list(trace)[:MAX_FRAMES]]
-    scheduler = ("context_switch", "__schedule", "schedule", "__switch_to", "__switch_to_asm")
-    while frames and frames[0][0] in scheduler:
-        frames.pop(0)
-    return tuple(frames)
+    return tuple(dropwhile(lambda frame: frame[0] in SCHEDULER, frames))
 
 
 def _wait(reading: Reading, frames: Frames) -> Wait | None:
     for name, frame in frames:
-        known = WAITS.get(name.partition(".")[0] if name else "")
+        known = WAITS.get(name.partition(".")[0].removesuffix(NOT_PROFILED) if name else "")
         if known is None:
             continue
         kind, variables = known

@@ -9,7 +9,9 @@ from testbed.waitfor.builder import Builder, request_node, task_node
 from testbed.waitfor.requests import add_socket, answered_by
 from testbed.waitfor.supply import KSWAPD, Whose, idle_kswapd, is_reclaiming, memory
 
-SUBMITTING = ("swap_writepage", "swap_readpage", "swap_read_folio", "submit_bio", "submit_bio_noacct")
+SUBMITTING = (
+    "swap_writepage", "swap_writeout", "swap_readpage", "swap_read_folio", "submit_bio", "submit_bio_noacct",
+)  # fmt: skip
 """mm/page_io.c, block/blk-core.c: who has one of these on the stack is on its way to a request."""
 PLAIN = ("wait_woken", "blk_io_schedule", "freezable_schedule")
 """And whatever begins with schedule or io_schedule: between these and the scheduler nobody waits for more."""
