@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 import drgn
@@ -22,6 +23,7 @@ from drgn.helpers.linux.timekeeping import ktime_get_coarse_ns
 from testbed.introspection.reading import Reading, number
 from testbed.introspection.slots import slots_of
 from testbed.snapshot import Request
+from testbed.units import PAGE_BYTES
 
 MAX_BIOS, MAX_VECTORS, MAX_FOLIOS = 256, 256, 1024
 STATES = {0: "idle", 1: "in flight", 2: "complete"}
@@ -108,17 +110,39 @@ def _operation(reading: Reading, request: Any) -> str:
 
 def _folios(reading: Reading, request: Any) -> Iterator[int]:
     """The folios that the request's bios read into or write from."""
-    count = 0
-    for bio in _bios(request):
-        for index in range(min(number(bio.bi_vcnt), MAX_VECTORS)):
-            count += 1
-            if count > MAX_FOLIOS:
-                return
-            page = reading.get(
-                "a bio's page", None, lambda bio, index: bio.bi_io_vec[index].bv_page, bio, index
-            )
-            if page is not None:
-                yield number(compound_head(page))
+    pages = (page for bio in _bios(request) for page in _pages(reading, bio))
+    for page in islice(pages, MAX_FOLIOS):
+        yield number(compound_head(page))
+
+
+def _pages(reading: Reading, bio: Any) -> Iterator[Any]:
+    """What is still to be moved, as `bi_iter` has it: not all bios count their vectors.
+
+    Swap's own bios of 7.3 do not (mm/page_io.c, swap_bdev_submit_read), nor do those split from others; and
+    a vector may be of many pages that lie side by side.
+    """
+    nothing = (0, 0, 0)
+    left, index, done = reading.get("a bio's place", nothing, _place, bio)
+    for at in range(index, index + MAX_VECTORS):
+        if not left:
+            return
+        offset, size = reading.get("a bio's vector", (0, 0), _vector, bio, at)
+        begin, size = offset + done, max(0, min(size - done, left))
+        for page in range(begin // PAGE_BYTES, -(-(begin + size) // PAGE_BYTES)):
+            yield bio.bi_io_vec[at].bv_page + page
+        left, done = left - size, 0
+
+
+def _place(bio: Any) -> tuple[int, int, int]:
+    """Bytes that are left, the vector, and how far in it (include/linux/bvec.h; `bi_offset` since 7.3)."""
+    place = bio.bi_iter
+    done = place.bi_offset if place.type_.has_member("bi_offset") else place.bi_bvec_done
+    return number(place.bi_size), number(place.bi_idx), number(done)
+
+
+def _vector(bio: Any, index: int) -> tuple[int, int]:
+    vector = bio.bi_io_vec[index]
+    return number(vector.bv_offset), number(vector.bv_len)
 
 
 def _bios(request: Any) -> Iterator[Any]:
