@@ -122,7 +122,7 @@ def build(
 
     def make(folder: Path) -> None:
         base = _base_tree(order)
-        made = _make_kernel(order, sets, base, folder, kernels.root / ".log" / f"{name}.log")
+        made = _make_kernel(order, inputs, sets, base, folder, kernels.root / ".log" / f"{name}.log")
         compiling.check(folder / "config", fragments)
         record.write(folder, _record(spec, name, inputs, made, folder))
 
@@ -187,7 +187,12 @@ def _base_tree(order: Order) -> Path:
 
 
 def _make_kernel(
-    order: Order, sets: Sequence[patchset.PatchSet], base: Path, folder: Path, log: Path
+    order: Order,
+    inputs: dict[str, str],
+    sets: Sequence[patchset.PatchSet],
+    base: Path,
+    folder: Path,
+    log: Path,
 ) -> Made:
     """What `folder` keeps: of the base itself, or of a patched clone of it."""
     trees, spec, progress = tree_store(), order.spec, order.progress
@@ -202,7 +207,7 @@ def _make_kernel(
         space = workspace.clone(base, scratch, order.place)
         applying.apply_sets(space, sets, progress)
         ccache = cache_dir() / "ccache"
-        effort = estimate.of_sets(spec, order.tree_inputs(), kernel_store())
+        effort = estimate.of_sets(spec, inputs, kernel_store())
         stage = f"compiling {spec.label}{effort.words}"
         with blame.told_by(sets, space):
             compiling.reconfigure(space, ccache)

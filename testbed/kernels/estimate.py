@@ -59,14 +59,12 @@ def of_tree(inputs: Mapping[str, str], trees: Store) -> Effort:
 def of_sets(spec: KernelSpec, inputs: Mapping[str, str], kernels: Store) -> Effort:
     """What the last kernel of these sets took, of the like if there is one; else the median of other sets."""
     known = list(_patched(kernels))
-    most = max((_alike(one.inputs, inputs) for one in known), default=None)
-    same = [one for one in known if one.spec.sets == spec.sets]
-    if same:
-        chosen = max(same, key=lambda one: _alike(one.inputs, inputs))
-    elif known:
-        chosen = _median([one for one in known if _alike(one.inputs, inputs) == most])
-    else:
+    if not known:
         return A_SET
+    same = [one for one in known if one.spec.sets == spec.sets]
+    most = max(_alike(one.inputs, inputs) for one in same or known)
+    nearest = [one for one in same or known if _alike(one.inputs, inputs) == most]
+    chosen = nearest[0] if same else _median(nearest)
     return Effort(objects=chosen.objects, seconds=chosen.seconds)
 
 

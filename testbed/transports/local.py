@@ -63,9 +63,9 @@ class LocalDaemon(Daemon):
         told = machine.run(["cat", f"{GROUP}/memory.max"], timeout_s=ends.command_s).stdout.strip()
         whole = self.memory_cap // PAGE_BYTES * PAGE_BYTES  # it counts in pages
         inside = machine.run(["cat", f"{GROUP}/cgroup.procs"], timeout_s=ends.command_s).stdout.split()
-        if told != str(whole) or not set(pids) <= set(inside):
+        if told != str(whole) or not pids or not set(pids) <= set(inside):
             raise TestbedFault(
-                f"the daemon {name} ({' '.join(pids)}) is not held to {whole} bytes: the limit"
+                f"the daemon {name} ({' '.join(pids) or 'not there'}) is not held to {whole} bytes: the limit"
                 f" is {told or 'not told'}, in its control group are {' '.join(inside) or 'none'}"
             )
         return pids
