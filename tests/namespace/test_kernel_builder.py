@@ -183,10 +183,12 @@ def test_a_killed_build_takes_its_compilers_with_it(tree: Path, tmp_path: Path) 
     with subprocess.Popen(argv, env=env) as build:
         logs = builder.tree_store().root / ".log"
         _until(lambda: any("begun" in log.read_text() for log in logs.glob("*.log")), "it compiles")
-        inside = _below(build.pid)
-        assert any("sleep" in name for name in inside.values())
+        _until(lambda: any(map(_sleeps, _below(build.pid))), "what it compiles with is there")
+        inside = {pid: proc.run_id(pid) for pid in _below(build.pid)}
         build.kill()
-    _until(lambda: not any(_name(pid) == name for pid, name in inside.items()), "all below it have ended")
+    _until(
+        lambda: not any(proc.run_id(pid) == name for pid, name in inside.items() if name), "all have ended"
+    )
     for store in (builder.tree_store(), builder.kernel_store()):
         assert store.entries() == []
     (tree / "Makefile").write_text(whole)
@@ -200,22 +202,15 @@ def _until(there: Callable[[], bool], what: str) -> None:
         time.sleep(0.02)
 
 
-def _name(pid: int) -> str:
-    """What a process is, and since when: another one of that number is not it. "" if there is none."""
-    try:
-        before, _, after = Path(f"/proc/{pid}/stat").read_text().rpartition(")")
-    except OSError:
-        return ""
-    return f"{before.partition('(')[2]} {after.split()[19]}" if after.split()[0] != "Z" else ""
+def _sleeps(pid: int) -> bool:
+    return Path(f"/proc/{pid}/comm").read_text() == "sleep\n"
 
 
-def _below(pid: int) -> dict[int, str]:
-    """All processes that came from one, with their names."""
+def _below(pid: int) -> set[int]:
+    """All processes that came from one."""
     children = Path(f"/proc/{pid}/task").glob("*/children")
     found = {int(word) for file in children for word in file.read_text().split()}
-    return {pid: _name(pid) for pid in found} | {
-        more: name for child in found for more, name in _below(child).items()
-    }
+    return found.union(*map(_below, found))
 
 
 _FULL = """\
