@@ -36,7 +36,8 @@ SEEN_INSIDE: frozenset[PreconditionName] = frozenset({"tcp-limit", "burned"})
 class Value(BaseModel):
     """Base of the plan's values: frozen, no unknown keys, JSON both ways."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # Its validator is built when it is first used: a command that reads no playbook does not pay for all.
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
 
 class PlannedNic(Value):

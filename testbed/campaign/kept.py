@@ -55,7 +55,7 @@ class Collected:
 class _Under(BaseModel):
     """What is read of the first of two judgements."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
 
     outcome: UnderOutcome
 
@@ -63,7 +63,7 @@ class _Under(BaseModel):
 class _Told(BaseModel):
     """What is read of a summary's verdict."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
 
     outcome: Outcome
     time_to_recover_s: float | None = Field(default=None, ge=0, allow_inf_nan=False)
@@ -76,7 +76,7 @@ class _Told(BaseModel):
 class _Summary(BaseModel):
     """What is read of a summary (campaign/export.py writes it)."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
 
     folder: str
     labels: Labels
