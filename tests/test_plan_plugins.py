@@ -314,6 +314,48 @@ def test_a_device_that_never_comes_is_a_fault_of_the_testbed(monkeypatch: pytest
         transport_of(plan.transport).attach(Bare(), Ends.of(plan))
 
 
+class Bounded(Notebook):
+    """A client whose driver takes `most_kib` in one request, whatever was written."""
+
+    def __init__(self, most_kib: int) -> None:
+        super().__init__()
+        self.most_kib = most_kib
+
+    def run(self, argv: Sequence[str], *, timeout_s: float, check: bool = True) -> Completed:
+        done = super().run(argv, timeout_s=timeout_s, check=check)
+        if argv[-1].endswith("/max_sectors_kb"):
+            self.lines.append(f"{' '.join(argv)} after {self.files['/run/kernel.conf']}".strip())
+            return Completed(done.argv, 0, f"{self.most_kib}\n", "")
+        return done
+
+
+@pytest.mark.parametrize("kind", ["nbd", "nvme-tcp", "iscsi"])
+def test_the_size_of_a_request_is_bounded_before_the_device_is_swapped_to(kind: str) -> None:
+    plan = planned(transport=kind)
+    assert plan.transport is not None
+    options = {**plan.transport.options, "max_request": "128KiB"}
+    transport = transport_of(plan.transport.model_copy(update={"options": options}))
+    device = transport.block_devices[0]
+    client = Bounded(128)
+    transport.attach(client, Ends.of(plan))
+    path = f"/sys/block/{device}/queue/max_sectors_kb"
+    at = client.lines.index(f"mkswap /dev/{device}")
+    assert client.lines[at - 1] == f"cat {path} after word {path} 128"
+    with pytest.raises(TestbedFault, match=f"{device} takes requests of 64 KiB at most, not of 128"):
+        transport.attach(Bounded(64), Ends.of(plan))
+
+
+def test_without_a_bound_the_driver_keeps_its_own() -> None:
+    _, client = attached(planned())
+    assert not any("max_sectors_kb" in told for told in (*client.lines, *client.files.values()))
+
+
+@pytest.mark.parametrize("wrong", ["2KiB", "4097B", "65MiB"])
+def test_a_request_is_whole_kib_within_bounds(wrong: str) -> None:
+    with pytest.raises(ValueError, match="max_request"):
+        transport_class("nbd").model_validate({"max_request": wrong})
+
+
 def kernel_conf(folder: Path, lines: str) -> Completed:
     (folder / "lines").write_text(lines)
     argv = ["sh", str(programs.SOURCES / "kernel-conf"), str(folder / "lines")]

@@ -6,9 +6,10 @@ from abc import abstractmethod
 from collections.abc import Iterator
 from typing import ClassVar, Self
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
-from testbed.load import Count, Flag
+from testbed.errors import TestbedFault
+from testbed.load import Bytes, Count, Flag
 from testbed.model import Value
 from testbed.transports import (
     LENT_BYTES,
@@ -30,6 +31,8 @@ class OneDevice(Value):
     With `swap = false` it is left bare, for a load to use. `stack` are layers between it and the swap, the
     lowest first: `"dm"` (a linear volume, as LVM's), `"loop"`, `"raid1"` with the client's disk `mirror`, and
     last `"ext4"`, with the swap in a file; without swap that is a file system for a load, at stacks.FOLDER.
+
+    `max_request` is the most that one request has, whole KiB; None for what the driver takes.
     """
 
     device: ClassVar[str]
@@ -42,6 +45,7 @@ class OneDevice(Value):
     swap: Flag = True
     stack: tuple[Layer, ...] = ()
     mirror: str | None = None
+    max_request: Bytes | None = Field(default=None, ge=4096, le=64 << 20, multiple_of=1024)
 
     @model_validator(mode="after")
     def _can_be_stacked(self) -> Self:
@@ -100,9 +104,24 @@ class OneDevice(Value):
 
     def use(self, client: Guest, ends: Ends) -> None:
         """Puts the stack on the device, and swaps to it."""
+        if self.max_request is not None:
+            _bound_requests(client, self.device, self.max_request, ends)
         top = stacked(client, self.device, self.stack, self.mirror, ends)
         if self.swap:
             swap_to(client, swap_file(client, top, ends), ends)
+
+
+def _bound_requests(client: Guest, device: str, most_bytes: int, ends: Ends) -> None:
+    """Raises TestbedFault where the driver takes less: its own bound holds then, and nothing is refused
+    (6.12, block/blk-settings.c, blk_validate_limits)."""
+    path = f"/sys/block/{device}/queue/max_sectors_kb"
+    obeyed(client, (f"word {path} {most_bytes >> 10}",), ends)
+    found = client.run(["cat", path], timeout_s=ends.command_s).stdout.strip()
+    if found != str(most_bytes >> 10):
+        asked = most_bytes >> 10
+        raise TestbedFault(
+            f"{device} takes requests of {found} KiB at most, not of {asked}: give less as max_request"
+        )
 
 
 class KernelTarget(OneDevice):
