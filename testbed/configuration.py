@@ -256,7 +256,8 @@ class Judge(Value):
 
     `progress` and `in_flight` are series, as in `A/anonymous-1.work_units`; `heals` names the faults
     whose heal is the judging point (else all that are healed); `finish` is the proof at the end: a
-    sweep over every page, or the job's exit; `finish_within` bounds that proof. `watch` is how long to
+    sweep over every page, or the job's exit; `ends_too` are jobs of other machines, without whose end nothing
+    is proved; `finish_within` bounds that proof. `watch` is how long to
     go on watching after a deadlock was proved, to see whether the proof holds. The judging point comes no
     earlier than `begin`, on the timeline. With `blocks` the loads are ended after the proof at the end, and
     free memory must not have fallen to pieces.
@@ -265,6 +266,7 @@ class Judge(Value):
     requires: tuple[PreconditionName, ...] = ("in-flight", "still", "exhausted")
     finish: Literal["sweep", "exit"] = "sweep"
     finish_loads: tuple[str, ...] | None = None
+    ends_too: tuple[str, ...] = ()
     finish_within: Seconds = 120.0
     progress: tuple[str, ...] | None = None
     in_flight: str | None = None

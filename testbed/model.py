@@ -199,6 +199,7 @@ class Judging(Value):
     requires: tuple[PreconditionName, ...]
     finish: Literal["sweep", "exit"]
     finish_loads: tuple[str, ...]
+    ends_too: tuple[str, ...] = ()
     still_s: float = 5.0
     bound_s: float = 300.0
     begin_at_s: float = 0.0

@@ -134,3 +134,38 @@ def test_a_relay_without_its_tap_ends_and_leaves_no_descriptor() -> None:
     with pytest.raises(TestbedFault, match="the relay before 'nowhere' does not start"):
         network.Relay.start("no name/of a tap", "nowhere", 1000)
     assert descriptors() == before
+
+
+def test_a_host_without_a_limiter_of_rates_is_told_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(MissingCapability, match="can not limit a rate") as raised:
+        lab(monkeypatch, Route(netem=False)).limit_rate("dataA", 8_000_000)
+    assert "sch_tbf" in str(raised.value.hint)
+
+
+class Forgetful:
+    """nftables with the chains of a block, which can not be ended the first time."""
+
+    def __init__(self) -> None:
+        self.chains = {("bridge", "block:cut")}
+        self.refuses = 1
+
+    def run(self, commands: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        for command in commands:
+            if "delete" in command:
+                if self.refuses:
+                    self.refuses -= 1
+                    raise Refused("no memory")
+                gone = command["delete"]["chain"]
+                self.chains.remove((gone["family"], gone["name"]))
+        return [{"chain": {"family": family, "name": name}} for family, name in self.chains]
+
+
+def test_a_block_that_could_not_be_ended_is_known_until_it_is() -> None:
+    nft = Forgetful()
+    made = Network(cast(Nft, nft), _blocks={"cut": dict.fromkeys(nft.chains, 0)})
+    with pytest.raises(Refused):
+        made.unblock("cut")
+    assert set(made.blocked()) == {"cut"}, "it is in force still, and healed it is not"
+    made.unblock("cut")
+    assert nft.chains == set() and made.blocked() == {}
+    made.unblock("cut")

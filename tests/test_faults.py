@@ -118,3 +118,9 @@ def test_a_fault_survives_its_plan(kind: str) -> None:
     planned = PlannedFault(name="x", kind=kind, options=made.model_dump(mode="json"))  # type: ignore[attr-defined]
     assert fault_of(planned) == made
     assert made.machines == ("A",) and made.cuts(target()) == ()
+
+
+@pytest.mark.parametrize("kind", ["server-kill", "reboot"])
+def test_what_is_served_has_one_fault_at_a_time(kind: str) -> None:
+    full, other = (fault_class(name).model_validate({"machine": "C"}) for name in ("disk-full", kind))
+    assert full.holds == other.holds == "what 'C' serves"

@@ -196,6 +196,30 @@ def test_a_job_proves_itself_by_its_exit_status(status: int, outcome: str) -> No
     assert verdict(job(status)).outcome == outcome
 
 
+@pytest.mark.parametrize(
+    ("status", "told"),
+    [
+        (0, "the job ended with status 0, and so did C/theirs"),
+        (
+            1,
+            "On A the job ended with status 0, but the job 'theirs' on C ended with status 1: no proof",
+        ),
+        (None, "but the job 'theirs' on C was not seen to end: no proof for both."),
+    ],
+)
+def test_a_job_of_another_machine_may_be_part_of_the_proof(status: int | None, told: str) -> None:
+    story = job(0)
+
+    def ends(t: float, values: Values) -> None:
+        story.tweak(t, values)
+        values["C/theirs"] = {"exit_status_plus_1": (status + 1 if status is not None and t >= 38 else 0)}
+
+    rules = judging(finish="exit", finish_loads=("mke2fs",), ends_too=("C/theirs",))
+    found = verdict(story.but(rules=rules, tweak=ends))
+    assert found.outcome == ("recovered" if status == 0 else "inconclusive")
+    assert told in found.reason
+
+
 def test_a_job_that_ended_may_stand_still_afterwards() -> None:
     story = job(0)
 
@@ -318,6 +342,20 @@ def test_without_the_sampler_what_was_sent_again_vouches_but_bare_probes_do_not(
 
     found = verdict(RECOVERED.but(tweak=tweak))
     assert found.outcome == outcome
+
+
+def test_what_is_sent_while_replies_come_was_not_sent_again() -> None:
+    """A link that is slow and not cut: with the sampler stopped nothing says what is in flight."""
+
+    def tweak(t: float, values: Values) -> None:
+        if t >= -1:
+            values["A/blocksampler"] |= {"samples": 220, "in_flight_0": 4}
+        values["wire/swap.requests"]["offered_bytes"] = values["wire/swap.requests"]["offered_packets"] * 1200
+        if 0 < t < 20:
+            values["wire/swap.replies"]["delivered_packets"] += int(t)
+
+    found = verdict(RECOVERED.but(tweak=tweak))
+    assert [one.name for one in found.preconditions if not one.met] == ["in-flight"]
 
 
 def test_a_sampler_that_stopped_after_the_cut_still_vouches_for_what_was_in_flight() -> None:

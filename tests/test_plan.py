@@ -187,7 +187,7 @@ def test_b_silent_has_the_outage_and_no_flood() -> None:
 def test_no_partition_has_the_flood_alone() -> None:
     plan = planned(variant="no-partition")
     assert timeline(plan) == [(3, "start", "flood"), (12, "stop", "flood")]
-    assert (plan.judging.heals, plan.judging.faults, plan.judging.requires) == ((), (), ())
+    assert (plan.judging.heals, plan.judging.faults, plan.judging.requires) == ((), (), ("exhausted",))
     assert plan.judging.begin_at_s == 16
 
 

@@ -82,6 +82,7 @@ def test_both_have_the_kernel_under_test_and_one_is_judged() -> None:
     }
     rules = plan.judging
     assert (rules.subject, rules.server, rules.finish_loads) == ("A", "C", ("mke2fs",))
+    assert rules.ends_too == ("C/theirs",)
     assert rules.requires == ("dirty-limit",) and rules.second_client == ("B/second-client.reads",)
     assert plan.machine("A").sysctl == plan.machine("C").sysctl
     assert flows(plan)["swap.requests"].destination_port == 10809
@@ -93,8 +94,16 @@ def test_what_is_cut_off_by_nothing_is_judged_from_when_the_playbook_says() -> N
     assert planned("mke2fs").judging.begin_at_s == 11.5, "the heal"
 
 
+@pytest.mark.parametrize("named", ["mke2fs", "second-client", "nobodys"])
+def test_only_a_job_of_another_machine_can_end_too(named: str, tmp_path: Path) -> None:
+    error = refused(tmp_path, CROSSED.replace('ends_too = ["theirs"]', f'ends_too = ["{named}"]', 1))
+    assert f"no job '{named}' on another machine than 'A'" in error.message
+    assert error.where is not None and error.where.endswith("judge.ends_too[0]")
+
+
 def test_a_alone_serves_itself() -> None:
     plan = planned("mke2fs-crossed", variant="local")
+    assert plan.judging.ends_too == ()
     assert plan.transport is not None
     assert (plan.transport.kind, plan.transport.server, plan.judging.server) == ("local-nbd", "A", "A")
     assert [load.name for load in plan.loads] == ["mke2fs"]

@@ -218,16 +218,21 @@ class OnMachine(Value):
         return ()
 
 
-class OfServer(OnMachine):
-    """What faults of the machine that serves have in common: they are over when it serves again."""
+class OnServed(OnMachine):
+    """What faults of what a machine serves have in common, of which it has one at a time."""
 
     of_server: ClassVar[bool] = True
-    serves_again: ClassVar[bool] = True
     ends_with_lab: ClassVar[bool] = True
 
     @property
     def holds(self) -> str:
         return f"what '{self.machine}' serves"
+
+
+class OfServer(OnServed):
+    """What faults of the machine that serves have in common: they are over when it serves again."""
+
+    serves_again: ClassVar[bool] = True
 
     def in_force(self, target: FaultTarget) -> bool:
         return not target.server(self.machine).serves()

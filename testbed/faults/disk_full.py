@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from testbed.faults import FaultTarget, OnMachine
+from testbed.faults import FaultTarget, OnServed
 
 
-class DiskFull(OnMachine):
+class DiskFull(OnServed):
     """`machine = "C"`: a file takes all the room there is beside the served one, which must grow.
 
     What was written before can be read, and written again. It cuts nothing: the server answers.
@@ -15,9 +15,7 @@ class DiskFull(OnMachine):
 
     kind: ClassVar[str] = "disk-full"
     lasting: ClassVar[bool] = True
-    of_server: ClassVar[bool] = True
     needs_store: ClassVar[bool] = True
-    ends_with_lab: ClassVar[bool] = True
 
     def apply(self, target: FaultTarget) -> None:
         target.server(self.machine).fill()

@@ -18,6 +18,8 @@ from testbed.waitfor import Examination, examine, strength
 
 FAILED = 5
 """State of a slot (testbed/guest/witness.h)."""
+SETTLE_NS = NS // 2
+"""Within so long after a fault, or its heal, all that the host counts shows it."""
 BOUND_SLACK_S = 1.0
 """The window may close a beat before its bound."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from testbed.clock import NS
-from testbed.judge.case import Case
+from testbed.judge.case import SETTLE_NS, Case
 from testbed.judge.values import Precondition
 from testbed.snapshot import atomic_floor
 
@@ -47,14 +47,16 @@ def _in_flight(case: Case) -> Precondition:
 
 def _sent_again(case: Case, value: int) -> Precondition:
     """Without the sampler, by the wire: TCP sends again only what is outstanding, and the host counts it."""
-    grown = [
-        case.growth(f"wire/swap.requests.offered_{what}", case.applied_ns, case.before_ns)
-        if case.applied_ns is not None
-        else None
-        for what in ("packets", "bytes")
-    ]
-    packets, carried = (number or 0 for number in grown)
-    met = packets > 0 and carried >= packets * LEAST_BYTES
+
+    def grown(counter: str, late_ns: int = 0) -> int | None:
+        if case.applied_ns is None:
+            return None
+        return case.growth(f"wire/{counter}", case.applied_ns + late_ns, case.before_ns)
+
+    packets, carried = (grown(f"swap.requests.offered_{what}") or 0 for what in ("packets", "bytes"))
+    # Where replies come, as over a slow link, what is sent need not have been sent before.
+    unanswered = grown("swap.replies.delivered_packets", SETTLE_NS) == 0
+    met = packets > 0 and carried >= packets * LEAST_BYTES and unanswered
     words = "The sampler of requests in flight had stopped before the fault"
     words += (
         f", but the host saw {packets} packets of requests sent again with nobody there to answer."

@@ -31,8 +31,9 @@ ORDER: tuple[tuple[Says, Outcome], ...] = (
     ("deadlocked", "deadlocked"),
     ("network-down", "network-down"),
     ("contended", "inconclusive"),
-    ("server-down", "server-down"),
+    # A second client of a server that was killed can have lost its own connection for good as well.
     ("orphaned", "io-error"),
+    ("server-down", "server-down"),
     ("livelocked", "livelocked"),
     ("starved", "starved"),
     ("stalled", "stalled"),

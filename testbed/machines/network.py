@@ -171,12 +171,15 @@ class Network:
 
     def unblock(self, name: str) -> None:
         """Ends a block; one that is not in force stays so. Raises TestbedFault if it reads back otherwise."""
-        chains = self._blocks.pop(name, None)
+        chains = self._blocks.get(name)
         if chains is None:
             return
-        self.nft.run([command for chain in chains for command in rules.ending(chain)])
+        # It is known until the kernel has none of it: what can not be ended now is tried again.
+        left = self._in_force().keys() & chains
+        self.nft.run([command for chain in left for command in rules.ending(chain)])
         if self._in_force().keys() & chains:
             raise TestbedFault(f"block '{name}' is still in force after it was ended")
+        del self._blocks[name]
 
     def blocked(self) -> dict[str, Count]:
         """What the kernel has in force, by name, with what each has dropped, reset or damaged so far."""
@@ -191,7 +194,8 @@ class Network:
     def limit_rate(self, tap: str, bits_per_s: int) -> None:
         """Slows what goes to the machine behind the tap, in whole bytes a second; 0 lifts it. Read back.
 
-        Raises TestbedFault if a limit or a delay is in force there.
+        Raises MissingCapability where the host's kernel has no sch_tbf, and TestbedFault if a limit or a
+        delay is in force there.
         """
         with IPRoute() as route:
             index = _index(route, tap)
@@ -201,7 +205,13 @@ class Network:
                 mtu = route.get_links(index)[0].get("mtu")
                 burst = max(TBF_LEAST_BURST, mtu + 64, round(rate * TBF_BURST_S))
                 limit = burst + round(rate * TBF_LATENCY_S)
-                route.tc("add", "tbf", index, TC_H_FIRST, rate=rate, burst=burst, limit=limit)
+                try:
+                    route.tc("add", "tbf", index, TC_H_FIRST, rate=rate, burst=burst, limit=limit)
+                except NetlinkError as error:
+                    raise MissingCapability(
+                        f"this host's kernel can not limit a rate (sch_tbf): {error}",
+                        hint="load sch_tbf, or use a delay instead, which needs no such module",
+                    ) from error
             elif _discipline(route, index).bits_per_s:
                 route.tc("del", index=index, parent=TC_H_ROOT)
             found = _discipline(route, index).bits_per_s

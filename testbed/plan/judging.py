@@ -49,6 +49,7 @@ def judging(
         requires=requires,
         finish=rules.finish,
         finish_loads=_finish_loads(playbook, subject, parts, loads),
+        ends_too=_ends_too(playbook, variant, subject, parts),
         begin_at_s=max(course.begin_s, rules.begin),
         still_s=rules.still,
         bound_s=rules.bound,
@@ -85,3 +86,27 @@ def _finish_loads(
             )
         chosen += own
     return tuple(chosen)
+
+
+def _ends_too(
+    playbook: Playbook, variant: Variant | None, subject: PlannedMachine, parts: Parts
+) -> tuple[str, ...]:
+    """The jobs of other machines whose end is part of the proof, as `C/theirs`, that the variant has."""
+    left_out = variant.without if variant is not None else ()
+    jobs = {
+        name: tuple(f"{load.machine}/{load.name}" for load in group)
+        for name, group in parts.items()
+        if group[0].machine != subject.name and load_of(group[0]).finish == "exit"
+    }
+    found: list[str] = []
+    for number, name in enumerate(playbook.judge.ends_too):
+        if name in left_out:
+            continue
+        if name not in jobs:
+            raise UsageError(
+                f"no job '{name}' on another machine than '{subject.name}', whose end could be waited for",
+                hint=nearest(name, jobs),
+                where=playbook.where("judge", "ends_too", number),
+            )
+        found += jobs[name]
+    return tuple(found)

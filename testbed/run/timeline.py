@@ -262,7 +262,9 @@ class Timeline:
         )
 
         def done() -> bool:
-            return all(self._field(load, field) > before[load.name] for load in loads)
+            proved = all(self._field(load, field) > before[load.name] for load in loads)
+            ended = (self.observer.value(f"{job}.exit_status_plus_1") > 0 for job in judging.ends_too)
+            return proved and all(ended)
 
         def signs() -> tuple[int, ...]:
             return (*self._progress(), *(self._field(load, "sweep_pages") for load in loads))

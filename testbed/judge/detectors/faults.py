@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from testbed.clock import NS
 from testbed.history import Event
-from testbed.judge.case import Case, in_force
+from testbed.judge.case import SETTLE_NS, Case, in_force
 from testbed.judge.values import Finding
 
-SETTLE_NS = NS // 2
 LEAST_OFFERED = 5
 
 

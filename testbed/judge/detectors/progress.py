@@ -78,6 +78,10 @@ def _finished(case: Case, seen: Resumption) -> Finding:
     says, proof = _swept(case) if case.rules.finish == "sweep" else _exited(case)
     if says != "recovered":
         return _finding(case, says, proof)
+    if (elsewhere := _elsewhere(case)) is not None:
+        return _finding(case, "doubt", f"On {case.subject} {proof}, but {elsewhere}: no proof for both.")
+    if case.rules.ends_too:
+        proof += f", and so did {' and '.join(case.rules.ends_too)}"
     before, after = rate_before(case), rate_after(case, seen)
     weighed = case.rules.finish == "sweep" and case.rules.slow_share > 0
     if weighed and (not before or after is None):
@@ -130,6 +134,17 @@ def _exited(case: Case) -> tuple[Says, str]:
         if status != 0:
             return "doubt", f"The job '{load}' ended with status {status}, and nothing else says why."
     return "recovered", "the job ended with status 0"
+
+
+def _elsewhere(case: Case) -> str | None:
+    """What became of a job of another machine that did not end well, if its end is part of the proof."""
+    for job in case.rules.ends_too:
+        status = (case.history.value_at(f"{job}.exit_status_plus_1", case.end_ns) or 0) - 1
+        if status != 0:
+            machine, _, name = job.partition("/")
+            ended = f"ended with status {status}" if status > 0 else "was not seen to end"
+            return f"the job '{name}' on {machine} {ended}"
+    return None
 
 
 def _finding(case: Case, says: Says, statement: str) -> Finding:
