@@ -190,7 +190,8 @@ class Stacked(Protocol):
 class Mounted(Protocol):
     """What a transport is besides that brings its client a file system, and no device: where it is."""
 
-    mount_point: ClassVar[str]
+    @property
+    def mount_point(self) -> str: ...
 
 
 @runtime_checkable
