@@ -31,12 +31,27 @@ LENT_MOUNT = "/run/lent"
 PORT = 2049
 SPARE_BYTES = 16 << 20
 """Left for the export's own file system beside the swap file."""
+ROOT_TIMEO_S, ROOT_RETRANS = 60.0, 15
+"""How a thin client's root is mounted (guest/thin-init, which says why)."""
 USUAL_OVER_UDP = {"timeo": "1100ms", "retrans": 3, "transfer": "8KiB"}
 """include/linux/nfs_fs.h (6.1): NFS_DEF_UDP_TIMEO, NFS_DEF_UDP_RETRANS; the size is ours."""
+
+REPLACED = "sunrpc's TCP user timeout replaces the connection"
 
 MINORS = ("CONFIG_PNFS_FILE_LAYOUT", "CONFIG_NFS_V4_2")
 """What says that a kernel has NFS 4.1, and 4.2. The first nobody sets by hand (fs/nfs/Kconfig): it comes with
 CONFIG_NFS_V4_1 (5.10, 6.1), or with CONFIG_NFS_V4 where that has 4.1 in it (7.3)."""
+
+
+def root_timers_s(machine: str) -> Mapping[str, float]:
+    """After what silence the kernel does what about a thin client's root, as `Transport.kernel_timers_s`."""
+    return {f"{REPLACED} of the root of '{machine}'": _user_timeout_s(ROOT_TIMEO_S, ROOT_RETRANS)}
+
+
+def _user_timeout_s(timeo_s: float, retrans: int) -> float:
+    """net/sunrpc/xprtsock.c (6.1 to 7.3), xs_tcp_set_socket_timeouts(). It comes in place of tcp_retries2
+    (net/ipv4/tcp_timer.c, tcp_write_timeout)."""
+    return timeo_s * (retrans + 1)
 
 
 class Nfs(Value):
@@ -95,9 +110,7 @@ class Nfs(Value):
 
     @property
     def kernel_timers_s(self) -> Mapping[str, float]:
-        # net/sunrpc/xprtsock.c (6.1): user timeout of the socket is timeo * (retrans + 1).
-        replaced = "sunrpc's TCP user timeout replaces the connection"
-        return {replaced: self.timeo * (self.retrans + 1)}
+        return {REPLACED: _user_timeout_s(self.timeo, self.retrans)}
 
     @property
     def client_options(self) -> tuple[str, ...]:
