@@ -15,7 +15,7 @@ import pytest
 from testbed import apt, images, proc
 from testbed.errors import BuildError, MissingCapability, TestbedFault, UsageError
 from testbed.images import builder, filesystem, packages, programs, tree
-from testbed.transports.nfs import PORT
+from testbed.transports.nfs import PORT, ROOT_RETRANS, ROOT_TIMEO_S
 
 TOOLS = f"{os.environ['PATH']}:/usr/sbin:/sbin"
 needs_e2fsprogs = pytest.mark.skipif(
@@ -187,3 +187,10 @@ def test_a_thin_client_asks_for_its_root_where_no_swap_is_served() -> None:
     assert asked is not None and int(asked[1]) != PORT
     assert f"access=ro,fsid=1 port={asked[1]} " in serves and f"listen {asked[1]}\n" in serves
     assert f"\nport={PORT}\n" in serves
+
+
+def test_the_timers_that_are_declared_of_a_root_are_those_that_it_is_mounted_with() -> None:
+    lines = (programs.SOURCES / "thin-init").read_text().splitlines()
+    (options,) = (line.removeprefix("options=").split(",") for line in lines if line.startswith("options="))
+    declared = {f"timeo={ROOT_TIMEO_S * 10:g}", f"retrans={ROOT_RETRANS}"}  # in tenths of a second, nfs(5)
+    assert declared | {"hard", "vers=3", "proto=tcp"} <= set(options)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from test_plan_errors import refused
@@ -15,36 +17,62 @@ from testbed.load import PLAYBOOKS
 from testbed.model import KernelSpec, PlannedKernel
 from testbed.plan.labels import Choices
 from testbed.plan.wiring import flows
+from testbed.proc import Completed
 from testbed.transports import Crossed, Ends, Lender, transport_of
 
 CROSSED = (PLAYBOOKS / "mke2fs-crossed.toml").read_text()
 PRELOADED = "env LD_PRELOAD=/usr/lib/testbed/no-dh.so:/usr/lib/testbed/daemon.so"
 
 
-def told(variant: str = "", *, library: bool = True) -> tuple[Machine, Machine]:
-    """What client and server were told."""
+class Forking(Machine):
+    """A machine whose daemon forks, as process 71, once it has a client; who is `bare` is not locked."""
+
+    def __init__(self, *, library: bool = True, bare: Collection[int] = ()) -> None:
+        super().__init__(library=library)
+        self.bare = bare
+        self.peer: Forking | None = None
+
+    def run(self, argv: Sequence[str], *, timeout_s: float, check: bool = True) -> Completed:
+        done = super().run(argv, timeout_s=timeout_s, check=check)
+        if argv[0] == "pidof":
+            used = self.peer is not None and any(line.startswith("nbd-client") for line in self.peer.lines)
+            return Completed(done.argv, 0, "71 70\n" if used else "70\n", "")
+        if any(argv[-1] == f"/proc/{pid}/status" for pid in self.bare):
+            return Completed(done.argv, 0, "VmLck:\t0 kB\n", "")
+        return done
+
+
+def told(
+    variant: str = "",
+    *,
+    library: bool = True,
+    bare: Mapping[str, Collection[int]] = {},
+    **options: Any,
+) -> tuple[Machine, Machine]:
+    """What client and server were told; of each the processes that are `bare` are not locked in memory."""
     plan = planned("mke2fs-crossed", variant=variant)
     assert plan.transport is not None
-    transport, ends = transport_of(plan.transport), Ends.of(plan)
+    known = plan.transport.options | options
+    transport = transport_of(plan.transport.model_copy(update={"options": known}))
+    ends = Ends.of(plan)
     assert isinstance(transport, Crossed) and isinstance(transport, Lender)
-    client, server = Machine(library=library), Machine(library=library)
+    client, server = (Forking(library=library, bare=bare.get(name, ())) for name in ("client", "server"))
+    client.peer, server.peer = server, client
     transport.serve(server, ends)
     transport.attach(client, ends)
     transport.serve_back(client, ends)
-    transport.attach_back(server, ends)
+    transport.attach_back(server, client, ends)
     return client, server
 
 
 def test_each_serves_a_disk_and_is_a_client_of_the_other() -> None:
     client, server = told()
     serving = f"{PRELOADED} nbd-server -C /run/nbd-server.conf -p /run/nbd-server.pid"
-    read = [
-        "pidof nbd-server",
-        "grep -c /usr/lib/testbed/daemon.so /proc/70/maps",
-        "grep VmLck /proc/70/status",
-    ]
+    read = ["pidof nbd-server"]
+    for pid in (71, 70):  # who serves, and who listens
+        read += [f"grep -c /usr/lib/testbed/daemon.so /proc/{pid}/maps", f"grep VmLck /proc/{pid}/status"]
     to = "nbd-client 10.77.1.{} 10809 /dev/nbd0 -N swap -b 4096"
-    assert server.lines == [serving, *read, to.format(1)]
+    assert server.lines == [serving, to.format(1), *read]
     assert client.lines == [to.format(3), serving, *read]
     for machine, address in ((client, "10.77.1.1"), (server, "10.77.1.3")):
         config = machine.files["/run/nbd-server.conf"]
@@ -67,6 +95,15 @@ def test_what_is_set_for_a_daemon_is_set_on_both_machines(variant: str, settings
 def test_a_daemon_that_runs_without_its_settings_is_a_fault_of_the_testbed() -> None:
     with pytest.raises(TestbedFault, match="runs without its settings"):
         told("memalloc", library=False)
+
+
+@pytest.mark.parametrize("machine", ["client", "server"])
+@pytest.mark.parametrize("pid", [70, 71])
+def test_who_serves_is_looked_at_and_not_only_who_listens(machine: str, pid: int) -> None:
+    told(mlockall="on-fault")
+    told(bare={machine: [pid]})
+    with pytest.raises(TestbedFault, match=rf"nbd-server \({pid}\) is not locked in memory"):
+        told(bare={machine: [pid]}, mlockall="on-fault")
 
 
 def test_both_have_the_kernel_under_test_and_one_is_judged() -> None:

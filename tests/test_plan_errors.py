@@ -291,6 +291,53 @@ def test_every_transport_allows_the_short_outage_and_names_its_shortest_timer(
     plan_of(tmp_path, FLOOD, transport=kind)
 
 
+THIN = ('cmdline = "$cmdline"\n', 'cmdline = "$cmdline"\nroot_from = "{}"\n')
+
+
+@pytest.mark.parametrize(
+    "cut",
+    [
+        'fault = "drop"\nname = "cut"\nbetween = ["A", "C"]',
+        'fault = "drop"\nname = "cut"\nbetween = ["C", "A"]\ndirection = "back"',
+        'fault = "freeze"\nname = "cut"\nmachine = "C"',
+    ],
+)
+def test_an_outage_beyond_the_timers_of_a_root_is_refused(tmp_path: Path, cut: str) -> None:
+    # Over UDP the swap has no timer of its own: what is refused is refused for the root.
+    text = changed('fault = "drop"\nname = "cut"\nbetween = ["A", "C"]', cut)
+    text = changed('kind = "nbd"', 'kind = "nfs3"\nproto = "udp"', text)
+    plan_of(tmp_path, text, settings={"outage": "16min"})
+    thin = changed(THIN[0], THIN[1].format("C"), text)
+    plan_of(tmp_path, thin, settings={"outage": "15min"})
+    error = refused(tmp_path, thin, settings={"outage": "16min"})
+    assert "'cut' lasts 960 s, but after 960 s sunrpc's TCP user timeout replaces" in error.message
+    assert error.message.endswith(" the connection of the root of 'A'")
+    assert error.where.endswith("timeline[0].for") and "allow_beyond_timers = true" in error.hint
+    allowed = changed('server = "C"', 'server = "C"\nallow_beyond_timers = true', thin)
+    plan_of(tmp_path, allowed, settings={"outage": "16min"})
+
+
+def test_a_root_that_an_outage_leaves_alone_has_no_part_in_it(tmp_path: Path) -> None:
+    udp = changed('kind = "nbd"', 'kind = "nfs3"\nproto = "udp"')
+    elsewhere = changed(THIN[0], THIN[1].format("B"), udp)
+    plan_of(tmp_path, elsewhere, settings={"outage": "1h"})  # C is cut off, and A's root is B's
+    flow = changed(
+        'fault = "drop"\nname = "cut"\nbetween = ["A", "C"]',
+        'fault = "flow"\nname = "cut"\nflow = "swap"',
+        udp,
+    )
+    plan_of(tmp_path, changed(THIN[0], THIN[1].format("C"), flow), settings={"outage": "1h"})
+
+
+def test_the_shortest_timer_is_named_be_it_the_swaps_or_the_roots(tmp_path: Path) -> None:
+    thin = changed(THIN[0], THIN[1].format("C"))
+    error = refused(tmp_path, thin, settings={"outage": "1h"})
+    assert "after 924.6 s TCP gives the connection up" in error.message
+    plan_of(tmp_path, FLOOD, variant="thin-client", form="soak")
+    error = refused(tmp_path, thin, transport="nfs3", settings={"outage": "1h"})
+    assert error.message.endswith("after 180 s sunrpc's TCP user timeout replaces the connection")
+
+
 def test_a_disk_too_small_for_its_transport_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "test.toml"
     path.write_text(changed('size = "512MiB"', 'size = "16MiB"', ABC))

@@ -22,18 +22,27 @@ from testbed.transports import Ends, Lender, Revivable, transport_class, transpo
 LOCAL = (PLAYBOOKS / "local-daemon.toml").read_text()
 FLOOD = (PLAYBOOKS / "flood.toml").read_text()
 LIBRARY = "/usr/lib/testbed/daemon.so"
+OVERCOMMIT = "/proc/sys/vm/overcommit_memory"
 
 
 class Machine(Notebook):
     """A that runs its daemon as process 70, with the library and so many locked KiB, or without.
 
-    It is held to the `cap` that was set, or to another; where it is not in the group, `grouped` is off.
+    It is held to the `cap` that was set, or to another; where it is not in the group, `grouped` is off. A's
+    kernel counts commitments as `overcommit` says, and did as `overcommits` say when nbdkit was started.
     """
 
     def __init__(
-        self, *, library: bool = True, locked_kib: int = 2580, cap: str = "", grouped: bool = True
+        self,
+        *,
+        library: bool = True,
+        locked_kib: int = 2580,
+        cap: str = "",
+        grouped: bool = True,
+        overcommit: str = "0",
     ) -> None:
         super().__init__(10809)
+        self.overcommit, self.overcommits = overcommit, list[str]()
         self.library, self.locked_kib, self.cap, self.grouped = library, locked_kib, cap, grouped
 
     def run(self, argv: Sequence[str], *, timeout_s: float, check: bool = True) -> Completed:
@@ -44,6 +53,12 @@ class Machine(Notebook):
             "blockdev": "1000\n",
             "stat": "100000\n",
         }
+        if argv[0].endswith("kernel-conf") and OVERCOMMIT in self.files["/run/kernel.conf"]:
+            self.overcommit = self.files["/run/kernel.conf"].split()[-1]
+        if argv[0] == "env" and "nbdkit" in argv:
+            self.overcommits.append(self.overcommit)
+        if tuple(argv) == ("cat", OVERCOMMIT):
+            return Completed(done.argv, 0, f"{self.overcommit}\n", "")
         if tuple(argv) == ("cat", "/proc/net/unix"):
             return Completed(done.argv, 0, "0: 2 0 00010000 0001 01 7 /run/local-nbd.sock\n", "")
         if tuple(argv) == ("cat", "/sys/fs/cgroup/daemon/memory.max"):
@@ -145,6 +160,13 @@ def test_nbdkit_is_reached_over_the_loopback() -> None:
         " --ipaddr=127.0.0.1 --port=10809 file /srv/store/swap"
     )
     assert lines[4] == "nbd-client 127.0.0.1 10809 /dev/nbd0 -N swap -b 4096 -swap"
+
+
+@pytest.mark.parametrize("before", ["0", "1", "2"])
+def test_nbdkit_leaves_the_counting_of_commitments_as_the_topology_has_it(before: str) -> None:
+    machine = Machine(overcommit=before)
+    set_up(local(variant="nbdkit"), machine)
+    assert (machine.overcommits, machine.overcommit) == (["1"], before)
 
 
 def test_qemu_nbd_alone_may_do_without_a_page_cache() -> None:

@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import pytest
 from pydantic import ValidationError
+from test_plan_errors import plan_of, refused
 
 from testbed import plan as stage
 from testbed import plugins, proc
@@ -23,9 +24,10 @@ from testbed.plan import Choices
 from testbed.proc import Completed
 from testbed.run import provision
 from testbed.run.lab import Lab
-from testbed.transports import Ends, SwapFlow, Transport, transport_class, transport_of
+from testbed.transports import Ends, SwapFlow, Transport, stacks, transport_class, transport_of
 from testbed.transports.nvme_tcp import DISKS
 
+FILE_SYSTEM = Path(__file__).parent / "data" / "file-system.toml"
 LISTENING = "  0: 00000000:{port:04X} 00000000:0000 {state} 00000000:00000000 00:00000000"
 
 
@@ -189,6 +191,36 @@ def test_nfs_4_is_told_its_lease_and_mounts_the_root_of_the_exports() -> None:
     server, client = attached(plan, version="4.2", lease="2min")
     assert server.lines[-1].endswith(" 120") and "vers=4.2," in client.lines[1]
     assert plan.judging.progress[-1] == "A/vmsampler.rpc_data_done"
+
+
+@pytest.mark.parametrize(("kind", "path"), [("nfs3", "/srv/swap"), ("nfs4", "/")])
+def test_nfs_without_swap_is_a_file_system_where_a_devices_would_be(kind: str, path: str) -> None:
+    server, client = attached(planned(transport=kind), swap=False)
+    assert not [line for line in server.lines if "/srv/swap/file" in line]  # all of it is the load's
+    assert "fallocate -l 1048576 /srv/swap/lent" in server.lines
+    assert client.lines[0] == f"mkdir -p {stacks.FOLDER}"
+    assert client.lines[-1].endswith(f" 10.77.1.3:{path} /run/stacked") and len(client.lines) == 2
+    assert "CONFIG_NFS_SWAP" not in transport_class(kind).model_validate({"swap": False}).client_options
+
+
+@pytest.mark.parametrize("kind", ["nfs3", "nfs4"])
+def test_a_file_system_over_nfs_is_judged_by_its_reads_and_writes(kind: str, tmp_path: Path) -> None:
+    text = FILE_SYSTEM.read_text()
+    plan = plan_of(tmp_path, text, transport=kind)
+    assert plan.judging.progress == ("A/vmsampler.rpc_data_done",)  # a job counts nothing of its own
+    assert (plan.judging.in_flight, plan.judging.devices) == ("A/vmsampler.rpc_in_flight", ("nfs",))
+    assert (plan.judging.finish, plan.judging.finish_loads) == ("exit", ("write",))
+    subject = Notebook()
+    lab = SimpleNamespace(cpu_scale=1.0, guests={"A": subject})
+    provision._start_samplers(plan, cast(Lab, lab))
+    assert subject.lines[-1].endswith(" vmsampler --slot 2 --detach --nfs /run/stacked")
+
+
+def test_what_is_not_swapped_to_is_no_room_for_memory(tmp_path: Path) -> None:
+    plan_of(tmp_path, flood := (PLAYBOOKS / "flood.toml").read_text(), transport="nfs3")
+    assert 'kind = "nbd"\n' in flood
+    error = refused(tmp_path, flood.replace('kind = "nbd"\n', 'kind = "nfs3"\nswap = false\n', 1))
+    assert "it has 96 MiB, and 0 B of swap by nfs3" in error.message
 
 
 def test_nvme_connects_by_words_to_the_kernel() -> None:

@@ -49,7 +49,7 @@ def plan(topology: Topology, file: PlaybookFile, kernels: Kernels, image: str, c
     watched = watched_devices(transport.block_devices, subject, loads)
     events = way.events({name: tuple(load.name for load in group) for name, group in parts.items()})
     rules = judging(playbook, variant, subject, transport, parts, watched, way, events)
-    check_timers(playbook, planned, transport, way, rules)
+    check_timers(playbook, planned, transport, machines, way, rules)
     check_server(playbook, transport, way)
     check_ports(playbook, transport)
     server = next(machine for machine in machines if machine.name == planned.server)

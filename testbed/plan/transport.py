@@ -14,6 +14,7 @@ from testbed.model import Judging, PlannedLoad, PlannedMachine, PlannedTransport
 from testbed.plan.machines import check_has_disk
 from testbed.plan.timeline import Course, PlayedFault
 from testbed.transports import Crossed, Revivable, Stacked, Transport, revivable, transport_class
+from testbed.transports.nfs import root_timers_s
 from testbed.units import show_bytes
 
 _OF_ALL = ("client", "server", "allow_beyond_timers")
@@ -118,16 +119,30 @@ def _check_disk(playbook: Playbook, server: PlannedMachine, transport: Transport
 
 
 def check_timers(
-    playbook: Playbook, planned: PlannedTransport, transport: Transport, way: Course, rules: Judging
+    playbook: Playbook,
+    planned: PlannedTransport,
+    transport: Transport,
+    machines: tuple[PlannedMachine, ...],
+    way: Course,
+    rules: Judging,
 ) -> None:
-    """Refuses an outage that outlasts a timer of the kernel: it would test the timer."""
-    if playbook.transport.allow_beyond_timers or not transport.kernel_timers_s:
+    """Refuses an outage that outlasts a timer of the kernel, of the swap or of a root: it would test that."""
+    if playbook.transport.allow_beyond_timers:
         return
-    what, limit_s = min(transport.kernel_timers_s.items(), key=lambda timer: timer[1])
-    ends = {planned.client, planned.server}
+    thin = {machine.name: machine.root_from for machine in machines if machine.root_from is not None}
     for fault in way.faults:
+        timers_s: dict[str, float] = {}
+        if _cuts_off(fault, {planned.client, planned.server}):
+            timers_s |= transport.kernel_timers_s
+        for name, server in thin.items():
+            # A fault of no machine is of the swap's flow, and lets a root's packets pass.
+            if fault.machines and _cuts_off(fault, {name, server}):
+                timers_s |= root_timers_s(name)
+        if not timers_s:
+            continue
+        what, limit_s = min(timers_s.items(), key=lambda timer: timer[1])
         lasts_s = fault.longest_s(rules.begin_at_s + rules.bound_s)
-        if _cuts_off(fault, ends) and lasts_s >= limit_s:
+        if lasts_s >= limit_s:
             raise UsageError(
                 f"'{fault.planned.name}' lasts {lasts_s:g} s, but after {limit_s:g} s {what}",
                 hint="to test just that, set allow_beyond_timers = true in [transport]",

@@ -30,7 +30,7 @@ def attach(plan: Plan, lab: Lab, history: Writer) -> None:
         transport.attach(client, ends)
         if isinstance(transport, Crossed):
             transport.serve_back(client, ends)
-            transport.attach_back(server, ends)
+            transport.attach_back(server, client, ends)
         history.event("transport.attached", name=plan.transport.kind)
     _start_samplers(plan, lab)
     by_machine: dict[str, list[PlannedLoad]] = {}

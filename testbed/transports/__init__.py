@@ -161,6 +161,7 @@ class Crossed(Protocol):
     """What a transport is besides whose client serves a disk of its own, `client_disk`, to the server.
 
     `serve_back` on the client and `attach_back` on the server, after `serve` and `attach`; both idle.
+    `attach_back` may look at the client as well: only now is there all that serves on it.
     """
 
     @property
@@ -168,7 +169,7 @@ class Crossed(Protocol):
 
     def serve_back(self, client: Guest, ends: Ends) -> None: ...
 
-    def attach_back(self, server: Guest, ends: Ends) -> None: ...
+    def attach_back(self, server: Guest, client: Guest, ends: Ends) -> None: ...
 
 
 @runtime_checkable
@@ -190,7 +191,8 @@ class Stacked(Protocol):
 class Mounted(Protocol):
     """What a transport is besides that brings its client a file system, and no device: where it is."""
 
-    mount_point: ClassVar[str]
+    @property
+    def mount_point(self) -> str: ...
 
 
 @runtime_checkable

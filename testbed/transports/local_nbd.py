@@ -65,10 +65,12 @@ class LocalNbd(LocalDaemon):
         elif self.program == "qemu-nbd":
             self.start(server, self._qemu_nbd(ends), ends)
         else:
-            # More than the machine has, which 6.1 mm/util.c __vm_enough_memory() refuses by default.
+            # More than the machine has, which 6.1 mm/util.c __vm_enough_memory() refuses by default. Whatever
+            # the topology set is so again after that, for all that the cell is about.
+            before = server.run(["cat", OVERCOMMIT], timeout_s=ends.command_s).stdout.strip()
             obeyed(server, (f"word {OVERCOMMIT} 1",), ends)
             self.start(server, self._nbdkit(ends), ends)
-            obeyed(server, (f"word {OVERCOMMIT} 0",), ends)
+            obeyed(server, (f"word {OVERCOMMIT} {before}",), ends)
         if self.socket == "tcp":
             await_listener(server, self.port, ends)
         else:

@@ -58,8 +58,11 @@ class NbdCrossed(Daemon):
     def serve_back(self, client: Guest, ends: Ends) -> None:
         self._serve(client, ends.client, self.back, ends)
 
-    def attach_back(self, server: Guest, ends: Ends) -> None:
+    def attach_back(self, server: Guest, client: Guest, ends: Ends) -> None:
         server.run(self._connect(ends.client, EXPORT), timeout_s=ends.command_s)
+        # nbd-server forks for its client, and a child inherits no locks (6.1, kernel/fork.c, dup_mmap).
+        for machine in (server, client):
+            self.read_back(machine, PROGRAM, ends)
 
     def borrow(self, client: Guest, ends: Ends) -> None:
         client.run(self._connect(ends.server, LENT_EXPORT), timeout_s=ends.command_s)
@@ -70,7 +73,6 @@ class NbdCrossed(Daemon):
         machine.put(CONFIG, exports(address, self.port, f"/dev/testbed/{disk}").encode())
         self.start(machine, [PROGRAM, "-C", CONFIG, "-p", "/run/nbd-server.pid"], ends, preload=NO_DH)
         await_listener(machine, self.port, ends)
-        self.read_back(machine, PROGRAM, ends)
 
     def _connect(self, address: str, export: str) -> list[str]:
         return ["nbd-client", address, str(self.port), f"/dev/{self.device}", "-N", export, "-b", "4096"]

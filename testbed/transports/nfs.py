@@ -1,4 +1,4 @@
-"""Owns NFS, versions 3 and 4: a swap file on an export of the server, over TCP or UDP."""
+"""Owns NFS, versions 3 and 4, over TCP or UDP: a swap file on the server's export, or the export itself."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from testbed.load import Count, Seconds
+from testbed.load import Count, Flag, Seconds
 from testbed.model import Value
 from testbed.transports import (
     LENT_BYTES,
@@ -23,18 +23,35 @@ from testbed.transports import (
     size_of,
     swap_to,
 )
+from testbed.transports.stacks import FOLDER
 
 EXPORT = "/srv/swap"
+SWAP_MOUNT = "/run/swap"
 LENT_MOUNT = "/run/lent"
 PORT = 2049
 SPARE_BYTES = 16 << 20
 """Left for the export's own file system beside the swap file."""
+ROOT_TIMEO_S, ROOT_RETRANS = 60.0, 15
+"""How a thin client's root is mounted (guest/thin-init, which says why)."""
 USUAL_OVER_UDP = {"timeo": "1100ms", "retrans": 3, "transfer": "8KiB"}
 """include/linux/nfs_fs.h (6.1): NFS_DEF_UDP_TIMEO, NFS_DEF_UDP_RETRANS; the size is ours."""
+
+REPLACED = "sunrpc's TCP user timeout replaces the connection"
 
 MINORS = ("CONFIG_PNFS_FILE_LAYOUT", "CONFIG_NFS_V4_2")
 """What says that a kernel has NFS 4.1, and 4.2. The first nobody sets by hand (fs/nfs/Kconfig): it comes with
 CONFIG_NFS_V4_1 (5.10, 6.1), or with CONFIG_NFS_V4 where that has 4.1 in it (7.3)."""
+
+
+def root_timers_s(machine: str) -> Mapping[str, float]:
+    """After what silence the kernel does what about a thin client's root, as `Transport.kernel_timers_s`."""
+    return {f"{REPLACED} of the root of '{machine}'": _user_timeout_s(ROOT_TIMEO_S, ROOT_RETRANS)}
+
+
+def _user_timeout_s(timeo_s: float, retrans: int) -> float:
+    """net/sunrpc/xprtsock.c (6.1 to 7.3), xs_tcp_set_socket_timeouts(). It comes in place of tcp_retries2
+    (net/ipv4/tcp_timer.c, tcp_write_timeout)."""
+    return timeo_s * (retrans + 1)
 
 
 class Nfs(Value):
@@ -44,16 +61,24 @@ class Nfs(Value):
     the kernel says that the server does not respond. The file is allocated on the server: one with
     holes is refused (fs/nfs/file.c, nfs_swap_activate). What counts as progress are answered READs and
     WRITEs alone: version 4 has traffic of its own besides.
+
+    With `swap = false` there is no such file: the export is a file system for a load, at stacks.FOLDER, where
+    an ext4 on a device would be. READs and WRITEs are then what fills and empties the page cache. A COMMIT,
+    which ends when the server's disk has it all, counts as in flight and as no progress.
     """
 
     least_disk_bytes: ClassVar[int] = 2 * SPARE_BYTES
     path: ClassVar[str]
     """What the export is called by the client: all, or as version 4 has it, from its root on."""
-    mount_point: ClassVar[str] = "/run/swap"
 
     disk: str = "swap"
+    swap: Flag = True
     timeo: Seconds = Field(default=60.0, ge=0.1, le=600)
     retrans: Count = Field(default=2, ge=0, le=100)
+
+    @property
+    def mount_point(self) -> str:
+        return SWAP_MOUNT if self.swap else FOLDER
 
     @property
     def swap_flow(self) -> SwapFlow:
@@ -85,13 +110,11 @@ class Nfs(Value):
 
     @property
     def kernel_timers_s(self) -> Mapping[str, float]:
-        # net/sunrpc/xprtsock.c (6.1): user timeout of the socket is timeo * (retrans + 1).
-        replaced = "sunrpc's TCP user timeout replaces the connection"
-        return {replaced: self.timeo * (self.retrans + 1)}
+        return {REPLACED: _user_timeout_s(self.timeo, self.retrans)}
 
     @property
     def client_options(self) -> tuple[str, ...]:
-        return ("CONFIG_NFS_FS", "CONFIG_NFS_SWAP")
+        return ("CONFIG_NFS_FS", *(["CONFIG_NFS_SWAP"] if self.swap else []))
 
     @property
     def server_options(self) -> tuple[str, ...]:
@@ -108,11 +131,9 @@ class Nfs(Value):
     def serve(self, server: Guest, ends: Ends) -> None:
         size = size_of(self.disk, ends) - SPARE_BYTES
         make_file_system(server, self.disk, EXPORT, ends)
-        for argv in (
-            ["fallocate", "-l", str(size), f"{EXPORT}/file"],
-            ["chmod", "600", f"{EXPORT}/file"],
-            ["fallocate", "-l", str(LENT_BYTES), f"{EXPORT}/lent"],
-        ):
+        swap_file = (["fallocate", "-l", str(size), f"{EXPORT}/file"], ["chmod", "600", f"{EXPORT}/file"])
+        lent = ["fallocate", "-l", str(LENT_BYTES), f"{EXPORT}/lent"]
+        for argv in (*(swap_file if self.swap else ()), lent):
             server.run(argv, timeout_s=ends.command_s)
         self._export(server, ends)
 
@@ -131,7 +152,8 @@ class Nfs(Value):
 
     def attach(self, client: Guest, ends: Ends) -> None:
         self._mount(client, ends, self.mount_point)
-        swap_to(client, f"{self.mount_point}/file", ends)
+        if self.swap:
+            swap_to(client, f"{self.mount_point}/file", ends)
 
     def borrow(self, client: Guest, ends: Ends) -> None:
         self._mount(client, ends, LENT_MOUNT)

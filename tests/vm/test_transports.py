@@ -22,6 +22,7 @@ pytestmark = [pytest.mark.vm, pytest.mark.nightly]
 
 OWN_DEATHS = ("nfs3", "nfs4")
 """On 6.1 these may use up the last page while all pages are read back, without a flood: docs/results.md."""
+FILE_SYSTEM = Path(__file__).parent.parent / "data" / "file-system.toml"
 DIRECT = 'program = "qemu-nbd"\ndirect = true\nconnections = 2'
 
 
@@ -63,6 +64,25 @@ def test_swap_is_in_flight_at_the_cut_and_whole_at_the_end(kind: str, keys: str,
     assert recorded.first("progress.resumed") is not None
     # Some 1000 requests and more: it was this transport that the load's pages went over.
     assert (recorded.value_at(carried, end.t_ns) or 0) > 1000
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("kind", ["nfs3", "nfs4"])
+def test_a_file_system_over_nfs_is_written_to_across_an_outage(kind: str, tmp_path: Path) -> None:
+    """What the kernel makes of it is the playbook's question, not this test's: here it must only be so."""
+    into = tmp_path / "results"
+    argv = ["run", str(FILE_SYSTEM), "--kernel", "stock", "--transport", kind, "--into", str(into), "--quiet"]
+    done = testbed(*argv)
+    assert done.exit_code in (Exit.MET, Exit.INCONCLUSIVE), done.output
+    folder = next(path.parent for path in into.glob(f"*/{store.VERDICT}"))
+    verdict = json.loads((folder / store.VERDICT).read_text())
+    assert verdict["testbed_fault"] is None and all(one["met"] for one in verdict["preconditions"])
+    recorded = history.read(folder / store.HISTORY)
+    end = recorded.first("judging.end")
+    assert end is not None
+    # 300 MiB by WRITEs of a MiB at the most, and no page of them by swap.
+    assert (recorded.value_at("A/vmsampler.rpc_data_done", end.t_ns) or 0) >= 300
+    assert not recorded.value_at("A/vmsampler.pswpout", end.t_ns)
 
 
 @pytest.mark.timeout(300)
