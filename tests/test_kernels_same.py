@@ -12,6 +12,7 @@ from testbed.kernels import naming, source, workspace
 
 pytestmark = [
     pytest.mark.nightly,
+    pytest.mark.timeout(5400),  # a base is compiled, with nothing at hand
     pytest.mark.skipif(
         not list(source.SOURCES.glob("linux-source-6.1.tar.*")),
         reason="no source of 6.1 on this host: apt-get install linux-source-6.1",
