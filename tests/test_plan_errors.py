@@ -275,6 +275,21 @@ def test_an_outage_beyond_the_transports_timers_is_refused(tmp_path: Path) -> No
     assert "after 180 s sunrpc's TCP user timeout" in error.message
 
 
+LONG = (PLAYBOOKS / "long-outage.toml").read_text()
+
+
+@pytest.mark.parametrize(("kind", "ends_s"), [("nbd", "924.6"), ("iscsi", "3600"), ("nvme-tcp", "3600")])
+def test_what_is_allowed_of_one_transport_is_not_of_another_whose_device_ends(
+    tmp_path: Path, kind: str, ends_s: str
+) -> None:
+    error = refused(tmp_path, LONG, transport=kind, form="soak")
+    assert error.message == f"'cut' lasts 14400 s, but after {ends_s} s {kind} fails all requests"
+    assert f'kind = "{kind}" and allow_beyond_timers = true' in error.hint
+    assert plan_of(tmp_path, LONG, transport=kind).transport is not None
+    for own in ("nfs3", "nfs4"):
+        assert plan_of(tmp_path, LONG, transport=own, form="soak").transport is not None
+
+
 @pytest.mark.parametrize(
     ("kind", "setting", "says"),
     [

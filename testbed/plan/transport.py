@@ -13,7 +13,7 @@ from testbed.loads import load_of
 from testbed.model import Judging, PlannedLoad, PlannedMachine, PlannedTransport
 from testbed.plan.machines import check_has_disk
 from testbed.plan.timeline import Course, PlayedFault
-from testbed.transports import Crossed, Revivable, Stacked, Transport, revivable, transport_class
+from testbed.transports import Crossed, Ending, Revivable, Stacked, Transport, revivable, transport_class
 from testbed.transports.nfs import root_timers_s
 from testbed.units import show_bytes
 
@@ -126,17 +126,24 @@ def check_timers(
     way: Course,
     rules: Judging,
 ) -> None:
-    """Refuses an outage that outlasts a timer of the kernel, of the swap or of a root: it would test that."""
-    if playbook.transport.allow_beyond_timers:
+    """Refuses an outage that outlasts a timer of the kernel, of the swap or of a root: it would test that.
+
+    A playbook that allows it has thought of its own transport. Of one that is chosen in its place that says
+    nothing of when the device itself ends, with I/O errors that would be laid at the kernel's door.
+    """
+    allowed = playbook.transport.allow_beyond_timers
+    if allowed and not (isinstance(transport, Ending) and planned.kind != playbook.transport.kind):
         return
     thin = {machine.name: machine.root_from for machine in machines if machine.root_from is not None}
     for fault in way.faults:
         timers_s: dict[str, float] = {}
         if _cuts_off(fault, {planned.client, planned.server}):
-            timers_s |= transport.kernel_timers_s
+            timers_s |= {} if allowed else transport.kernel_timers_s
+            if isinstance(transport, Ending):
+                timers_s |= {f"{planned.kind} fails all requests": transport.device_ends_s}
         for name, server in thin.items():
             # A fault of no machine is of the swap's flow, and lets a root's packets pass.
-            if fault.machines and _cuts_off(fault, {name, server}):
+            if not allowed and fault.machines and _cuts_off(fault, {name, server}):
                 timers_s |= root_timers_s(name)
         if not timers_s:
             continue
@@ -145,7 +152,8 @@ def check_timers(
         if lasts_s >= limit_s:
             raise UsageError(
                 f"'{fault.planned.name}' lasts {lasts_s:g} s, but after {limit_s:g} s {what}",
-                hint="to test just that, set allow_beyond_timers = true in [transport]",
+                hint=f'to test just that, write kind = "{planned.kind}" and allow_beyond_timers = true in'
+                " [transport]",
                 where=playbook.where("timeline", fault.entry, "for"),
             )
 

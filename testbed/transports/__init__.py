@@ -196,6 +196,14 @@ class Mounted(Protocol):
 
 
 @runtime_checkable
+class Ending(Protocol):
+    """What a transport is besides whose client waits so long for its server, and then fails all requests."""
+
+    @property
+    def device_ends_s(self) -> float: ...
+
+
+@runtime_checkable
 class Revivable(Protocol):
     """What a transport is besides whose server can be ended and serve again; one need not be.
 

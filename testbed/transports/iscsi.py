@@ -70,6 +70,10 @@ class Iscsi(KernelTarget):
     replacement_timeout: Seconds = Field(default=3600.0, ge=1, le=86400, multiple_of=1)
 
     @property
+    def device_ends_s(self) -> float:
+        return self.replacement_timeout
+
+    @property
     def kernel_timers_s(self) -> Mapping[str, float]:
         return {
             "the initiator gives the connection up (noop_timeout)": self.noop_interval + self.noop_timeout,

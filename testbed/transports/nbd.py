@@ -80,6 +80,10 @@ class Nbd(OneDevice):
         return self
 
     @property
+    def device_ends_s(self) -> float:
+        return TCP_GIVES_UP_S
+
+    @property
     def kernel_timers_s(self) -> Mapping[str, float]:
         return {"TCP gives the connection up (tcp_retries2), swap ends with I/O errors": TCP_GIVES_UP_S}
 

@@ -41,6 +41,10 @@ class NbdCrossed(Daemon):
     swap: Flag = False
 
     @property
+    def device_ends_s(self) -> float:
+        return TCP_GIVES_UP_S
+
+    @property
     def kernel_timers_s(self) -> Mapping[str, float]:
         return {"TCP gives the connection up (tcp_retries2), requests end with I/O errors": TCP_GIVES_UP_S}
 

@@ -72,6 +72,10 @@ class NvmeTcp(KernelTarget):
     controller_loss: Seconds = Field(default=3600.0, ge=1, le=86400, multiple_of=1)
 
     @property
+    def device_ends_s(self) -> float:
+        return self.controller_loss
+
+    @property
     def kernel_timers_s(self) -> Mapping[str, float]:
         return {
             "the host drops its connections for a request without an answer (io_timeout)": self.io_timeout,
