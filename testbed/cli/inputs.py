@@ -27,6 +27,7 @@ from testbed.machines import accelerator, sandbox
 from testbed.model import KernelSpec, Plan, PlannedKernel
 from testbed.reports import html, junit, ktap
 from testbed.run.cell import Inputs
+from testbed.transports import transport_class
 
 RESULTS = paths.PROJECT / "results"
 
@@ -168,6 +169,8 @@ def _check(path: Path) -> str:
     if path.name == "set.toml":
         name, root = path.parent.name, path.parent.parent
         found = patchset.load(name, root)
+        for kind in found.about.counterfactual:
+            transport_class(kind, where=read_toml(path).where("counterfactual", kind))
         counts = [f"{base} ({len(patchset.load(name, root, base).patches)})" for base in found.about.bases]
         return f"patch set, for {', '.join(counts)}"
     path = find_file(str(path), PLAYBOOKS)
