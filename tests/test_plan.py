@@ -9,7 +9,9 @@ import pytest
 
 from testbed import plan as stage
 from testbed.campaign.expectation import accepted
+from testbed.campaign.repeats import place_of
 from testbed.configuration import Outcome, Topology
+from testbed.errors import UsageError
 from testbed.judge import values as judge_values
 from testbed.judge.detectors import detectors
 from testbed.kernels import naming, patchset, resolve
@@ -449,6 +451,40 @@ def test_an_idle_plan_has_machines_and_nothing_else() -> None:
 def test_every_playbook_of_ours_can_be_played_in_every_form_and_variant(path: Path) -> None:
     file = stage.read_playbook(path)
     assert stage.check_playbook(file, stage.topology_of(file)) >= 2
+
+
+def on_topology(chosen: str | None, name: str = "flood", **choices: object) -> Plan:
+    file = stage.read_playbook(PLAYBOOKS / f"{name}.toml")
+    made = Choices(topology=chosen, **choices)  # type: ignore[arg-type]
+    return stage.plan(stage.topology_of(file, chosen), file, kernels(VANILLA), "c" * 24, made)
+
+
+def test_another_topology_has_its_own_machines_and_is_another_cell() -> None:
+    plan, usual = on_topology("abc-nics", settings={"outage": "20s"}), on_topology(None)
+    assert {machine.name: machine.nics[-1].model for machine in plan.machines} != {
+        machine.name: machine.nics[-1].model for machine in usual.machines
+    }
+    assert (plan.machine("A").vcpus, usual.machine("A").vcpus) == (2, 1)
+    assert plan.labels.form == "short,topology=abc-nics,outage=20s"
+    assert plan.cell == "flood-short,topology=abc-nics,outage=20s/vanilla-2007/virtio-net/nbd/r1"
+    same_nic = on_topology("abc-nics", nic="e1000e")
+    assert place_of(same_nic.labels) != place_of(usual.labels)
+    assert same_nic.inputs["topology"] != usual.inputs["topology"]
+
+
+def test_the_playbooks_own_topology_is_no_other_one() -> None:
+    assert on_topology("abc") == on_topology(None) == planned()
+
+
+def test_a_topology_that_there_is_not_or_that_lacks_a_disk_is_refused() -> None:
+    with pytest.raises(UsageError) as caught:
+        on_topology("abc-nic")
+    assert caught.value.where == "--topology" and "'abc-nics'" in caught.value.hint
+    with pytest.raises(UsageError) as caught:
+        on_topology("../topologies/abc")
+    assert caught.value.where == "--topology"
+    with pytest.raises(UsageError, match="disk"):
+        on_topology("abc-nics", "mke2fs")
 
 
 @pytest.mark.parametrize("path", sorted(TOPOLOGIES.glob("*.toml")), ids=lambda path: path.stem)

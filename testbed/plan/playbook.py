@@ -243,13 +243,13 @@ def is_topology(source: Source) -> bool:
     return bool(keys & {"links", "machines"}) and not keys & {"topology", "transport", "judge"}
 
 
-def topology_of(file: PlaybookFile, folder: Path = TOPOLOGIES) -> Topology:
-    """The topology that the playbook names, from the project's own folder."""
-    name = file.source.tree.get("topology")
-    where = file.source.where("topology")
+def topology_of(file: PlaybookFile, chosen: str | None = None) -> Topology:
+    """The topology that the playbook names, or the one that was chosen, from the project's own folder."""
+    name = chosen or file.source.tree.get("topology")
+    where = "--topology" if chosen else file.source.where("topology")
     if not isinstance(name, str):
         raise UsageError("is missing, or is no name", where=where)
-    return load_toml(find_file(name, folder, where=where, only_names=True), Topology)
+    return load_toml(find_file(name, TOPOLOGIES, where=where, only_names=True), Topology)
 
 
 def _change_machines(
