@@ -149,6 +149,7 @@ class Variant(Value):
     `without` names faults and loads that do not happen, `forever` faults that are not healed: the
     judging point is then where the heal would have been. `loads` and `timeline` are added to the
     playbook's, `transport` and `judge` have keys in place of its, and so has `machines` of each machine.
+    `needs` are patch sets without which it can not be played, where they are not those of the playbook.
     With `control` it must come out so on every kernel; with `answer` it is a question of `testbed selftest`.
     Else `expect` may have hypotheses by kernel, as the playbook's own, of which none counts here.
     """
@@ -157,6 +158,7 @@ class Variant(Value):
     without: tuple[str, ...] = ()
     forever: tuple[str, ...] = ()
     requires: tuple[PreconditionName, ...] | None = None
+    needs: tuple[str, ...] | None = None
     control: Expected | None = None
     answer: Answer | None = None
     expect: dict[str, Outcomes] = Field(default_factory=dict)
@@ -184,6 +186,7 @@ class Opening(Configuration):
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
+    needs: tuple[str, ...] = ()
     parameters: dict[ParameterName, Parameter] = Field(default_factory=dict)
     forms: dict[Name, dict[ParameterName, Scalar]] = Field(default_factory=dict)
     variants: dict[Name, Variant] = Field(default_factory=dict)
@@ -281,13 +284,17 @@ class Judge(Value):
 
 
 class Playbook(Configuration):
-    """A question to a kernel, and the timeline that asks it."""
+    """A question to a kernel, and the timeline that asks it.
+
+    `needs` are patch sets that it can not be played without, as their files are written.
+    """
 
     title: str
     question: str
     source: str
     topology: str
     steady: Seconds = 5.0
+    needs: tuple[str, ...] = ()
     parameters: dict[ParameterName, Parameter] = Field(default_factory=dict)
     forms: dict[Name, dict[ParameterName, Scalar]] = Field(default_factory=dict)
     machines: dict[MachineName, MachineChange] = Field(default_factory=dict)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 import pytest
 
@@ -22,8 +22,9 @@ from testbed.plan import Choices, check_options
 from testbed.proc import Completed
 from testbed.run import provision
 from testbed.run.lab import Lab
-from testbed.transports import Ends, transport_of
+from testbed.transports import Ends, stacks, transport_of
 from tests.test_plan_plugins import Notebook
+from tests.test_plan_plugins import planned as planned_here
 
 FLOOD = (PLAYBOOKS / "flood.toml").read_text()
 ABC = (TOPOLOGIES / "abc.toml").read_text()
@@ -153,6 +154,49 @@ def test_a_load_whose_option_is_off_is_refused() -> None:
     kernels = stage.Kernels(kernel, kernel)
     plan = stage.plan(stage.topology_of(file), file, kernels, "image", Choices(form=file.forms[0]))
     assert "the load mke2fs" in refused_by(plan, ["CONFIG_MD_RAID1"]).message
+
+
+@pytest.mark.parametrize(
+    ("name", "variant", "option", "what"),
+    [
+        ("local-daemon", "dm", "CONFIG_BLK_DEV_DM", 'the layer "dm" of the stack'),
+        ("local-daemon", "loop", "CONFIG_BLK_DEV_LOOP", 'the layer "loop" of the stack'),
+        ("local-daemon", "mirror", "CONFIG_MD_RAID1", 'the layer "raid1" of the stack'),
+        ("local-daemon", "file-system", "CONFIG_EXT4_FS", 'the layer "ext4" of the stack'),
+        ("local-daemon", "capped", "CONFIG_MEMCG", "the daemon's memory_cap"),
+        ("flood", "failing", "CONFIG_FAILSLAB", "the load write"),
+        ("flood", "failing", "CONFIG_FAIL_PAGE_ALLOC", "the load write"),
+        ("flood", "failing", "CONFIG_FAULT_INJECTION_DEBUG_FS", "the load write"),
+        ("flood", "failing", "CONFIG_DEBUG_FS", "the load write"),
+    ],
+)
+def test_what_a_variant_adds_and_the_kernel_lacks_is_refused(
+    name: str, variant: str, option: str, what: str
+) -> None:
+    plan = planned_here(name, variant=variant)
+    error = refused_by(plan, [option])
+    assert error.message == (f"kernel 'stock' of machine 'A' lacks {option}: {what} can not be played on it")
+    without = Configured({key: value for key, value in BUILT.items() if key != option}, modules=False)
+    usual = planned_here(name)
+    check_options(usual, {"under-test": without, "support": without})
+
+
+def test_who_borrows_has_no_stack_on_its_device(tmp_path: Path) -> None:
+    plan = planned(tmp_path, changed(FLOOD, ('kind = "nbd"\n', 'kind = "nbd"\nstack = ["dm"]\n')))
+    whole = Configured(BUILT, modules=False)
+    lacking = Configured({n: v for n, v in BUILT.items() if n != "CONFIG_BLK_DEV_DM"}, modules=False)
+    check_options(plan, {"under-test": whole, "support": lacking})
+
+
+def test_every_layer_of_a_stack_asks_for_an_option() -> None:
+    assert stacks.OPTIONS.keys() == set(get_args(stacks.Layer))
+
+
+@pytest.mark.parametrize("playbook", sorted(PLAYBOOKS.glob("*.toml")), ids=lambda path: path.stem)
+def test_what_is_built_here_has_all_that_our_variants_need(playbook: Path) -> None:
+    built = Configured(BUILT, modules=False)
+    for variant in stage.read_playbook(playbook).opening.variants:
+        check_options(planned_here(playbook.stem, variant=variant), {"under-test": built, "support": built})
 
 
 # --- server and export

@@ -759,6 +759,7 @@ BAD = (
     (" }]", ', settings = { rat = "1pps" } }]', 9, "C3.arms[0].settings", "no parameter 'rat'", "'rate'"),
     (" }]", ', settings = { rate = "1GiB" } }]', 9, "C3.arms[0].settings", "is a packet rate", "10kpps"),
     (" }]", ", settings = { rate = 5 } }]", 9, "C3.arms[0].settings.rate", "valid string", ""),
+    (" }]", ', variant = "floor" }]', 9, "C3.arms[0].kernel", "which has not clean-floor", "with it"),
     (" }]", ', kind = "x" }]', 9, "C3.arms[0].kind", "unknown key", "kernel"),
     (" }]", SAME, 9, "C3.arms[1]", "twice", ""),
     (" }]", ", under = true }]", 9, "C3.arms[0].under", "nothing is kept up", "a variant in which"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import nullcontext
 from functools import cache
@@ -318,6 +319,17 @@ def test_a_file_is_checked_as_what_it_says_it_is(tmp_path: Path) -> None:
         (found,) = json.loads(testbed("check", str(copy), "--json").stdout)
         assert holds in found["holds"]
     assert testbed("check", "flood").exit_code == Exit.MET  # a playbook's name will do
+
+
+def test_a_set_that_calls_what_is_no_transport_counterfactual_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    shutil.copytree(paths.PROJECT / "kernel-patches" / "vanilla-2008", folder)
+    text = (folder / "set.toml").read_text()
+    (folder / "set.toml").write_text(text.replace("nvme-tcp = ", "nvme-tpc = "))
+    line = text[: text.index("nvme-tcp = ")].count("\n") + 1
+    done = testbed("check", str(folder / "set.toml"))
+    assert done.exit_code == Exit.USAGE and f"set.toml:{line}: counterfactual.nvme-tpc" in done.stderr
+    assert "nvme-tcp" in done.stderr
 
 
 def test_an_error_in_a_topology_anywhere_has_its_line(tmp_path: Path) -> None:

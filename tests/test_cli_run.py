@@ -66,6 +66,24 @@ def test_keep_on_a_cell_that_fails_says_so(run: Run) -> None:
     assert "came to no end" in failed.stderr
 
 
+def test_another_topology_is_played_beside_the_usual_one(run: Run, tmp_path: Path) -> None:
+    for words in ((), ("--topology", "abc-nics", "--nic", "e1000e")):
+        assert run(*words).exit_code == Exit.MET
+    first, second = sorted(path.parent.name for path in (tmp_path / "results").glob("*/plan.json"))
+    assert first.startswith("flood-short,topology=abc-nics-") and second.startswith("flood-short-")
+    wish = inputs.Wish("flood", ("stock",), topology="abc-nics")
+    assert inputs.campaign_name(wish) == "flood-short-abc-nics"
+
+
+def test_a_kernel_without_a_set_that_the_variant_needs_is_refused_and_leaves_nothing(
+    run: Run, tmp_path: Path
+) -> None:
+    done = run("--variant", "floor")
+    assert done.exit_code == Exit.USAGE and "which has not clean-floor" in done.stderr
+    assert not list((tmp_path / "results").glob("*/*"))
+    assert run("--variant", "floor", "--kernel", "clean-floor").exit_code == Exit.MET
+
+
 def test_a_kernel_that_does_not_boot_ends_with_1(run: Run) -> None:
     done = run(error=BootFailure("A does not get ready", where="console-A.log", hint="boot it"))
     assert done.exit_code == Exit.NOT_MET

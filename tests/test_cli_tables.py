@@ -214,3 +214,30 @@ def test_a_table_fits_80_columns() -> None:
     assert max(map(len, lines)) <= 80
     assert any("wedged 5 of 5 (57\u2013100 %)" in line for line in lines)
     assert [line.split()[0:2] for line in lines if "inconclusive" in line] == [["inconclusive", "1"]]
+
+
+def test_a_table_names_what_is_counterfactual_and_why() -> None:
+    both = [*cells("vanilla-2007", *WEDGED, transport="nfs3"), *cells("stock", *WENT, transport="nfs3")]
+    table = summarise(both)
+    console = Console(width=80, force_terminal=False)
+    with console.capture() as captured:
+        console.print(show.summary(table))
+    lines = captured.get().splitlines()
+    assert max(map(len, lines)) <= 80
+    (under,) = (number for number, line in enumerate(lines) if line.startswith("  counterfactual"))
+    assert lines[under - 1].startswith("  vanilla-2007")
+    words = " ".join(captured.get().split())
+    assert "Counterfactual: vanilla-2007 over nfs3: the mainline of 2007 did not swap over NFS" in words
+    told = show.summary_json(table, both, Path("index.html"))
+    assert [len(each["counterfactual"]) for each in told["rows"]] == [0, 1]
+    assert [len(each["counterfactual"]) for each in told["cells"]] == [1] * 5 + [0] * 5
+    assert "counterfactual" in show.cell(both[0]) and "counterfactual" not in show.cell(both[-1])
+
+
+def test_compare_says_what_is_counterfactual(tmp_path: Path) -> None:
+    for number, kernel in enumerate(("vanilla-2007", "stock")):
+        write_result(tmp_path / str(number), Story(), kernel=kernel, transport="nfs4")
+        judge_folder(tmp_path / str(number))
+    assert "Counterfactual: vanilla-2007 over nfs4: " in said(testbed("compare", str(tmp_path)))
+    (why,) = json.loads(testbed("compare", str(tmp_path), "--json").stdout)["counterfactual"]
+    assert why.startswith("vanilla-2007 over nfs4: ")

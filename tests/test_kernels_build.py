@@ -19,6 +19,7 @@ from testbed.kernels import (
     config,
     cpio,
     modules,
+    patchset,
     prebuilt,
     record,
     source,
@@ -175,6 +176,10 @@ def test_a_digest_ignores_mere_words(sets: Path, tmp_path: Path) -> None:
     first = builder.digest(ONE, root=sets)
     (sets / "one/set.toml").write_text(GOOD.replace("A set", "Another title"))
     assert builder.digest(ONE, root=sets) == first
+    before = patchset.content([patchset.load("one", sets)])
+    (sets / "one/set.toml").write_text(GOOD + '[counterfactual]\nnfs3 = "there was none"\n')
+    assert builder.digest(ONE, root=sets) == first
+    assert patchset.content([patchset.load("one", sets)]) == before, "what checks found stays true"
 
 
 def test_sets_in_another_order_are_another_kernel(sets: Path) -> None:

@@ -157,6 +157,9 @@ def test_patches_may_not_leave_the_tree(header: str) -> None:
         (GOOD.replace('["6.1"]', '"6.1"'), 3, "bases"),
         (GOOD.replace("who =", "whom ="), 6, "idea"),
         (GOOD + "\nnonsense\n", 10, ""),
+        (GOOD + '[counterfactual]\nnfs3 = ""\n', 10, "counterfactual.nfs3"),
+        (GOOD + '[counterfactual]\nnfs3 = ["x"]\n', 10, "counterfactual.nfs3"),
+        (GOOD + '[counterfactual]\n"N F S" = "x"\n', 10, "counterfactual"),
     ],
 )
 def test_set_toml_errors_name_file_line_and_key(tmp_path: Path, toml: str, line: int, key: str) -> None:

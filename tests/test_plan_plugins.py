@@ -52,8 +52,10 @@ class Notebook:
 
 
 def planned(name: str = "flood", *, prebuilt: bool = False, **choices: Any) -> Plan:
+    """On a kernel that has the patch sets that it needs."""
     file = stage.read_playbook(PLAYBOOKS / f"{name}.toml")
-    kernel = PlannedKernel(spec=KernelSpec(base="6.1", prebuilt=prebuilt), digest="a" * 24)
+    sets = stage.sets_needed(file, choices.get("variant", ""))
+    kernel = PlannedKernel(spec=KernelSpec(base="6.1", sets=sets, prebuilt=prebuilt), digest="a" * 24)
     return stage.plan(
         stage.topology_of(file), file, stage.Kernels(kernel, kernel), "image", Choices(**choices)
     )

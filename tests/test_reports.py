@@ -23,11 +23,14 @@ from testbed.errors import UsageError
 from testbed.judge import OUTCOMES, Verdict, judge
 from testbed.judge.case import case_of
 from testbed.judge.values import read_verdict, write_verdict
+from testbed.kernels import patchset
+from testbed.kernels.naming import PATCHES
 from testbed.reports import html, junit, ktap
 from testbed.reports.excerpt import MOST_LINES, excerpt
 from testbed.reports.plot import Clip, draw, work_of, work_words
 from testbed.reports.words import MEANS
 from testbed.snapshot import Snapshot
+from testbed.transports import transport_class
 
 HOSTILE = "<script>alert(1)</script>&\"'\x00\x1b[31m\ufffe$x^2$"
 
@@ -355,6 +358,58 @@ def test_the_index_links_to_the_reports_below_it(reported: Path) -> None:
     assert 'href="a%20%3Cb%3E%231/report.html"' in text
     assert "/nowhere" not in text
     assert "<script" not in text
+
+
+def test_a_cell_of_what_never_was_is_called_counterfactual_with_the_reason(tmp_path: Path) -> None:
+    why = "vanilla-2007 over nfs3: the mainline of 2007 did not swap over NFS"
+    cells = [cell("deadlocked", kernel="vanilla-2007", transport=kind) for kind in ("nbd", "nfs3")]
+    assert [bool(one.counterfactual) for one in cells] == [False, True]
+    index = html.render_index(tmp_path, cells)
+    assert index.count('<span class="pill open">counterfactual</span>') == 1
+    assert index.count(f"<strong>Counterfactual:</strong> {why}") == 1
+    assert "counterfactual" not in html.render_index(tmp_path, cells[:1]).lower()
+    folder = result(tmp_path / "cell", Story(), kernel="vanilla-2007", transport="nfs3")
+    report = html.write_cell(folder).read_text()
+    assert f'<span class="pill open">counterfactual</span> {why}' in report
+    usual = result(tmp_path / "usual", Story(), kernel="vanilla-2007")
+    assert "counterfactual" not in html.write_cell(usual).read_text()
+
+
+def test_a_control_of_what_never_was_is_called_counterfactual_too(tmp_path: Path) -> None:
+    control = cell("recovered", kernel="vanilla-2008", transport="nvme-tcp", variant="x", expect="recovered")
+    index = html.render_index(tmp_path, [control])
+    assert "x on vanilla-2008 <span" in index and "came with 5.0 in 2019.</p>" in index
+
+
+def test_the_judge_is_told_nothing_of_it(tmp_path: Path) -> None:
+    over = [
+        result(tmp_path / kind, Story(), kernel="vanilla-2007", transport=kind) for kind in ("nbd", "nfs3")
+    ]
+    assert read_verdict(over[0]) == read_verdict(over[1])
+
+
+def test_the_reason_is_escaped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Cell, "counterfactual", (HOSTILE,))
+    folder = result(tmp_path / "cell", Story())
+    for text in (html.write_cell(folder).read_text(), html.render_index(tmp_path, [cell("recovered")])):
+        assert "&lt;script&gt;alert(1)" in text and "<script" not in text and "\x1b" not in text
+
+
+def test_of_which_sets_a_kernel_is_is_known_by_its_name(tmp_path: Path) -> None:
+    for kernel, word in (
+        ("vanilla-2007+recursive-reclaim@7.3", "vanilla-2007 over nfs4: "),
+        ("stock", ""),
+        ("gone-2007+complete-rx", ""),
+        (HOSTILE, ""),
+    ):
+        told = cell("recovered", kernel=kernel, transport="nfs4").counterfactual
+        assert [each[: len(word)] for each in told] == ([word] if word else [])
+
+
+@pytest.mark.parametrize("name", patchset.known(PATCHES))
+def test_what_a_set_calls_counterfactual_is_a_transport(name: str) -> None:
+    for kind in patchset.about(name, PATCHES).counterfactual:
+        assert transport_class(kind)
 
 
 def test_an_index_of_nothing_is_an_index(tmp_path: Path) -> None:

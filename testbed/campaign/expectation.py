@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from testbed import store
+from testbed.campaign.counterfactual import counterfactual
 from testbed.campaign.outcomes import SORTS, counts
 from testbed.errors import UsageError, nearest
 from testbed.judge.values import Verdict
@@ -45,6 +46,11 @@ class Cell:
         )
         found = kernel.get("confounders") if isinstance(kernel, dict) else None
         return tuple(str(each) for each in found) if isinstance(found, list) else ()
+
+    @property
+    def counterfactual(self) -> tuple[str, ...]:
+        """Why it is none of the history that its kernel plays."""
+        return counterfactual(self.plan.labels)
 
     @property
     def is_control(self) -> bool:

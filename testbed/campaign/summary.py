@@ -40,6 +40,11 @@ class Row:
         return tuple(dict.fromkeys(each for cell in self.cells for each in cell.confounders))
 
     @property
+    def counterfactual(self) -> tuple[str, ...]:
+        """Why its cells are none of the history that the kernel plays."""
+        return tuple(dict.fromkeys(each for cell in self.cells for each in cell.counterfactual))
+
+    @property
     def words(self) -> str:
         return self.repeats.words
 
@@ -67,6 +72,11 @@ class Summary:
     controls: tuple[Control, ...]
     state: State
     statement: str
+
+    @property
+    def counterfactual(self) -> tuple[str, ...]:
+        """The reasons of all rows, each once."""
+        return tuple(dict.fromkeys(each for row in self.rows for each in row.counterfactual))
 
 
 def summarise(cells: Sequence[Cell], notes: Sequence[Note] = ()) -> Summary:

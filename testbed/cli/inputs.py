@@ -27,6 +27,7 @@ from testbed.machines import accelerator, sandbox
 from testbed.model import KernelSpec, Plan, PlannedKernel
 from testbed.reports import html, junit, ktap
 from testbed.run.cell import Inputs
+from testbed.transports import transport_class
 
 RESULTS = paths.PROJECT / "results"
 
@@ -46,6 +47,7 @@ class Wish:
     settings: tuple[str, ...] = ()
     accelerator: str = "auto"
     image: Path | None = None
+    topology: str | None = None
 
 
 # --- plans
@@ -76,7 +78,7 @@ def numbered_plans(wish: Wish, variant: str, numbers: Sequence[int]) -> list[Pla
 def _plans(wish: Wish, order: Sequence[tuple[str, str, int]]) -> list[Plan]:
     """One plan for each (variant, kernel, repeat)."""
     file = planning.read_playbook(find_file(wish.playbook, PLAYBOOKS))
-    topology = planning.topology_of(file)
+    topology = planning.topology_of(file, wish.topology)
     image = build_image(wish.image, quiet=True)
     specs = {kernel: resolve(kernel, quiet=False) for _, kernel, _ in order}
     planned = {kernel: _planned(spec) for kernel, spec in specs.items()}
@@ -87,6 +89,7 @@ def _plans(wish: Wish, order: Sequence[tuple[str, str, int]]) -> list[Plan]:
             variant=variant,
             nic=wish.nic,
             transport=wish.transport,
+            topology=wish.topology,
             settings=_settings(wish.settings),
             accelerator=_accelerator(wish.accelerator),
             hypothesis=kernels.hypothesis(specs[kernel], file.name),
@@ -122,7 +125,8 @@ def idle_plan_of(topology: str, spec: KernelSpec, kernel: str, accelerator: str)
 
 def campaign_name(wish: Wish) -> str:
     """The folder under results/ where cells of this wish are kept: `flood-short`, `flood-short-nfs3`."""
-    parts = (Path(wish.playbook).stem, wish.form, wish.transport or "", wish.nic or "")
+    chosen = (wish.topology or "", wish.transport or "", wish.nic or "")
+    parts = (Path(wish.playbook).stem, wish.form, *chosen)
     return "-".join(part for part in parts if part)
 
 
@@ -168,6 +172,8 @@ def _check(path: Path) -> str:
     if path.name == "set.toml":
         name, root = path.parent.name, path.parent.parent
         found = patchset.load(name, root)
+        for kind in found.about.counterfactual:
+            transport_class(kind, where=read_toml(path).where("counterfactual", kind))
         counts = [f"{base} ({len(patchset.load(name, root, base).patches)})" for base in found.about.bases]
         return f"patch set, for {', '.join(counts)}"
     path = find_file(str(path), PLAYBOOKS)

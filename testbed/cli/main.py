@@ -28,6 +28,7 @@ from testbed.cli.options import (
     NicModel,
     Playbook,
     Settings,
+    TopologyName,
     Transport,
     Variant,
 )
@@ -100,6 +101,7 @@ def plan(
     variant: Variant = "",
     nic: NicModel = None,
     transport: Transport = None,
+    topology: TopologyName = None,
     settings: Settings = None,
     as_json: AsJson = False,
 ) -> None:
@@ -109,7 +111,8 @@ def plan(
 
     What is hashed must be there: the guest image is made, a base's source fetched, if the cache lacks it.
     """
-    wish = inputs.Wish(playbook, tuple(kernel or ["stock"]), form, nic, transport, tuple(settings or ()))
+    chosen, told = tuple(kernel or ["stock"]), tuple(settings or ())
+    wish = inputs.Wish(playbook, chosen, form, nic, transport, told, topology=topology)
     plans = inputs.plans(wish, variants=(variant,))
     if as_json:
         print_json([one.model_dump(mode="json") for one in plans])

@@ -21,6 +21,9 @@ Form = Annotated[str, typer.Option(help="The playbook's form: short, and mostly 
 Variant = Annotated[str, typer.Option(help="The playbook's variant; without: the question itself.")]
 NicModel = Annotated[str | None, typer.Option("--nic", help="NIC model of the machine under test.")]
 Transport = Annotated[str | None, typer.Option(help="Another transport than the playbook's: nbd, nfs3, ...")]
+TopologyName = Annotated[
+    str | None, typer.Option("--topology", help="Another topology of topologies/ than the playbook's.")
+]
 Settings = Annotated[
     list[str] | None,
     typer.Option("--set", help="A parameter of the playbook: outage=50s. Several times for several."),

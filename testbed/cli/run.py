@@ -26,6 +26,7 @@ from testbed.cli.options import (
     Playbook,
     Quiet,
     Settings,
+    TopologyName,
     Transport,
     Variant,
 )
@@ -72,6 +73,7 @@ def run(
     ] = False,
     nic: NicModel = None,
     transport: Transport = None,
+    topology: TopologyName = None,
     settings: Settings = None,
     accelerator_wish: AcceleratorOption = "auto",
     image: Image = None,
@@ -90,7 +92,8 @@ def run(
     """
     rule = _rule(until_clear=until_clear, repeat=repeat, at_most=at_most, width=width, keep=keep)
     chosen = tuple(dict.fromkeys(kernel or ["stock"]))
-    wish = inputs.Wish(playbook, chosen, form, nic, transport, tuple(settings or ()), accelerator_wish, image)
+    told = tuple(settings or ())
+    wish = inputs.Wish(playbook, chosen, form, nic, transport, told, accelerator_wish, image, topology)
     course = Course(
         tuple(inputs.plans(wish, variants=(variant,), repeat=rule.at_most if rule else repeat or 1)),
         tuple(inputs.plans(wish, variants=inputs.control_variants(wish))) if controls else (),

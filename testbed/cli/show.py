@@ -50,6 +50,7 @@ def cell(one: Cell) -> str:
     lines = [
         f"{escape(one.plan.cell)}: {outcome(one.verdict.outcome)}{after}  {MET[one.met]}",
         f"  [dim]{escape(one.verdict.reason)}[/]",
+        *(f"  [yellow]counterfactual[/] [dim]{escape(each)}[/]" for each in one.counterfactual),
         *(f"  [yellow]confounder[/] [dim]{escape(each)}[/]" for each in one.confounders),
     ]
     return "\n".join(lines)
@@ -66,6 +67,7 @@ def cell_json(one: Cell) -> dict[str, Any]:
         "folder": str(one.folder),
         "expect": one.plan.labels.expect,
         "met": one.met,
+        "counterfactual": list(one.counterfactual),
         "confounders": list(one.confounders),
         "verdict": one.verdict.model_dump(mode="json"),
     }
@@ -82,12 +84,13 @@ def summary(table: Summary) -> RenderableType:
         drawn.add_column("expected")
         for row in rows:
             drawn.add_row(
-                f"  {escape(row.kernel)}",
+                f"  {escape(row.kernel)}" + ("\n  [yellow]counterfactual[/]" if row.counterfactual else ""),
                 "\n".join(_result(row.repeats)),
                 row.repeats.recovery.words,
                 escape(row.expect or "\N{EM DASH}"),
             )
         parts += ["", f"[bold]{escape(place)}[/]", drawn]
+    parts += [f"[yellow]Counterfactual:[/] {escape(each)}." for each in table.counterfactual]
     for kernel in dict.fromkeys(row.kernel for row in table.rows if row.confounders):
         parts.append(f"[yellow]{escape(kernel)} has confounders, named above and in its report.[/]")
     parts += [f"[yellow]{escape(caution)}[/]" for caution in table.cautions]
@@ -181,7 +184,12 @@ def summary_json(table: Summary, cells: Sequence[Cell], index: Path) -> dict[str
         "report": str(index),
         "controls": {"state": table.state, "statement": table.statement},
         "rows": [
-            {**asdict(row.repeats.place), "expect": row.expect, **_repeats_json(row.repeats)}
+            {
+                **asdict(row.repeats.place),
+                "expect": row.expect,
+                "counterfactual": list(row.counterfactual),
+                **_repeats_json(row.repeats),
+            }
             for row in table.rows
         ],
         "comparisons": [comparison_json(one) for one in table.comparisons],

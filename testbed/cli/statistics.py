@@ -12,6 +12,7 @@ from rich.markup import escape
 
 from testbed.campaign.comparison import Comparison
 from testbed.campaign.comparison import compare as compare_all
+from testbed.campaign.counterfactual import counterfactual
 from testbed.campaign.expectation import MAIN_VARIANTS
 from testbed.campaign.kept import Kept, read
 from testbed.campaign.observation import Observation, mixed
@@ -61,6 +62,7 @@ def compare(
             {
                 "comparisons": [show.comparison_json(one) for one in found],
                 "cautions": cautions,
+                "counterfactual": _counterfactual(rows),
                 "confounded": _confounded(rows),
                 "without_a_cell_that_counts": silent,
             }
@@ -122,6 +124,10 @@ def _confounded(rows: list[Repeats]) -> list[str]:
     return sorted({row.kernel for row in rows for one in row.observations if one.confounders})
 
 
+def _counterfactual(rows: list[Repeats]) -> list[str]:
+    return list(dict.fromkeys(why for row in rows for why in counterfactual(row.observations[0].labels)))
+
+
 def _print(rows: list[Repeats], found: tuple[Comparison, ...]) -> None:
     for place, group in groupby(rows, key=lambda row: row.place):
         out.print(f"[bold]{escape(place.words)}[/]")
@@ -132,6 +138,8 @@ def _print(rows: list[Repeats], found: tuple[Comparison, ...]) -> None:
         for one in found:
             if one.place == place:
                 out.print(show.comparison(one))
+    for why in _counterfactual(rows):
+        out.print(f"[yellow]Counterfactual:[/] {escape(why)}.")
     for kernel in _confounded(rows):
         out.print(f"[yellow]{escape(kernel)} has confounders: what differs may be their doing.[/]")
     if len(found) > 1:

@@ -7,8 +7,9 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import Field, model_validator
+from pydantic import Field, StringConstraints, model_validator
 
 from testbed.errors import BuildError, UsageError, at, nearest
 from testbed.kernels.patchfile import MAX_PATCH_BYTES, targets
@@ -20,6 +21,11 @@ MAX_PATCHES = 8192
 MAX_SET_BYTES = 64 << 20
 SERIES = "series"
 NAME = re.compile(r"[a-z0-9][a-z0-9.-]{0,62}")
+
+
+TransportKind = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,31}$")]
+"""Whether there is one of that name is for those to say who know transports."""
+Why = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=300)]
 
 
 class Idea(Value):
@@ -37,8 +43,9 @@ class SetFile(Value):
     cells its code should have run. `counters` say where the kernel shows that it did (file or MIB name
     -> meaning), and `standing` names those of them that are above 0 as soon as the set is in force, whether
     its code is needed or not: a level, a setting, what it was told. `expect` maps a playbook to the verdict
-    somebody predicts: a hypothesis for the report, which the judge never sees. A set that names `sets` is
-    a composition: it stands for these, in this order, and has no patches of its own.
+    somebody predicts: a hypothesis for the report, which the judge never sees. `counterfactual` says of
+    transports why cells over them are none of the history that the set plays: for the report as well. A set
+    that names `sets` is a composition: it stands for these, in this order, and has no patches of its own.
     """
 
     title: str = Field(min_length=1, max_length=200)
@@ -52,6 +59,7 @@ class SetFile(Value):
     standing: tuple[str, ...] = ()
     counters: dict[str, str] = Field(default_factory=dict)
     expect: dict[str, str] = Field(default_factory=dict)
+    counterfactual: dict[TransportKind, Why] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _stands_among_the_counters(self) -> SetFile:

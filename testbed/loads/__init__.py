@@ -72,7 +72,9 @@ class Load(Protocol):
     page_kind: ClassVar[str]
     finish: ClassVar[Literal["sweep", "exit"] | None]
     progress: ClassVar[tuple[str, ...]]
-    kernel_options: ClassVar[tuple[str, ...]]
+
+    @property
+    def kernel_options(self) -> tuple[str, ...]: ...
 
     def parts(self, *, prebuilt: bool) -> tuple[Self, ...]: ...
 
@@ -92,7 +94,10 @@ class OneProcess(Value):
 
     finish: ClassVar[Literal["sweep", "exit"] | None] = None
     progress: ClassVar[tuple[str, ...]] = ()
-    kernel_options: ClassVar[tuple[str, ...]] = ()
+
+    @property
+    def kernel_options(self) -> tuple[str, ...]:
+        return ()
 
     def parts(self, *, prebuilt: bool) -> tuple[Self, ...]:
         return (self,)

@@ -9,6 +9,12 @@ from pydantic import BeforeValidator, Field, model_validator
 from testbed.load import measure
 from testbed.loads import LoadContext, OneProcess, agent
 
+_OPTIONS = {
+    "/sys/kernel/debug/": ("CONFIG_DEBUG_FS",),
+    "/sys/kernel/debug/failslab/": ("CONFIG_FAILSLAB", "CONFIG_FAULT_INJECTION_DEBUG_FS"),
+    "/sys/kernel/debug/fail_page_alloc/": ("CONFIG_FAIL_PAGE_ALLOC", "CONFIG_FAULT_INJECTION_DEBUG_FS"),
+}
+"""What a kernel has such files by."""
 _UNITS = {"B": ("1B", 1.0), "s": ("1s", 1.0), "ms": ("1s", 1e3)}
 """By unit: a quantity of its kind, and how many of it are one of what `measure` counts in."""
 
@@ -47,6 +53,12 @@ class Write(OneProcess):
     @property
     def _number(self) -> float:
         return 0.0 if self.unit is None else round(measure(self.text)[1] * _UNITS[self.unit][1], 6)
+
+    @property
+    def kernel_options(self) -> tuple[str, ...]:
+        return tuple(
+            option for place, options in _OPTIONS.items() if self.file.startswith(place) for option in options
+        )
 
     def argv(self, slot: int, context: LoadContext) -> list[str]:
         text = self.text if self.unit is None else str(int(self._number))

@@ -12,6 +12,7 @@ from testbed.plan.judging import judging
 from testbed.plan.labels import Choices, cell_name, idle_labels, labels_of
 from testbed.plan.loads import Parts, planned_loads, watched_devices
 from testbed.plan.machines import planned_links, planned_machines, subject_of
+from testbed.plan.needs import check_needs
 from testbed.plan.playbook import PlaybookFile
 from testbed.plan.timeline import Course, course
 from testbed.plan.transport import check_ports, check_room, check_server, check_timers, planned_transport
@@ -36,6 +37,7 @@ def plan(topology: Topology, file: PlaybookFile, kernels: Kernels, image: str, c
     """One cell. Raises UsageError with file, line and key for whatever can not be played."""
     variant = file.variant(choices.variant)
     playbook = file.playbook(choices.form, choices.variant, choices.settings)
+    check_needs(file, choices.variant, kernels.under_test.spec)
     links = planned_links(topology)
     prebuilt = kernels.under_test.spec.prebuilt
     topology = changed(topology, playbook)

@@ -19,13 +19,17 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9._=+,@-]+")
 
 @dataclass(frozen=True, slots=True)
 class Choices:
-    """What the user may choose: `nic` and `transport` override the playbook, `settings` its parameters."""
+    """What the user may choose: `nic` and `transport` override the playbook, `settings` its parameters.
+
+    `topology` is the name of the one that was taken, None for the playbook's own.
+    """
 
     form: str = "short"
     variant: str = ""
     seed: int = 1
     nic: str | None = None
     transport: str | None = None
+    topology: str | None = None
     settings: Mapping[str, str] = field(default_factory=dict)
     accelerator: Literal["auto", "kvm", "tcg"] = "auto"
     hypothesis: str | None = None
@@ -42,6 +46,8 @@ def labels_of(
     choices: Choices,
 ) -> Labels:
     settings = [f"{name}={value}" for name, value in sorted(choices.settings.items())]
+    if choices.topology not in (None, playbook.topology):  # other machines are another question
+        settings.insert(0, f"topology={choices.topology}")
     must = variant.must if variant else None
     return Labels(
         playbook=file.name,

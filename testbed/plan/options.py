@@ -10,10 +10,10 @@ from collections.abc import Iterator, Mapping
 
 from testbed.errors import UsageError
 from testbed.kernels.config import Configured
-from testbed.loads import load_class
+from testbed.loads import load_of
 from testbed.machines.nics import MODELS
 from testbed.model import Plan, PlannedMachine
-from testbed.transports import transport_of
+from testbed.transports import Capping, Stacked, Transport, stacks, transport_of
 
 NFS_ROOT_OPTIONS = ("CONFIG_BLK_DEV_INITRD", "CONFIG_NFS_FS", "CONFIG_NFS_V3")
 """What guest/thin-init asks of a kernel."""
@@ -53,7 +53,17 @@ def _asked(plan: Plan, machine: PlannedMachine) -> Iterator[tuple[str, str]]:
             yield from ((words, option) for option in transport.client_options)
         if machine.name == plan.transport.server:
             yield from ((words, option) for option in transport.server_options)
+        if machine.name == plan.transport.client:  # who borrows has the bare device
+            yield from _around(transport)
     for load in plan.loads:
         if load.machine == machine.name:
-            needed = load_class(load.kind).kernel_options
+            needed = load_of(load).kernel_options
             yield from ((f"the load {load.kind}", option) for option in needed)
+
+
+def _around(transport: Transport) -> Iterator[tuple[str, str]]:
+    """What a playbook may put over the transport's device, or around its daemon."""
+    if isinstance(transport, Stacked):
+        yield from ((f'the layer "{layer}" of the stack', stacks.OPTIONS[layer]) for layer in transport.stack)
+    if isinstance(transport, Capping) and transport.memory_cap is not None:
+        yield "the daemon's memory_cap", "CONFIG_MEMCG"

@@ -10,6 +10,8 @@ from typing import Any
 
 from testbed.configuration import Answer, Opening, Parameter, Playbook, Scalar, Topology, Variant
 from testbed.errors import UsageError, nearest
+from testbed.kernels import patchset
+from testbed.kernels.naming import PATCHES
 from testbed.load import (
     TOPOLOGIES,
     UNITLESS,
@@ -68,6 +70,17 @@ class PlaybookFile:
             )
         return self.opening.variants[name]
 
+    def needs(self, variant: str) -> tuple[str, ...]:
+        """The patch sets that it can not be played without: the variant's own, else the playbook's."""
+        chosen = self.variant(variant)
+        return self.opening.needs if chosen is None or chosen.needs is None else chosen.needs
+
+    def where_needs(self, variant: str) -> str:
+        """`file:line: key` of those."""
+        chosen = self.variant(variant)
+        own = chosen is not None and chosen.needs is not None
+        return self.source.where(*(("variants", variant) if own else ()), "needs")
+
     def form(self, name: str) -> str:
         """The form's name, '' if the playbook has no forms. Raises UsageError."""
         if not self.opening.forms:
@@ -125,15 +138,18 @@ class PlaybookFile:
         for name in values:
             if name not in used:
                 raise UsageError(f"'${name}' is used nowhere", where=self.source.where("parameters", name))
-        return validate(source, Playbook, tree)
+        return validate(source, Playbook, tree | {"needs": self.needs(variant)})
 
     def _with(self, variant: str) -> Source:
-        """The file as if it had been written for this variant alone: others do not count for its digest."""
-        tree = dict(self.source.tree)
+        """The file as if it had been written for this variant alone: others do not count for its digest.
+
+        Nor do patch sets that it needs: on which kernels it can not be played changes nothing on the others.
+        """
+        tree = _without_needs(self.source.tree)
         variants = tree.pop("variants", {})
         if self.variant(variant) is None:
             return replace(self.source, tree=tree)
-        own, moved = variants[variant], dict(self.source.moved)
+        own, moved = _without_needs(variants[variant]), dict(self.source.moved)
         tree["variants"] = {variant: own}
         _change_machines(tree, own.get("machines", {}), ("variants", variant, "machines"), moved)
         for key, empty in (("transport", dict), ("loads", dict), ("judge", dict), ("timeline", list)):
@@ -166,6 +182,15 @@ class PlaybookFile:
             self._check_table(plain, ("variants", variant, "parameters"))
             for form in self.forms or ("",):
                 self.values(form, variant, {})
+
+    def check_sets(self) -> None:
+        """Refuses a patch set that is needed and that there is not."""
+        for variant in (MAIN, *self.opening.variants):
+            for name in self.needs(variant):
+                if name not in (known := patchset.known(PATCHES)):
+                    raise UsageError(
+                        f"no patch set '{name}'", hint=nearest(name, known), where=self.where_needs(variant)
+                    )
 
     def _check_default(self, name: str, parameter: Parameter) -> None:
         """Refuses a default that is alone in what it is: the others are not wrong by it."""
@@ -208,6 +233,7 @@ def read_playbook(path: Path) -> PlaybookFile:
         )
     file = PlaybookFile(source, validate(source, Opening))
     file.check_values()
+    file.check_sets()
     return file
 
 
@@ -217,13 +243,13 @@ def is_topology(source: Source) -> bool:
     return bool(keys & {"links", "machines"}) and not keys & {"topology", "transport", "judge"}
 
 
-def topology_of(file: PlaybookFile, folder: Path = TOPOLOGIES) -> Topology:
-    """The topology that the playbook names, from the project's own folder."""
-    name = file.source.tree.get("topology")
-    where = file.source.where("topology")
+def topology_of(file: PlaybookFile, chosen: str | None = None) -> Topology:
+    """The topology that the playbook names, or the one that was chosen, from the project's own folder."""
+    name = chosen or file.source.tree.get("topology")
+    where = "--topology" if chosen else file.source.where("topology")
     if not isinstance(name, str):
         raise UsageError("is missing, or is no name", where=where)
-    return load_toml(find_file(name, folder, where=where, only_names=True), Topology)
+    return load_toml(find_file(name, TOPOLOGIES, where=where, only_names=True), Topology)
 
 
 def _change_machines(
@@ -235,6 +261,10 @@ def _change_machines(
         return  # nothing to change, or a mistake that is told when the whole is validated
     tree["machines"] = {**base, **{name: {**base.get(name, {}), **own} for name, own in changes.items()}}
     moved |= {("machines", name, key): (*here, name, key) for name, own in changes.items() for key in own}
+
+
+def _without_needs(tree: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: part for key, part in tree.items() if key != "needs"}
 
 
 def _parameters(part: Any) -> Iterator[str]:

@@ -92,6 +92,7 @@ def render_cell(folder: Path) -> str:
             met=cell.met,
             met_words=MET_WORDS[cell.met],
             means=MEANS[verdict.outcome],
+            counterfactual=cell.counterfactual,
             figures=_figures(verdict),
             plot=_plot(case),
             plot_text=_plot_text(case, verdict),

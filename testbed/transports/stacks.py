@@ -9,6 +9,14 @@ from testbed.transports import Ends, Guest
 
 Layer = Literal["dm", "loop", "raid1", "ext4"]
 
+OPTIONS: Mapping[str, str] = {
+    "dm": "CONFIG_BLK_DEV_DM",
+    "loop": "CONFIG_BLK_DEV_LOOP",
+    "raid1": "CONFIG_MD_RAID1",
+    "ext4": "CONFIG_EXT4_FS",
+}
+"""What each layer asks of the client's kernel."""
+
 FOLDER = "/run/stacked"
 FILE = f"{FOLDER}/swap"
 BLOCK_BYTES = 4096

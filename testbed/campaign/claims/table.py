@@ -132,6 +132,7 @@ def _arm(
     spec = at("kernel", lambda: kernels.resolve(table.kernel))
     at("form", lambda: book.form(table.form))
     at("variant", lambda: book.variant(table.variant))
+    at("kernel", lambda: planning.check_needs(book, table.variant, spec))
     at("settings", lambda: book.values(table.form, table.variant, table.settings))
     if table.transport is not None:
         at("transport", lambda: transport_class(table.transport or ""))
