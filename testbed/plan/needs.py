@@ -28,10 +28,10 @@ def check_needs(file: PlaybookFile, variant: str, spec: KernelSpec) -> None:
     if not missing or given.is_given(spec.base):
         return
     what = f"variant '{variant}'" if file.variant(variant) else f"'{file.name}'"
-    sets = "+".join(missing)
+    them = "it" if len(missing) == 1 else "them"
     raise UsageError(
-        f"{what} can not be played on '{spec.label}', which has not {sets.replace('+', ', ')}",
-        hint=f"play it on a kernel with {'it' if len(missing) == 1 else 'them'}, as --kernel {sets}"
+        f"{what} can not be played on '{spec.label}', which has not {', '.join(missing)}",
+        hint=f"play it on a kernel with {them}, as --kernel {'+'.join(missing)}"
         + (", or leave the variant out" if file.variant(variant) else ""),
         where=file.where_needs(variant),
     )

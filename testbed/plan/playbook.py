@@ -185,9 +185,10 @@ class PlaybookFile:
 
     def check_sets(self) -> None:
         """Refuses a patch set that is needed and that there is not."""
+        known = patchset.known(PATCHES)
         for variant in (MAIN, *self.opening.variants):
             for name in self.needs(variant):
-                if name not in (known := patchset.known(PATCHES)):
+                if name not in known:
                     raise UsageError(
                         f"no patch set '{name}'", hint=nearest(name, known), where=self.where_needs(variant)
                     )

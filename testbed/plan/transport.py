@@ -132,18 +132,17 @@ def check_timers(
     nothing of when the device itself ends, with I/O errors that would be laid at the kernel's door.
     """
     allowed = playbook.transport.allow_beyond_timers
-    if allowed and not (isinstance(transport, Ending) and planned.kind != playbook.transport.kind):
-        return
-    thin = {machine.name: machine.root_from for machine in machines if machine.root_from is not None}
+    of_swap = {} if allowed else dict(transport.kernel_timers_s)
+    if isinstance(transport, Ending) and not (allowed and planned.kind == playbook.transport.kind):
+        of_swap[f"{planned.kind} fails all requests"] = transport.device_ends_s
+    thin = {} if allowed else {each.name: each.root_from for each in machines if each.root_from is not None}
     for fault in way.faults:
         timers_s: dict[str, float] = {}
         if _cuts_off(fault, {planned.client, planned.server}):
-            timers_s |= {} if allowed else transport.kernel_timers_s
-            if isinstance(transport, Ending):
-                timers_s |= {f"{planned.kind} fails all requests": transport.device_ends_s}
+            timers_s |= of_swap
         for name, server in thin.items():
             # A fault of no machine is of the swap's flow, and lets a root's packets pass.
-            if not allowed and fault.machines and _cuts_off(fault, {name, server}):
+            if fault.machines and _cuts_off(fault, {name, server}):
                 timers_s |= root_timers_s(name)
         if not timers_s:
             continue
