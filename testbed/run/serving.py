@@ -64,8 +64,12 @@ class Serving:
         return False
 
     def kill(self) -> None:
-        """Ends what serves. Raises TestbedFault if it can not be reached."""
+        """Ends what serves, and waits until it is gone. Raises TestbedFault if it can not be reached, or stays."""
         self._revivable.kill(self.guest, self._ends)
+        # A signal is sent when `killall` returns, and its process taken apart some time after
+        # (6.1, kernel/signal.c complete_signal).
+        deadline = Deadline.after(self._ends.command_s, f"the end of what '{self.name}' serves")
+        poll(lambda: not self.serves(), deadline)
 
     def reset(self) -> None:
         """Presses its reset button. From then on it is not up, until its page says `ready` again."""

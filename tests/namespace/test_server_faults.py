@@ -7,12 +7,13 @@ import socket
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from threading import Timer
 from typing import Any, cast
 
 import pytest
 
 from testbed import proc
-from testbed.clock import Deadline
+from testbed.clock import Deadline, poll
 from testbed.errors import TestbedFault
 from testbed.faults import FaultTarget
 from testbed.faults.disk_full import DiskFull
@@ -21,7 +22,7 @@ from testbed.faults.server_kill import ServerKill
 from testbed.machines.sandbox import Sandbox
 from testbed.proc import Completed
 from testbed.run.serving import FULL_BYTES, Serving
-from testbed.transports import Ends, SwapFlow, Transport, await_listener
+from testbed.transports import Ends, SwapFlow, Transport, await_listener, listens
 from testbed.witnesses.page import State, WitnessPage
 from tests.namespace.conftest import entering
 
@@ -46,6 +47,7 @@ class Machine:
     def __init__(self, lab: Sandbox, number: Path) -> None:
         self._lab, self._number = lab, number
         self.boots = self.mute = False
+        self.lingers_s = 0.0
 
     def listen(self) -> None:
         argv = [*entering(self._lab), sys.executable, "-c", LISTEN, str(PORT), str(self._number)]
@@ -56,8 +58,15 @@ class Machine:
             raise TestbedFault("took longer than it may")
         return proc.run([*entering(self._lab), *argv], timeout_s=timeout_s, check=check)
 
+    def end(self) -> None:
+        """Returns before it is gone, as `killall` does."""
+        argv = [*entering(self._lab), "kill", "-KILL", self._number.read_text()]
+        Timer(self.lingers_s, proc.run, [argv], {"timeout_s": 5}).start()
+
     def reset(self) -> None:
-        self.run(["kill", "-KILL", self._number.read_text()], timeout_s=5)
+        self.end()
+        deadline = Deadline.after(5, "the end of who listens")
+        poll(lambda: not listens(cast(Any, self), PORT, Ends("", "", "", {})), deadline)
         self.boots = True
 
     def clear(self, slot: int) -> None:
@@ -83,8 +92,7 @@ class Listener:
     store = STORE
 
     def kill(self, server: Machine, ends: Ends) -> None:
-        server.reset()
-        server.boots = False
+        server.end()
 
     def revive(self, server: Machine, ends: Ends) -> None:
         server.listen()
@@ -135,6 +143,15 @@ def test_who_listens_is_ended_with_its_connections_and_listens_again(
         fault.revert(where)
     assert not fault.in_force(where)
     lab.broker.connect(ADDRESS, PORT).close()
+
+
+def test_who_takes_its_time_to_end_is_waited_for(lab: Sandbox, machine: Machine) -> None:
+    where = target(lab, machine)
+    Listener().revive(machine, Ends("", "", "", {}))
+    machine.lingers_s = 0.5
+    fault = ServerKill(machine="C")
+    fault.apply(where)
+    assert fault.in_force(where)
 
 
 def test_one_that_listens_and_does_not_answer_is_no_killed_one(lab: Sandbox, machine: Machine) -> None:
