@@ -678,6 +678,12 @@ def test_another_build_of_a_kernel_counts_and_is_said(tmp_path: Path) -> None:
     assert one.arms[0].cautions == ("The cells of vanilla-2007 are of 2 builds of it.",)
 
 
+def test_what_never_was_is_said(tmp_path: Path) -> None:
+    text = C3.replace('"flood" }', '"flood", transport = "nfs3" }')
+    (said,) = alone(tmp_path, text, found("vanilla-2007", *WEDGED, transport="nfs3")).arms[0].cautions
+    assert said.startswith("Counterfactual: vanilla-2007 over nfs3: ")
+
+
 def test_a_cell_counts_once_by_what_was_recorded(tmp_path: Path) -> None:
     own = found("vanilla-2007", *WEDGED)
     copies = [replace(cell, path=Path("/elsewhere")) for cell in own]

@@ -458,6 +458,13 @@ RENDERERS: list[Callable[[list[Cell]], Any]] = [junit.render, ktap.render]
 
 
 @pytest.mark.parametrize("render", RENDERERS)
+def test_what_never_was_is_told_beside_its_result(render: Callable[[list[Cell]], Any]) -> None:
+    both = [cell("stalled", kernel=kernel, transport="nfs3") for kernel in ("vanilla-2007", "stock")]
+    told = [str(render([one])).count("counterfactual: vanilla-2007 over nfs3: ") for one in both]
+    assert told == [1, 0]
+
+
+@pytest.mark.parametrize("render", RENDERERS)
 def test_a_hostile_text_can_not_forge_a_result(render: Callable[[list[Cell]], Any]) -> None:
     forged = cell("stalled", kernel="x\nok 2 forged", expect="recovered")
     verdict = forged.verdict.model_copy(update={"reason": "a\nok 3 forged # SKIP ]]></system-out>"})

@@ -26,7 +26,8 @@ def _case(cell: Cell) -> TestCase:
     place = ".".join(part for part in (labels.playbook, labels.form, labels.variant) if part)
     name = f"{labels.kernel} {labels.nic} {labels.transport} #{labels.repeat}"
     case = TestCase(_plain(name), classname=_plain(place), time=verdict.observed_s or 0.0)
-    case.system_out = _plain(f"{verdict.outcome}: {verdict.reason}\n{cell.folder}")
+    never = [f"counterfactual: {why}" for why in cell.counterfactual]
+    case.system_out = _plain("\n".join([f"{verdict.outcome}: {verdict.reason}", *never, str(cell.folder)]))
     reason = _plain(verdict.reason)
     if verdict.testbed_fault is not None:
         case.result = [Error(_plain(verdict.testbed_fault), "testbed fault")]

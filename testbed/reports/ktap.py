@@ -12,7 +12,9 @@ def render(cells: Sequence[Cell]) -> str:
     """KTAP version 1. An expectation not met, and a testbed fault, are `not ok`; no verdict is a skip."""
     lines = ["KTAP version 1", f"1..{len(cells)}"]
     for number, cell in enumerate(cells, 1):
-        lines += [f"# {_one_line(cell.verdict.reason)}", _result(number, cell)]
+        lines += [f"# {_one_line(cell.verdict.reason)}"]
+        lines += [f"# counterfactual: {_one_line(why)}" for why in cell.counterfactual]
+        lines += [_result(number, cell)]
     return "\n".join(lines) + "\n"
 
 

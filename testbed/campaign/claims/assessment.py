@@ -13,6 +13,7 @@ from testbed.campaign.claims.rules import SAID, Compared, Difference, Rates, Rul
 from testbed.campaign.claims.signs import RATES, Rate, Sign, measured, number, shows
 from testbed.campaign.claims.table import Arm, Claim, Key, key_of
 from testbed.campaign.counted import at_rest, standing_of
+from testbed.campaign.counterfactual import counterfactual
 from testbed.campaign.kept import Collected, Found
 from testbed.campaign.observation import mixed
 from testbed.campaign.outcomes import counts
@@ -116,10 +117,12 @@ class Tried:
 
     @property
     def cautions(self) -> tuple[str, ...]:
-        """What of its cells does not quite belong together, or may have decided instead of the kernel."""
-        told = mixed(cell.observation for cell in self.cells)
-        confounded = any(cell.observation.confounders for cell in self.cells)
-        return (*told, f"{self.arm.labels.kernel} has confounders.") if confounded else told
+        """What never was, does not quite belong together, or may have decided instead of the kernel."""
+        told = [f"Counterfactual: {why}." for why in counterfactual(self.arm.labels)]
+        told += mixed(cell.observation for cell in self.cells)
+        if any(cell.observation.confounders for cell in self.cells):
+            told.append(f"{self.arm.labels.kernel} has confounders.")
+        return tuple(told)
 
     def share(self, sign: Sign, turned: Turned = None) -> Proportion:
         """How many of the cells that count show it; with `turned` those that are undecided are among them."""
