@@ -124,6 +124,10 @@ FACTS = [
         {"device": "nbd0", "reason": "Connection timed out, retrying"},
     ),
     (" connection1:0: detected conn error (1020)", {"device": "connection1:0"}),
+    (
+        " connection1:0: gracefully ignored conn error (1022)",
+        {"device": "connection1:0", "reason": "gracefully ignored conn error"},
+    ),
     ("nvme nvme0: starting error recovery", {"device": "nvme0"}),
     ("e1000e 0000:00:03.0 data: NIC Link is Down", {"device": "data"}),
     ("8139cp 0000:00:02.0 mgmt: link down", {"device": "mgmt"}),

@@ -76,6 +76,14 @@ CONNECTIONS = (
         facts=r" ?(?P<device>(?:connection|session)[\d:]{1,14}): (?P<reason>[a-z ]{1,40})",
     ),
     Sign(
+        # It is told once, and who is not told makes no other.
+        "lost-connection", "lost connection to the iSCSI target, of which iscsid was not told",
+        "drivers/scsi/scsi_transport_iscsi.c iscsi_conn_error_event()",
+        starts=("connection", " connection"),
+        shape=r" ?connection\d{1,6}:\d{1,6}: gracefully ignored conn error",
+        facts=r" ?(?P<device>connection[\d:]{1,14}): (?P<reason>gracefully ignored conn error)",
+    ),
+    Sign(
         "lost-connection", "lost connection to the NVMe target", "drivers/nvme/host/tcp.c"
         " nvme_tcp_error_recovery()",
         starts=("nvme nvme",),
