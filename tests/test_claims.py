@@ -427,6 +427,8 @@ def test_what_is_asked_under_the_flood_is_not_the_verdict(tmp_path: Path) -> Non
     assert alone(tmp_path, wedges, under(WENT, *["stood still"] * 5)).state == "holds"
     assert alone(tmp_path, ON, under(WENT, "went on", "went on", "went on", "went on", None)).missing == 1
     assert alone(tmp_path, ON, under(("inconclusive",) * 5, *["went on"] * 5)).missing == 5
+    doubted = alone(tmp_path, ON, under(WENT + WENT[:1], *["went on"] * 5, "in doubt"))
+    assert doubted.missing == 0 and len(doubted.arms[0].undecided) == 1
 
 
 def test_comparisons_are_adjusted_for_those_of_their_claim_and_no_other(tmp_path: Path) -> None:

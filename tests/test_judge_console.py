@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
-from histories import Story, kernel_line
+from histories import Story, Values, kernel_line
 
 from testbed.consoles import clean, read, sign_of
 from testbed.judge import Verdict, judge
@@ -118,6 +118,16 @@ def test_what_a_line_means_for_the_verdict(line: str, outcome: str) -> None:
     told = next(finding for finding in found.findings if finding.detector == "console")
     assert told.lines[0].at_s == pytest.approx(20, abs=0.5)
     assert line[:30] in told.statement
+
+
+def test_a_server_with_the_kernel_under_test_speaks_for_it() -> None:
+    kill = kernel_line(20, "Out of memory: Killed process 213 (mke2fs) total-vm:1kB")
+
+    def alike(t: float, values: Values) -> None:
+        values["C/vmsampler"] = {"samples": int(t * 4) + 99}
+
+    assert judged(kill, machine="C").outcome == "inconclusive"
+    assert judged(kill, machine="C", tweak=alike).outcome == "oom-killed"
 
 
 def test_causes_come_in_order() -> None:

@@ -134,6 +134,14 @@ def test_a_second_client_tells_whether_the_server_is_down(tweak: Any, outcome: s
     assert verdict(story(tweak=tweak), ()).outcome == outcome
 
 
+def test_a_server_that_has_the_kernel_under_test_is_not_outside_of_it() -> None:
+    def alike(t: float, values: Values) -> None:
+        unserved(t, values)
+        values["C/vmsampler"] = {"samples": int(t * 4) + 99}
+
+    assert verdict(story(tweak=alike), ()).outcome == "stalled"
+
+
 def test_a_second_client_on_a_dead_machine_tells_nothing() -> None:
     def dead(t: float, values: Values) -> None:
         unserved(t, values)
@@ -237,7 +245,7 @@ def dirtied(
         much = from_s < t < until_s
         for machine, most in (("A", kib), ("C", there)):
             if most is not None:
-                own = values.setdefault(f"{machine}/vmsampler", {})
+                own = values.setdefault(f"{machine}/vmsampler", {"samples": int(t * 4) + 99})
                 own |= {"dirty_kib": 4, "writeback_kib": most - 4 if much else 0}
                 own |= {"dirty_limit_pages": limit_pages} if limit_pages else {}
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from histories import PAGES, Story, Values, as_history, judging, plan_of, write_result
+from histories import PAGES, Story, Values, as_history, judging, ns, plan_of, write_result
 
 from testbed import store
 from testbed.errors import UsageError
@@ -500,6 +500,31 @@ def test_a_machine_that_did_not_obey_its_settings_makes_no_verdict(machine: str)
 def test_a_machine_that_never_came_to_its_steady_state_is_told_so(fields: dict[str, Any], says: str) -> None:
     found = verdict(STALLED.but(events=((0.1, "unsteady", {**fields, "bound_s": 60}),)))
     assert found.outcome == "inconclusive" and says in found.reason, found.reason
+
+
+def test_one_request_just_before_the_end_is_no_recovery() -> None:
+    def one(t: float, values: Values) -> None:
+        values["A/blocksampler"]["reads_completed_0"] += int(t > STALLED.end_s - 3)
+
+    found = verdict(STALLED.but(tweak=one))
+    assert found.outcome == "stalled"
+    assert any("A first sign of life came" in finding.statement for finding in found.findings)
+
+
+class ReadBack(Story):
+    """A server that was told to serve again at 15 s, and was found to at 18 s."""
+
+    def timeline(self) -> Iterator[tuple[float, str, dict[str, Any]]]:
+        for t, what, fields in super().timeline():
+            yield t, what, fields | ({"begun_ns": ns(15.0)} if what == "fault.reverted" else {})
+
+
+def test_what_goes_on_while_the_heal_is_read_back_went_on_after_it() -> None:
+    found = verdict(ReadBack(recover_s=-2.0))
+    assert found.outcome == "recovered"
+    assert all(each.met for each in found.preconditions)
+    (still,) = (each for each in found.preconditions if each.name == "still")
+    assert still.numbers["still_s"] == pytest.approx(12.5, abs=0.5)
 
 
 def contended(story: Story, machine: str) -> Story:

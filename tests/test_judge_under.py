@@ -70,6 +70,23 @@ def test_one_request_under_the_flood_is_no_going_on() -> None:
     assert found.outcome == "stalled"
 
 
+def test_a_busy_host_leaves_silence_under_the_flood_in_doubt_but_no_work() -> None:
+    def busy(t: float, values: Values) -> None:
+        values["C/vcpu"] = {"run_ns": 0, "delay_ns": int(max(0.0, t - HEAL_S) * 0.3e9)}
+
+    silent = verdict(ON.but(recover_s=ON_S + 5, tweak=busy))
+    assert silent.outcome == "recovered"
+    assert silent.under is not None and silent.under.outcome == "in doubt"
+    assert "too busy" in remark(silent)
+    assert verdict(ON.but(recover_s=10.0, tweak=busy)).under.outcome == "went on"  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(("before_s", "outcome"), [(4.0, "stood still"), (6.0, "went on")])
+def test_what_goes_on_just_before_the_stop_must_last(before_s: float, outcome: str) -> None:
+    found = verdict(ON.but(recover_s=ON_S - before_s)).under
+    assert found is not None and found.outcome == outcome
+
+
 def test_work_that_stands_still_again_before_the_flood_stops_did_not_go_on() -> None:
     def falters(t: float, values: Values) -> None:
         if 30 < t < HEAL_S + ON_S + 1:

@@ -69,6 +69,7 @@ class Guest:
     told: list[Control] = field(default_factory=list)
     swaps: bool = True
     ends: bool = True
+    sweeps: bool = True
     works: Callable[[], bool] = lambda: True
     lives: Callable[[], bool] = lambda: True
     pages_filled: int | None = None
@@ -90,7 +91,7 @@ class Guest:
             "pages_filled": filled if self.pages_filled is None else self.pages_filled,
             "work_units": self.work_units,
             "exit_status_plus_1": self.exit_status_plus_1,
-            "sweeps_done": int(runs and Control.SWEEP in self.told),
+            "sweeps_done": int(runs and self.sweeps and Control.SWEEP in self.told),
             "state": State.DONE if self.ends and Control.QUIT in self.told else self.state,
             "error": errno.ENOMEM if self.state is State.FAILED else 0,
         }
@@ -408,6 +409,24 @@ def test_a_late_sweep_is_said_to_be_late(stage: Stage) -> None:
     stage.guest.works = lambda: Control.SWEEP not in stage.guest.told
     stage.timeline.play()
     assert "sweep.late" in stage.events()
+
+
+def test_who_stands_still_when_the_sweep_is_late_is_watched_to_the_bound(stage: Stage) -> None:
+    stage.guest.works = lambda: Control.SWEEP not in stage.guest.told
+    stage.timeline.play()
+    recorded = history.read(stage.folder / "history.jsonl")
+    asked, late = recorded.first("sweep.asked"), recorded.first("sweep.late")
+    assert asked and late
+    assert (late.t_ns - asked.t_ns) / NS == pytest.approx(60, abs=1)  # not 30, which the sweep may take
+
+
+def test_who_works_on_when_the_sweep_is_late_is_not_waited_for(stage: Stage) -> None:
+    stage.guest.sweeps = False
+    stage.timeline.play()
+    recorded = history.read(stage.folder / "history.jsonl")
+    asked, late = recorded.first("sweep.asked"), recorded.first("sweep.late")
+    assert asked and late
+    assert (late.t_ns - asked.t_ns) / NS == pytest.approx(30, abs=1)
 
 
 def test_memory_that_does_not_fill_is_our_fault(stage: Stage) -> None:

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from testbed import store
 from testbed.campaign.counted import counted
 from testbed.campaign.expectation import Cell
-from testbed.campaign.observation import Observation, digest, of_cell
+from testbed.campaign.observation import Observation, digest, of_cell, outcome_today
 from testbed.campaign.until_clear import Note, read_notes
 from testbed.errors import UsageError
 from testbed.judge.values import UnderOutcome, read_verdict
@@ -65,6 +65,7 @@ class _Told(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
 
+    judge_version: int = 1
     outcome: Outcome
     time_to_recover_s: float | None = Field(default=None, ge=0, allow_inf_nan=False)
     observed_s: float | None = Field(default=None, ge=0, allow_inf_nan=False)
@@ -212,7 +213,7 @@ def _of_summary(told: _Summary) -> Observation:
     return Observation(
         name=told.folder,
         labels=told.labels,
-        outcome=told.verdict.outcome,
+        outcome=outcome_today(told.verdict, told.labels),
         time_to_recover_s=told.verdict.time_to_recover_s,
         observed_s=told.verdict.observed_s,
         bound_s=told.verdict.bound_s,
@@ -221,6 +222,7 @@ def _of_summary(told: _Summary) -> Observation:
         requires=told.requires,
         measures=told.verdict.measures,
         under=told.verdict.under.outcome if told.verdict.under else None,
+        judge=told.verdict.judge_version,
     )
 
 

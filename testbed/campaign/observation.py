@@ -6,21 +6,40 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from testbed.campaign.expectation import Cell
-from testbed.judge.values import UnderOutcome
+from testbed.judge.values import JUDGE_VERSION, UnderOutcome
 from testbed.model import Labels, Outcome
 
 KERNEL, OTHERS = "kernel under test", "kernel of the others"
 """Among the inputs of a plan: these two may differ between the kernels of one table."""
+MADE_ANEW = ("nfs3", "nfs4", "iscsi", "nvme-tcp")
+"""The transports whose client makes another connection in place of one that it gave up (waitfor/requests.py)."""
+
+
+class Said(Protocol):
+    """A verdict, or what was kept of it."""
+
+    @property
+    def judge_version(self) -> int: ...
+
+    @property
+    def outcome(self) -> Outcome: ...
+
+    @property
+    def observed_s(self) -> float | None: ...
+
+    @property
+    def bound_s(self) -> float: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Observation:
     """A judged cell. `inputs` are digests by name of all that it hangs on: kernel, playbook, rules, ...
 
-    `requires` are the preconditions that it was judged by; `measures` and `under` are the verdict's.
+    `requires` are the preconditions that it was judged by, `judge` the version that did; `measures` and `under`
+    are the verdict's.
     """
 
     name: str
@@ -34,6 +53,7 @@ class Observation:
     requires: tuple[str, ...] = ()
     measures: Mapping[str, float] = field(default_factory=dict)
     under: UnderOutcome | None = None
+    judge: int = JUDGE_VERSION
 
 
 def of_cell(cell: Cell) -> Observation:
@@ -41,7 +61,7 @@ def of_cell(cell: Cell) -> Observation:
     return Observation(
         name=cell.folder.name,
         labels=cell.plan.labels,
-        outcome=verdict.outcome,
+        outcome=outcome_today(verdict, cell.plan.labels),
         time_to_recover_s=verdict.time_to_recover_s,
         observed_s=verdict.observed_s,
         bound_s=verdict.bound_s,
@@ -50,7 +70,19 @@ def of_cell(cell: Cell) -> Observation:
         requires=cell.plan.judging.requires,
         measures=verdict.measures,
         under=verdict.under.outcome if verdict.under else None,
+        judge=verdict.judge_version,
     )
+
+
+def outcome_today(said: Said, labels: Labels) -> Outcome:
+    """What a verdict says of its cell, as far as today's judge would say it of the same evidence.
+
+    Since version 10 nothing that hangs on a connection which may be made anew is proved deadlocked, and
+    what was, had not been watched to its bound.
+    """
+    early = said.observed_s is not None and said.observed_s < said.bound_s
+    refused = said.judge_version < 10 and labels.transport in MADE_ANEW
+    return "inconclusive" if said.outcome == "deadlocked" and refused and early else said.outcome
 
 
 def mixed(observations: Iterable[Observation]) -> tuple[str, ...]:
@@ -61,11 +93,14 @@ def mixed(observations: Iterable[Observation]) -> tuple[str, ...]:
         builds.setdefault(one.labels.kernel, set()).add(one.inputs.get(KERNEL, ""))
     names = {name for one in cells for name in one.inputs} - {KERNEL, OTHERS}
     versions = {name: len({one.inputs.get(name, "") for one in cells}) for name in sorted(names)}
+    judges = sorted({one.judge for one in cells})
     told = [
         f"Not all cells were asked the same: of '{name}' they had {count} versions."
         for name, count in versions.items()
         if count > 1
     ]
+    if len(judges) > 1:
+        told.append(f"They were judged by versions {', '.join(map(str, judges))} of the judge.")
     return tuple(told) + tuple(
         f"The cells of {kernel} are of {len(digests)} builds of it."
         for kernel, digests in sorted(builds.items())

@@ -30,7 +30,7 @@ class Case:
 
     `origin_ns`: zero of all times shown. `deed_ns`: the timeline's first deed, the end of the
     undisturbed time. `applied_ns`: the first fault in force, None without faults. `before_ns`:
-    the first heal, up to which preconditions hold. `heal_ns`: the last heal, from which the time
+    the first heal, as it began, up to which preconditions hold (a server may be back before it is read back). `heal_ns`: the last heal, from which the time
     to recover runs. `begin_ns`..`end_ns`: the judging window. `came_to_end`: whether it was closed.
     """
 
@@ -68,6 +68,13 @@ class Case:
     def watched_to_bound(self) -> bool:
         """Whether it was watched for as long as silence must last to be a verdict."""
         return self.observed_s >= self.rules.bound_s - BOUND_SLACK_S
+
+    @cached_property
+    def alike(self) -> frozenset[str]:
+        """The machines that have the kernel under test: the subject, and who else has its sampler."""
+        others = (self.rules.server,) if self.rules.server is not None else ()
+        found = (name for name in others if self.history.series(f"{name}/vmsampler.samples"))
+        return frozenset((self.subject, *found))
 
     def at(self, t_ns: int) -> float:
         """Seconds since the timeline began."""
@@ -173,7 +180,7 @@ def case_of(evidence: Evidence) -> Case:
     end_ns = stop.t_ns if stop else history.last_ns
     begin_ns = min(begin.t_ns, end_ns) if begin else end_ns
     reverts = [
-        e.t_ns for e in history.events_of("fault.reverted") if e.name in rules.heals and e.t_ns <= end_ns
+        e for e in history.events_of("fault.reverted") if e.name in rules.heals and e.t_ns <= end_ns
     ]
     applied = [e.t_ns for e in history.events_of("fault.applied") if e.t_ns <= end_ns]
     origin_ns = _origin(history)
@@ -182,12 +189,18 @@ def case_of(evidence: Evidence) -> Case:
         origin_ns=origin_ns,
         deed_ns=_first_deed(history, origin_ns, begin_ns),
         applied_ns=min(applied, default=None),
-        before_ns=min(reverts, default=begin_ns),
-        heal_ns=max(reverts, default=begin_ns),
+        before_ns=min(map(_begun, reverts), default=begin_ns),
+        heal_ns=max((e.t_ns for e in reverts), default=begin_ns),
         begin_ns=begin_ns,
         end_ns=end_ns,
         came_to_end=begin is not None and end is not None,
     )
+
+
+def _begun(revert: Event) -> int:
+    """When it was begun; the event itself comes when it was read back."""
+    begun_ns = revert.fields.get("begun_ns")
+    return min(begun_ns, revert.t_ns) if isinstance(begun_ns, int) else revert.t_ns
 
 
 def _origin(history: History) -> int:
@@ -206,7 +219,7 @@ def _first_deed(history: History, origin_ns: int, begin_ns: int) -> int:
 def in_force(case: Case, event: Event) -> tuple[int, int]:
     """From when to when an applied fault was in force, at the longest up to the end of judging."""
     ends = [
-        e.t_ns
+        _begun(e)
         for e in case.history.events_of("fault.reverted")
         if e.name == event.name and e.t_ns >= event.t_ns
     ]

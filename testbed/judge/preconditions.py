@@ -162,13 +162,9 @@ def _tcp_limit(case: Case) -> Precondition:
 
 def _dirty_limit(case: Case) -> Precondition:
     """On the subject, and on the server where that recorded it: both hold up who writes there."""
-    machines = [case.subject]
-    server = case.rules.server
-    if server not in (None, case.subject) and case.history.series(f"{server}/vmsampler.dirty_limit_pages"):
-        machines.append(str(server))
     met, words = True, []
     numbers: dict[str, float] = {}
-    for machine in machines:
+    for machine in sorted(case.alike, key=lambda name: name != case.subject):
         found = _nearest_to_limit(case, machine)
         if found is None:
             told = f"How much was dirty on {machine}, or might be, was not recorded."

@@ -42,18 +42,24 @@ def resumption(case: Case) -> Resumption:
         return Resumption(case.heal_ns, None, finish)
     until_ns = finish.done_ns if finish.done_ns is not None else case.end_ns
     times = case.rises(counters(case), case.heal_ns, until_ns)
-    return Resumption(lasting(case, times, until_ns), times[0] if times else None, finish)
+    resumed_ns = lasting(case, times, until_ns, ended=finish.done_ns is not None)
+    return Resumption(resumed_ns, times[0] if times else None, finish)
 
 
-def lasting(case: Case, times: tuple[int, ...], until_ns: int) -> int | None:
-    """The first of the rises after which, up to `until_ns`, progress never stood still again."""
+def lasting(case: Case, times: tuple[int, ...], until_ns: int, *, ended: bool = False) -> int | None:
+    """The first of the rises after which, up to `until_ns`, progress never stood still again.
+
+    One request just before the end is none: it must have gone on for as long as it may stand still, unless
+    what it was for had `ended`.
+    """
     resumed = None
     next_ns = until_ns
     for t_ns in reversed(times):
         if next_ns - t_ns > case.still_ns:
             break
         resumed = next_ns = t_ns
-    return resumed
+    lasted = resumed is not None and (ended or until_ns - resumed >= case.still_ns)
+    return resumed if lasted else None
 
 
 def finish_of(case: Case) -> Finish:

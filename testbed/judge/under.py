@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from testbed.clock import NS
 from testbed.judge.case import Case
+from testbed.judge.delays import MOST_DELAYED_SHARE, delayed
 from testbed.judge.resumption import counters, lasting, rate_before
-from testbed.judge.values import Under
+from testbed.judge.values import Under, UnderOutcome
 
 
 def under(case: Case) -> Under | None:
@@ -22,13 +23,21 @@ def under(case: Case) -> Under | None:
     rate = _rate(case, resumed_ns, until_ns)
     before = rate_before(case)
     slow = before is not None and rate is not None and rate < case.rules.slow_share * before
+    outcome: UnderOutcome = "stood still" if resumed_ns is None else "slow" if slow else "went on"
+    if outcome != "went on" and _contended(case, until_ns):
+        outcome = "in doubt"
     return Under(
         loads=case.rules.through,
-        outcome="stood still" if resumed_ns is None else "slow" if slow else "went on",
+        outcome=outcome,
         observed_s=(until_ns - case.heal_ns) / NS,
         time_to_recover_s=None if resumed_ns is None else (resumed_ns - case.heal_ns) / NS,
         rate=rate,
     )
+
+
+def _contended(case: Case, until_ns: int) -> bool:
+    """Whether the host may have done it; of what was not recorded the detector of contention tells."""
+    return any((share or 0) > MOST_DELAYED_SHARE for share in delayed(case, until_ns).values())
 
 
 def _rate(case: Case, resumed_ns: int | None, until_ns: int) -> float | None:

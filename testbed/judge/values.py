@@ -12,7 +12,7 @@ from testbed.errors import UsageError
 from testbed.model import Outcome, Value
 from testbed.waitfor import Examination
 
-JUDGE_VERSION = 11
+JUDGE_VERSION = 12
 
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 
@@ -81,7 +81,8 @@ class Precondition(Value):
     numbers: dict[str, float] = Field(default_factory=dict)
 
 
-UnderOutcome = Literal["went on", "slow", "stood still"]
+UnderOutcome = Literal["went on", "slow", "stood still", "in doubt"]
+"""`in doubt`: slow, or still, beside a host that was too busy to tell."""
 
 
 class Under(Value):

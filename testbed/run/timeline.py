@@ -153,13 +153,16 @@ class Timeline:
 
     def _revert(self, name: str, *, watched: bool = True) -> None:
         fault = self.faults[name]
+        begun_ns = now_ns()
         healed = (
             self._watching(lambda: _revert(fault, self.target)) if watched else _revert(fault, self.target)
         )
         if not healed:
             raise TestbedFault(f"fault '{name}' was reverted but is still in force")
         self._in_force.remove(name)
-        self.history.event("fault.reverted", name=name, fault=fault.kind, read_back=True)
+        self.history.event(
+            "fault.reverted", name=name, fault=fault.kind, read_back=True, begun_ns=begun_ns
+        )
         self.observer.faults = tuple(self._in_force)
 
     def _watching(self, deed: Callable[[], bool]) -> bool:
@@ -272,6 +275,11 @@ class Timeline:
         still = _Stillness(signs, judging.bound_s)
         end_ns = now_ns() + round(judging.finish_s * self.cpu_scale * NS)
         self.observer.until(end_ns, lambda: done() or self.ending.came() or still())
+        # Late, or dead: who stands still by then is watched for as long as silence must last to be a verdict.
+        late = signs()
+        self.observer.until(
+            sys.maxsize, lambda: done() or self.ending.came() or still() or signs() != late
+        )
         self.history.event("sweep.done" if done() else "sweep.late")
 
     # --- the witness page

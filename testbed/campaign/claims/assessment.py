@@ -15,7 +15,7 @@ from testbed.campaign.claims.table import Arm, Claim, Key, key_of
 from testbed.campaign.counted import at_rest, standing_of
 from testbed.campaign.counterfactual import counterfactual
 from testbed.campaign.kept import Collected, Found
-from testbed.campaign.observation import mixed
+from testbed.campaign.observation import Observation, mixed
 from testbed.campaign.outcomes import counts
 from testbed.campaign.repeats import AT, Proportion
 from testbed.campaign.statistics import anytime, proportions, ranks
@@ -87,7 +87,7 @@ class Tried:
         )
         if not self.arm.table.under:
             return found
-        return tuple(cell for cell in found if cell.observation.under is not None)
+        return tuple(cell for cell in found if cell.observation.under not in (None, "in doubt"))
 
     @property
     def undecided(self) -> tuple[Found, ...]:
@@ -100,10 +100,14 @@ class Tried:
         return tuple(
             cell
             for cell in self.cells
-            if cell.observation.outcome == "inconclusive"
+            if self._in_doubt(cell.observation)
             and not self._unasked(cell)
             and (self.idle_counts or not self._at_rest(cell))
         )
+
+    def _in_doubt(self, one: Observation) -> bool:
+        under = self.arm.table.under and one.under == "in doubt"
+        return one.outcome == "inconclusive" or (under and counts(one.outcome))
 
     @property
     def missing(self) -> int:

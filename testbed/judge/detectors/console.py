@@ -33,8 +33,8 @@ def _says(case: Case, machine: str, report: KernelReport, t_ns: int | None) -> S
     second = {name.partition("/")[0] for name in case.rules.second_client}
     if machine in second - {case.subject} and argues == "io-error":
         return "note"  # a client like the subject: that it is not served is for detectors/outside.py
-    if machine != case.subject:
-        return "doubt"  # the swap server or the flooder is broken: no word on the subject's kernel
+    if machine not in case.alike:
+        return "doubt"  # the swap server or the flooder is broken: no word on the kernel under test
     if argues == "crashed":
         return "crashed"
     if t_ns is not None and t_ns < case.origin_ns:

@@ -6,27 +6,20 @@ from collections.abc import Iterator
 
 from testbed.clock import NS
 from testbed.judge.case import Case
+from testbed.judge.delays import MOST_DELAYED_SHARE, delayed
 from testbed.judge.values import Finding
 
-MOST_DELAYED_SHARE = 0.20
-
-
 def detect(case: Case) -> Iterator[Finding]:
-    window_ns = case.end_ns - case.heal_ns
-    if window_ns < NS or not case.came_to_end:
+    if case.end_ns - case.heal_ns < NS or not case.came_to_end:
         return
-    machines = dict.fromkeys(name for name in (case.subject, case.rules.server) if name)
-    for machine in machines:
-        delay_ns = case.growth(f"{machine}/vcpu.delay_ns", case.heal_ns, case.end_ns)
-        if delay_ns is None:
+    for machine, share in delayed(case, case.end_ns).items():
+        if share is None:
             yield Finding(
                 detector="contention",
                 says="doubt",
                 statement=f"How long the vCPU of {machine} waited for a core of the host was not recorded.",
             )
-            continue
-        share = delay_ns / window_ns / case.vcpus(machine)
-        if share > MOST_DELAYED_SHARE:
+        elif share > MOST_DELAYED_SHARE:
             yield Finding(
                 detector="contention",
                 says="contended",

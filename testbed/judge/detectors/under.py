@@ -22,6 +22,8 @@ def detect(case: Case) -> Iterator[Finding]:
         statement = f"Under {loads}, which went on until {until}, {case.subject} went on working"
         statement += f" {found.time_to_recover_s:.1f} s after the heal"
         statement += ", but slowly." if found.outcome == "slow" else "."
+    if found.outcome == "in doubt":
+        statement += " The host was too busy to lay that to the kernel."
     numbers = {"observed_s": found.observed_s}
     if found.rate is not None:
         numbers["rate"] = found.rate
