@@ -19,6 +19,7 @@ from testbed.campaign.play import cells_of, judge_folder
 from testbed.campaign.repeats import repeats_of
 from testbed.campaign.until_clear import Rule
 from testbed.errors import UsageError
+from testbed.judge.values import JUDGE_VERSION, read_verdict, write_verdict
 from testbed.reports import html
 from testbed.snapshot import Snapshot
 
@@ -46,6 +47,38 @@ def test_summaries_and_the_cells_that_they_are_of_say_the_same(tmp_path: Path) -
     assert [one.outcome for one in from_cells.observations] == ["stalled", "recovered"]
     assert from_cells == from_summaries
     assert len(from_cells.notes) == 1
+
+
+@pytest.mark.parametrize(
+    ("transport", "version", "watched_s", "outcome"),
+    [
+        ("iscsi", 9, 12.0, "inconclusive"),
+        ("iscsi", 10, 12.0, "deadlocked"),
+        ("iscsi", 9, 60.0, "deadlocked"),
+        ("nbd", 2, 12.0, "deadlocked"),
+    ],
+)
+def test_a_proof_that_todays_judge_would_not_take_is_none(
+    tmp_path: Path, transport: str, version: int, watched_s: float, outcome: str
+) -> None:
+    campaign = tmp_path / "campaign"
+    made = write_result(campaign / "one", Story(recover_s=None), transport=transport)
+    judge_folder(made)
+    old = {"outcome": "deadlocked", "judge_version": version, "observed_s": watched_s}
+    write_verdict(made, read_verdict(made).model_copy(update=old))
+    export.write_summary(made, tmp_path / "summaries")
+    for folder in (campaign, tmp_path / "summaries"):
+        (found,) = kept.read(folder).observations
+        assert (found.outcome, found.judge) == (outcome, version)
+
+
+def test_cells_of_several_judges_are_said_to_be(tmp_path: Path) -> None:
+    for repeat in (1, 2):
+        played(tmp_path, "stock", repeat)
+    made = tmp_path / "stock-r1"
+    write_verdict(made, read_verdict(made).model_copy(update={"judge_version": 9}))
+    (told,) = mixed(kept.read(tmp_path).observations)
+    assert told == f"They were judged by versions 9, {JUDGE_VERSION} of the judge."
 
 
 def test_what_sets_had_counted_is_read_of_a_cell_as_of_its_summary(tmp_path: Path) -> None:
