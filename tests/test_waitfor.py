@@ -176,6 +176,29 @@ def test_the_floor_is_that_of_the_kernel() -> None:
     assert ZONE.model_copy(update={"minimum": 256}).atomic_floor == 96
 
 
+def test_a_request_whose_connection_is_gone_waits_for_the_one_that_is_made() -> None:
+    """As over iSCSI on 6.1: given up after the heal, and no answer comes to who makes another."""
+    rules = RULES.model_copy(update={"devices": ("sda",)})
+    daemon = Task(pid=118, comm="iscsid", state="S", stack=("schedule_hrtimeout_range_clock", "do_sys_poll"))
+    made = SWAP_SOCKET.model_copy(update={"state": "SYN_SENT", "holders": (118,)})
+    changes: dict[str, Any] = {
+        "requests": (REQUEST.model_copy(update={"device": "sda", "socket": 0, "state": "idle"}),),
+        "tasks": (KSWAPD, READER, daemon),
+        "sockets": (made, FLOODED),
+    }
+    found = examine(look(1, FIRST_NS, **changes), look(2, SECOND_NS, **changes), seen(), rules)
+    assert found.proves == "starved"
+    assert "another connection of sda may be made by iscsid" in found.sentence.lower()
+    verbs = {edge.verb: edge for edge in found.graph.edges}
+    assert "its state is idle" in verbs["waits to be sent anew on"].evidence
+    (being_made,) = (edge for verb, edge in verbs.items() if verb.startswith("is being made"))
+    assert being_made.target == "buffers:data" and "SYN_SENT" in being_made.evidence
+    strange = changes | {"requests": (REQUEST.model_copy(update={"device": "nbd0", "socket": 0}),)}
+    assert (
+        examine(look(1, FIRST_NS, **strange), look(2, SECOND_NS, **strange), seen(), RULES).proves == "open"
+    )
+
+
 @pytest.mark.parametrize("answers", [0, 1])
 def test_a_server_that_does_not_answer_gives_no_proof(answers: int) -> None:
     found = pair(seen(answers=answers))

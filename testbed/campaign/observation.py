@@ -15,7 +15,7 @@ from testbed.model import Labels, Outcome
 KERNEL, OTHERS = "kernel under test", "kernel of the others"
 """Among the inputs of a plan: these two may differ between the kernels of one table."""
 MADE_ANEW = ("nfs3", "nfs4", "iscsi", "nvme-tcp")
-"""The transports whose client makes another connection in place of one that it gave up (waitfor/requests.py)."""
+"""The transports whose client gives a connection up and makes another (waitfor/requests.py)."""
 
 
 class Said(Protocol):
@@ -38,8 +38,8 @@ class Said(Protocol):
 class Observation:
     """A judged cell. `inputs` are digests by name of all that it hangs on: kernel, playbook, rules, ...
 
-    `requires` are the preconditions that it was judged by, `judge` the version that did; `measures` and `under`
-    are the verdict's.
+    `requires` are the preconditions that it was judged by, `judge` the version that did; `measures` and
+    `under` are the verdict's.
     """
 
     name: str

@@ -30,8 +30,9 @@ class Case:
 
     `origin_ns`: zero of all times shown. `deed_ns`: the timeline's first deed, the end of the
     undisturbed time. `applied_ns`: the first fault in force, None without faults. `before_ns`:
-    the first heal, as it began, up to which preconditions hold (a server may be back before it is read back). `heal_ns`: the last heal, from which the time
-    to recover runs. `begin_ns`..`end_ns`: the judging window. `came_to_end`: whether it was closed.
+    the begin of the first heal, up to which preconditions hold: a server may work before it is read back.
+    `heal_ns`: the last heal, as it was read back, from which the time to recover runs.
+    `begin_ns`..`end_ns`: the judging window. `came_to_end`: whether it was closed.
     """
 
     evidence: Evidence
@@ -179,9 +180,7 @@ def case_of(evidence: Evidence) -> Case:
     stop = end or history.first("testbed.fault") or history.first("interrupted")
     end_ns = stop.t_ns if stop else history.last_ns
     begin_ns = min(begin.t_ns, end_ns) if begin else end_ns
-    reverts = [
-        e for e in history.events_of("fault.reverted") if e.name in rules.heals and e.t_ns <= end_ns
-    ]
+    reverts = [e for e in history.events_of("fault.reverted") if e.name in rules.heals and e.t_ns <= end_ns]
     applied = [e.t_ns for e in history.events_of("fault.applied") if e.t_ns <= end_ns]
     origin_ns = _origin(history)
     return Case(

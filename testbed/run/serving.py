@@ -64,7 +64,7 @@ class Serving:
         return False
 
     def kill(self) -> None:
-        """Ends what serves, and waits until it is gone. Raises TestbedFault if it can not be reached, or stays."""
+        """Ends what serves, and waits until it is gone. Raises TestbedFault if it stays."""
         self._revivable.kill(self.guest, self._ends)
         # A signal is sent when `killall` returns, and its process taken apart some time after
         # (6.1, kernel/signal.c complete_signal).

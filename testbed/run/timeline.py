@@ -160,9 +160,7 @@ class Timeline:
         if not healed:
             raise TestbedFault(f"fault '{name}' was reverted but is still in force")
         self._in_force.remove(name)
-        self.history.event(
-            "fault.reverted", name=name, fault=fault.kind, read_back=True, begun_ns=begun_ns
-        )
+        self.history.event("fault.reverted", name=name, fault=fault.kind, read_back=True, begun_ns=begun_ns)
         self.observer.faults = tuple(self._in_force)
 
     def _watching(self, deed: Callable[[], bool]) -> bool:
@@ -277,9 +275,7 @@ class Timeline:
         self.observer.until(end_ns, lambda: done() or self.ending.came() or still())
         # Late, or dead: who stands still by then is watched for as long as silence must last to be a verdict.
         late = signs()
-        self.observer.until(
-            sys.maxsize, lambda: done() or self.ending.came() or still() or signs() != late
-        )
+        self.observer.until(sys.maxsize, lambda: done() or self.ending.came() or still() or signs() != late)
         self.history.event("sweep.done" if done() else "sweep.late")
 
     # --- the witness page

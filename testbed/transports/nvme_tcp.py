@@ -38,10 +38,10 @@ class NvmeTcp(KernelTarget):
     A request that is older than `io_timeout`, or a keep-alive command that has no answer after
     `keep_alive`, makes the host drop its connections (drivers/nvme/host/tcp.c 6.1, nvme_tcp_timeout,
     nvme_tcp_error_recovery) and connect anew each `reconnect_delay`; what was in flight is kept and sent
-    again, five times at the most (host/core.c, nvme_decide_disposition, nvme_max_retries). The target drops a host that it has not heard for `keep_alive` (target/core.c,
-    nvmet_keep_alive_timer). Its default of 5 s (host/nvme.h, NVME_DEFAULT_KATO) would end any outage
-    worth the name. After `controller_loss` the host removes the device, and swap ends with I/O errors
-    (host/fabrics.c, nvmf_should_reconnect).
+    again, five times at the most (host/core.c, nvme_decide_disposition, nvme_max_retries). The target drops
+    a host that it has not heard for `keep_alive` (target/core.c, nvmet_keep_alive_timer). Its default
+    of 5 s (host/nvme.h, NVME_DEFAULT_KATO) would end any outage worth the name. After `controller_loss` the
+    host removes the device, and swap ends with I/O errors (host/fabrics.c, nvmf_should_reconnect).
 
     `queue_size` is the least that there may be. NBD's driver sends on behalf of who reclaims, and so slows
     it down; this one has a worker that sends, and only a full queue does: with the kernel's 128, of up to

@@ -63,6 +63,7 @@ def examine(first: Snapshot, second: Snapshot, history: History, rules: Judging)
         mute=_all_mute(outside, _carriers(devices, second)),
         served=_served(first, second, history, rules),
         local=rules.server == rules.subject,
+        connected=any(_carriers(devices, each) for each in (first, second)),
     )
     stands = stuck(graph)
     turns = _turns(graph, targets)
@@ -227,6 +228,7 @@ def _conditions(
     mute: int,
     served: bool | None,
     local: bool,
+    connected: bool,
 ) -> tuple[Condition, ...]:
     answers = outside.answers
     told = f"The host saw {answers} frames of the swap connection come from the server between the looks"
@@ -236,8 +238,8 @@ def _conditions(
         else f" (needed: {LEAST_ANSWERS})."
     )
     passed = outside.retransmission_passed
-    if local and passed is None:
-        passed = True  # no connection carries the requests: there is no timer to wait for
+    if (local or not connected) and passed is None:
+        passed = True  # no connection to another machine carries the requests: no timer is waited for
     words = {
         True: "has passed, or nothing is unacknowledged",
         False: "has not come yet",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from testbed.snapshot import Request, Socket, Task
+from testbed.snapshot import Nic, Request, Socket, Task
 from testbed.waitfor.builder import Builder, request_node, task_node
 from testbed.waitfor.limits import tcp_memory
 from testbed.waitfor.supply import buffers, memory
@@ -71,15 +71,7 @@ def add_request(builder: Builder, request: Request) -> None:
         return
     sock = next((s for s in builder.snapshot.sockets if s.address == request.socket), None)
     if sock is None:
-        builder.ends(
-            source,
-            f"device {request.device}",
-            f"the device {request.device}",
-            "waits for its device",
-            "inferred",
-            "no socket is known to carry this request",
-            "sure",
-        )
+        _without_connection(builder, request, source)
         return
     target = _or_another(builder, request, sock, add_socket(builder, sock))
     path = next(path for prefix, path in CARRIED_BY.items() if request.device.startswith(prefix))
@@ -88,8 +80,7 @@ def add_request(builder: Builder, request: Request) -> None:
 
 def _or_another(builder: Builder, request: Request, sock: Socket, connection: str) -> str:
     """The connection, or whatever takes its place where its user gives it up by a timer of its own."""
-    replaced = (by for device, by in REPLACED_BY.items() if request.device.startswith(device))
-    found = next(replaced, None) if sock.protocol == "tcp" else None
+    found = _replaced_by(request) if sock.protocol == "tcp" else None
     if found is None:
         return connection
     who, evidence = found
@@ -100,6 +91,35 @@ def _or_another(builder: Builder, request: Request, sock: Socket, connection: st
         builder.edge(target, connection, "which is now", "observed", state)
         builder.ends(target, who, who, "may be given up and made anew by", "inferred", evidence, "chance")
     return target
+
+
+def _replaced_by(request: Request) -> tuple[str, str] | None:
+    return next((by for device, by in REPLACED_BY.items() if request.device.startswith(device)), None)
+
+
+def _without_connection(builder: Builder, request: Request, source: str) -> None:
+    """Its connection is gone. Where another may be made, it waits for that; else no more is known."""
+    found = _replaced_by(request)
+    if found is None:
+        device, told = f"device {request.device}", "no socket is known to carry this request"
+        words = f"the device {request.device}"
+        builder.ends(source, device, words, "waits for its device", "inferred", told, "sure")
+        return
+    who, evidence = found
+    another = f"another connection of {request.device}"
+    target = builder.node("queue", another, another, needs="any")
+    state = f"no socket carries it; its state is {request.state or 'not known'}"
+    builder.edge(source, target, "waits to be sent anew on", "observed", state)
+    if builder.has_edges(target):
+        return
+    makers = {task.pid for task in builder.snapshot.tasks if task.comm == who}
+    for sock in builder.snapshot.sockets:
+        if sock.state == "SYN_SENT" and makers.intersection(sock.holders):
+            told = f"{who} has a socket that is {sock.state}, of {sock.local}"
+            for nic in _nics(builder, sock):
+                verb = "is being made, and needs for the answer a receive buffer of the NIC"
+                builder.edge(target, buffers(builder, nic.name), verb, "inferred", told)
+    builder.ends(target, who, who, "may be made by", "inferred", evidence, "chance")
 
 
 def _carried_out(builder: Builder, source: str, request: Request) -> None:
@@ -187,19 +207,24 @@ def add_socket(builder: Builder, sock: Socket) -> str:
             f"between the looks {dropped} segments for it were dropped (sk_drops), with nothing in its queue"
             " and TCP over tcp_mem[2] in both: tcp_data_queue() finds no room to charge them to",
         )
-    own = sock.local.rpartition(":")[0]
-    for nic in builder.snapshot.nics:
-        if nic.ring is not None and (own in nic.addresses or not nic.addresses):
-            builder.edge(
-                source,
-                buffers(builder, nic.name),
-                "needs for any reply a receive buffer of the NIC",
-                "inferred",
-                f"{outside.answers} frames of this connection were offered to the NIC"
-                if carrier
-                else f"{nic.name} has the address {own}",
-            )
+    for nic in _nics(builder, sock):
+        builder.edge(
+            source,
+            buffers(builder, nic.name),
+            "needs for any reply a receive buffer of the NIC",
+            "inferred",
+            f"{outside.answers} frames of this connection were offered to the NIC"
+            if carrier
+            else f"{nic.name} has the address {sock.local.rpartition(':')[0]}",
+        )
     return source
+
+
+def _nics(builder: Builder, sock: Socket) -> list[Nic]:
+    """Those by which an answer may come."""
+    own = sock.local.rpartition(":")[0]
+    found = (nic for nic in builder.snapshot.nics if nic.ring is not None)
+    return [nic for nic in found if own in nic.addresses or not nic.addresses]
 
 
 def _word(builder: Builder, sock: Socket, fired: int) -> str:

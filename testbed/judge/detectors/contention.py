@@ -9,6 +9,7 @@ from testbed.judge.case import Case
 from testbed.judge.delays import MOST_DELAYED_SHARE, delayed
 from testbed.judge.values import Finding
 
+
 def detect(case: Case) -> Iterator[Finding]:
     if case.end_ns - case.heal_ns < NS or not case.came_to_end:
         return
