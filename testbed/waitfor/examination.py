@@ -12,7 +12,7 @@ from testbed.waitfor.builder import Outside, Taken, request_id
 from testbed.waitfor.building import LARGEST_TABLE, build
 from testbed.waitfor.graph import Graph, common, cycle, reachable, stuck
 from testbed.waitfor.limits import dropped_at_the_limit
-from testbed.waitfor.requests import LEAST_ANSWERS, tried_in_vain
+from testbed.waitfor.requests import LEAST_ANSWERS, replaced_by, tried_in_vain
 from testbed.waitfor.words import chain
 
 Proves = Literal["deadlocked", "starved", "open"]
@@ -63,7 +63,9 @@ def examine(first: Snapshot, second: Snapshot, history: History, rules: Judging)
         mute=_all_mute(outside, _carriers(devices, second)),
         served=_served(first, second, history, rules),
         local=rules.server == rules.subject,
-        connected=any(_carriers(devices, each) for each in (first, second)),
+        between=bool(devices)
+        and all(map(replaced_by, devices))
+        and not any(_carriers(devices, each) for each in (first, second)),
     )
     stands = stuck(graph)
     turns = _turns(graph, targets)
@@ -228,7 +230,7 @@ def _conditions(
     mute: int,
     served: bool | None,
     local: bool,
-    connected: bool,
+    between: bool,
 ) -> tuple[Condition, ...]:
     answers = outside.answers
     told = f"The host saw {answers} frames of the swap connection come from the server between the looks"
@@ -238,8 +240,8 @@ def _conditions(
         else f" (needed: {LEAST_ANSWERS})."
     )
     passed = outside.retransmission_passed
-    if (local or not connected) and passed is None:
-        passed = True  # no connection to another machine carries the requests: no timer is waited for
+    if (local or between) and passed is None:
+        passed = True  # nothing carries the requests to another machine: there is no timer to wait for
     words = {
         True: "has passed, or nothing is unacknowledged",
         False: "has not come yet",

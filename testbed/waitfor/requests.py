@@ -80,7 +80,7 @@ def add_request(builder: Builder, request: Request) -> None:
 
 def _or_another(builder: Builder, request: Request, sock: Socket, connection: str) -> str:
     """The connection, or whatever takes its place where its user gives it up by a timer of its own."""
-    found = _replaced_by(request) if sock.protocol == "tcp" else None
+    found = replaced_by(request.device) if sock.protocol == "tcp" else None
     if found is None:
         return connection
     who, evidence = found
@@ -93,13 +93,14 @@ def _or_another(builder: Builder, request: Request, sock: Socket, connection: st
     return target
 
 
-def _replaced_by(request: Request) -> tuple[str, str] | None:
-    return next((by for device, by in REPLACED_BY.items() if request.device.startswith(device)), None)
+def replaced_by(device: str) -> tuple[str, str] | None:
+    """Who makes another connection for this device, and where the kernel says so; None: nobody."""
+    return next((by for prefix, by in REPLACED_BY.items() if device.startswith(prefix)), None)
 
 
 def _without_connection(builder: Builder, request: Request, source: str) -> None:
     """Its connection is gone. Where another may be made, it waits for that; else no more is known."""
-    found = _replaced_by(request)
+    found = replaced_by(request.device)
     if found is None:
         device, told = f"device {request.device}", "no socket is known to carry this request"
         words = f"the device {request.device}"
