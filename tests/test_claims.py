@@ -383,6 +383,19 @@ def test_a_share_that_inconclusive_cells_could_turn_is_open(tmp_path: Path) -> N
     assert alone(tmp_path, text, found("vanilla-2007", *WENT, "server-down")).state == "holds"
 
 
+def test_an_inconclusive_cell_that_went_on_can_not_be_turned_into_a_wedge(tmp_path: Path) -> None:
+    def kept(outcomes: Sequence[Outcome], *lasted: bool) -> list[Found]:
+        told = zip(found("vanilla-2007", *outcomes), lasted, strict=True)
+        return [replace(cell, observation=replace(cell.observation, lasted=one)) for cell, one in told]
+
+    went = (*WENT, "inconclusive")
+    assert alone(tmp_path, C3, kept(went, *[True] * 5, False)).state == "not settled"
+    assert alone(tmp_path, C3, kept(went, *[True] * 6)).state == "refuted"
+    # Nor is it forgotten: five of eight may have wedged, and three did not.
+    stuck = kept((*WEDGED, *["inconclusive"] * 3), *[False] * 5, *[True] * 3)
+    assert alone(tmp_path, C3, stuck).state == "not settled"
+
+
 def test_failures_alone_refute_nothing_where_successes_do_not_count(tmp_path: Path) -> None:
     text = C3.replace("wedges-mostly", "recovers-mostly")
     mixed = found("vanilla-2007", *WEDGED, *("inconclusive",) * 7)

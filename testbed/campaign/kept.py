@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from testbed import store
 from testbed.campaign.counted import counted
 from testbed.campaign.expectation import Cell
-from testbed.campaign.observation import Observation, digest, of_cell, outcome_today
+from testbed.campaign.observation import Observation, digest, lasted, of_cell, outcome_today
 from testbed.campaign.until_clear import Note, read_notes
 from testbed.errors import UsageError
 from testbed.judge.values import UnderOutcome, read_verdict
@@ -60,6 +60,14 @@ class _Under(BaseModel):
     outcome: UnderOutcome
 
 
+class _Says(BaseModel):
+    """What is read of a finding."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
+
+    says: str
+
+
 class _Told(BaseModel):
     """What is read of a summary's verdict."""
 
@@ -72,6 +80,7 @@ class _Told(BaseModel):
     bound_s: float = Field(ge=0, allow_inf_nan=False)
     measures: dict[str, float] = {}
     under: _Under | None = None
+    findings: tuple[_Says, ...] = ()
 
 
 class _Summary(BaseModel):
@@ -223,6 +232,7 @@ def _of_summary(told: _Summary) -> Observation:
         measures=told.verdict.measures,
         under=told.verdict.under.outcome if told.verdict.under else None,
         judge=told.verdict.judge_version,
+        lasted=lasted(finding.says for finding in told.verdict.findings),
     )
 
 

@@ -39,7 +39,7 @@ class Observation:
     """A judged cell. `inputs` are digests by name of all that it hangs on: kernel, playbook, rules, ...
 
     `requires` are the preconditions that it was judged by, `judge` the version that did; `measures` and
-    `under` are the verdict's.
+    `under` are the verdict's. `lasted`: work went on for good, whatever else is in doubt.
     """
 
     name: str
@@ -54,6 +54,7 @@ class Observation:
     measures: Mapping[str, float] = field(default_factory=dict)
     under: UnderOutcome | None = None
     judge: int = JUDGE_VERSION
+    lasted: bool = False
 
 
 def of_cell(cell: Cell) -> Observation:
@@ -71,7 +72,13 @@ def of_cell(cell: Cell) -> Observation:
         measures=verdict.measures,
         under=verdict.under.outcome if verdict.under else None,
         judge=verdict.judge_version,
+        lasted=lasted(finding.says for finding in verdict.findings),
     )
+
+
+def lasted(says: Iterable[str]) -> bool:
+    """Whether any finding says that work went on for good."""
+    return any(each in ("recovered", "slow") for each in says)
 
 
 def outcome_today(said: Said, labels: Labels) -> Outcome:

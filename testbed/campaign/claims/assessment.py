@@ -132,7 +132,7 @@ class Tried:
         """How many of the cells that count show it; with `turned` those that are undecided are among them."""
         under = self.arm.table.under
         shown = [shows(cell, sign, under=under) for cell in self.counted]
-        shown += [turned] * len(self.undecided) if turned is not None else []
+        shown += [shown_as for _, shown_as in self._turned(sign, turned)]
         tally = Tally(sum(shown), len(shown))
         interval = anytime.interval(tally) if self.always else proportions.wilson(tally)
         return Proportion(tally, interval, self.always)
@@ -164,11 +164,26 @@ class Tried:
 
     def by_round(self, sign: Sign, turned: Turned = None) -> dict[int, bool]:
         """By repeat whether it shows it; of several of one number the last."""
-        undecided = self.undecided if turned is not None else ()
-        told = {cell.observation.labels.repeat: bool(turned) for cell in undecided}
+        told = {cell.observation.labels.repeat: shown_as for cell, shown_as in self._turned(sign, turned)}
         for cell in self.counted:
             told[cell.observation.labels.repeat] = shows(cell, sign, under=self.arm.table.under)
         return told
+
+    def _turned(self, sign: Sign, turned: Turned) -> list[tuple[Found, bool]]:
+        """The undecided cells, each as it is taken for one extreme.
+
+        Who went on did not wedge, whatever else is in doubt: it may be left out, but it can not be turned.
+        """
+        if turned is None:
+            return []
+        known = {"went on": True, "wedged": False}.get(sign) if not self.arm.table.under else None
+        taken = []
+        for cell in self.undecided:
+            if known is None or not cell.observation.lasted:
+                taken.append((cell, turned))
+            elif known is turned:
+                taken.append((cell, known))
+        return taken
 
     def rates(self, rate: Rate, turned: Turned = None) -> list[float]:
         """Of each cell that counts, 0 or more."""
