@@ -193,6 +193,16 @@ def test_a_request_whose_connection_is_gone_waits_for_the_one_that_is_made() -> 
     assert "its state is idle" in verbs["waits to be sent anew on"].evidence
     (being_made,) = (edge for verb, edge in verbs.items() if verb.startswith("is being made"))
     assert being_made.target == "buffers:data" and "SYN_SENT" in being_made.evidence
+    throttled = daemon.model_copy(
+        update={
+            "stack": ("schedule_timeout", "throttle_direct_reclaim", "try_to_free_pages"),
+            "waits": Wait(kind="memory", frame="throttle_direct_reclaim"),
+        }
+    )
+    waits = changes | {"tasks": (KSWAPD, READER, throttled), "sockets": (FLOODED,)}
+    proof = examine(look(1, FIRST_NS, **waits), look(2, SECOND_NS, **waits), seen(), rules)
+    assert proof.proves == "deadlocked" and not proof.chances
+    assert "is to be made by iscsid" in proof.sentence
     strange = changes | {"requests": (REQUEST.model_copy(update={"device": "nbd0", "socket": 0}),)}
     assert (
         examine(look(1, FIRST_NS, **strange), look(2, SECOND_NS, **strange), seen(), RULES).proves == "open"

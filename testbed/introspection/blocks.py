@@ -197,6 +197,8 @@ def _iscsi_socket(request: Any) -> int:
     # include/scsi/libiscsi.h, iscsi_host_priv(): behind what libiscsi keeps there.
     behind = number(host.hostdata.address_of_()) + drgn.sizeof(host.prog_.type("struct iscsi_host"))
     own = drgn.Object(host.prog_, "struct iscsi_sw_tcp_host *", value=behind)
+    if not own.session.leadconn:
+        return 0  # between two connections (drivers/scsi/libiscsi.c, iscsi_conn_teardown, iscsi_conn_bind)
     tcp = drgn.cast("struct iscsi_tcp_conn *", own.session.leadconn.dd_data)
     sock = drgn.cast("struct iscsi_sw_tcp_conn *", tcp.dd_data).sock
     return number(sock.sk) if sock else 0

@@ -270,9 +270,14 @@ def _conditions(
         ),
         Condition(
             name="answers",
-            met=local or (answers is not None and answers >= LEAST_ANSWERS) or (bool(mute) and not answers),
+            met=local
+            or between
+            or (answers is not None and answers >= LEAST_ANSWERS)
+            or (bool(mute) and not answers),
             statement="The server is a process of the subject: what it waits for is in the looks."
             if local
+            else "No connection carries the requests: there is nothing that the server could answer."
+            if between
             else f"{told}{unasked}",
         ),
         Condition(

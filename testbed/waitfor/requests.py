@@ -113,9 +113,14 @@ def _without_connection(builder: Builder, request: Request, source: str) -> None
     builder.edge(source, target, "waits to be sent anew on", "observed", state)
     if builder.has_edges(target):
         return
-    makers = {task.pid for task in builder.snapshot.tasks if task.comm == who}
+    makers = {task.pid: task for task in builder.snapshot.tasks if task.comm == who}
+    if makers and all(task.waits is not None for task in makers.values()):
+        for task in makers.values():
+            told = " < ".join(task.stack[:5])
+            builder.edge(target, task_node(builder, task), "is to be made by", "observed", told)
+        return
     for sock in builder.snapshot.sockets:
-        if sock.state == "SYN_SENT" and makers.intersection(sock.holders):
+        if sock.state == "SYN_SENT" and makers.keys() & set(sock.holders):
             told = f"{who} has a socket that is {sock.state}, of {sock.local}"
             for nic in _nics(builder, sock):
                 verb = "is being made, and needs for the answer a receive buffer of the NIC"
