@@ -193,14 +193,17 @@ def _nvme_socket(request: Any) -> int:
 
 def _iscsi_socket(request: Any) -> int:
     """drivers/scsi/iscsi_tcp.c (6.1, 7.3): the host's data name the session, that its one connection."""
-    host = drgn.cast("struct scsi_cmnd *", blk_mq_rq_to_pdu(request)).device.host
+    device = drgn.cast("struct scsi_cmnd *", blk_mq_rq_to_pdu(request)).device
+    if not device:
+        return 0  # it waits for its turn, and scsi_init_command() comes then (drivers/scsi/scsi_lib.c)
     # include/scsi/libiscsi.h, iscsi_host_priv(): behind what libiscsi keeps there.
-    behind = number(host.hostdata.address_of_()) + drgn.sizeof(host.prog_.type("struct iscsi_host"))
-    own = drgn.Object(host.prog_, "struct iscsi_sw_tcp_host *", value=behind)
-    if not own.session.leadconn:
-        return 0  # between two connections (drivers/scsi/libiscsi.c, iscsi_conn_teardown, iscsi_conn_bind)
-    tcp = drgn.cast("struct iscsi_tcp_conn *", own.session.leadconn.dd_data)
-    sock = drgn.cast("struct iscsi_sw_tcp_conn *", tcp.dd_data).sock
+    behind = number(device.host.hostdata.address_of_())
+    behind += drgn.sizeof(device.prog_.type("struct iscsi_host"))
+    own = drgn.Object(device.prog_, "struct iscsi_sw_tcp_host *", value=behind)
+    # Between two connections there is none (drivers/scsi/libiscsi.c, iscsi_conn_teardown).
+    conn = own.session.leadconn
+    tcp = drgn.cast("struct iscsi_tcp_conn *", conn.dd_data) if conn else conn
+    sock = drgn.cast("struct iscsi_sw_tcp_conn *", tcp.dd_data).sock if tcp else tcp
     return number(sock.sk) if sock else 0
 
 
