@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -838,15 +837,14 @@ def test_every_figure_of_the_page_is_linked_to_its_summaries() -> None:
     targets = re.findall(r"\]\(([^)#]+)", text)
     assert len(targets) > 30
     assert all((PAGE.parent / target).is_file() for target in targets)
+    cells_ = {one.path: one for one in kept.summaries_below(SUMMARIES).cells}
     for line in text.splitlines():
         shares = re.findall(r"\| (?:wedged|went on) \d+ of (\d+);", line)
         if shares:
             linked = re.findall(r"\]\(\.\./(results/summaries/[^)]+\.json)\)", line)
-            told = [json.loads((ROOT / each).read_text()) for each in linked]
+            told = [cells_[ROOT / each] for each in linked]
             idle_counts = "moved in" in line and "that says nothing" not in line
-            ran = [
-                one["verdict"]["outcome"] for one in told if idle_counts or not at_rest(one.get("counters"))
-            ]
+            ran = [one.observation.outcome for one in told if idle_counts or not at_rest(one.counters)]
             assert sum(SORTS[outcome] != "not counted" for outcome in ran) == int(shares[0]), line
 
 

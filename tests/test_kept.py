@@ -70,6 +70,8 @@ def test_a_proof_that_todays_judge_would_not_take_is_none(
     for folder in (campaign, tmp_path / "summaries"):
         (found,) = kept.read(folder).observations
         assert (found.outcome, found.judge) == (outcome, version)
+        refused = any("had proved would be none today" in each for each in mixed([found]))
+        assert refused == (outcome == "inconclusive")
 
 
 def test_cells_of_several_judges_are_said_to_be(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from testbed import store
 from testbed.campaign.counted import counted
 from testbed.campaign.expectation import Cell
-from testbed.campaign.observation import Observation, digest, lasted, of_cell, outcome_today
+from testbed.campaign.observation import Observation, digest, lasted, no_proof_today, of_cell
 from testbed.campaign.until_clear import Note, read_notes
 from testbed.errors import UsageError
 from testbed.judge.values import UnderOutcome, read_verdict
@@ -222,7 +222,9 @@ def _of_summary(told: _Summary) -> Observation:
     return Observation(
         name=told.folder,
         labels=told.labels,
-        outcome=outcome_today(told.verdict, told.labels),
+        outcome="inconclusive"
+        if (refused := no_proof_today(told.verdict, told.labels))
+        else told.verdict.outcome,
         time_to_recover_s=told.verdict.time_to_recover_s,
         observed_s=told.verdict.observed_s,
         bound_s=told.verdict.bound_s,
@@ -233,6 +235,7 @@ def _of_summary(told: _Summary) -> Observation:
         under=told.verdict.under.outcome if told.verdict.under else None,
         judge=told.verdict.judge_version,
         lasted=lasted(finding.says for finding in told.verdict.findings),
+        refused=refused,
     )
 
 

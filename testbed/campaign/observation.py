@@ -40,6 +40,7 @@ class Observation:
 
     `requires` are the preconditions that it was judged by, `judge` the version that did; `measures` and
     `under` are the verdict's. `lasted`: work went on for good, whatever else is in doubt.
+    `refused`: what its judge said is not what `outcome` is, as today's would not.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Observation:
     under: UnderOutcome | None = None
     judge: int = JUDGE_VERSION
     lasted: bool = False
+    refused: bool = False
 
 
 def of_cell(cell: Cell) -> Observation:
@@ -62,7 +64,7 @@ def of_cell(cell: Cell) -> Observation:
     return Observation(
         name=cell.folder.name,
         labels=cell.plan.labels,
-        outcome=outcome_today(verdict, cell.plan.labels),
+        outcome="inconclusive" if (refused := no_proof_today(verdict, cell.plan.labels)) else verdict.outcome,
         time_to_recover_s=verdict.time_to_recover_s,
         observed_s=verdict.observed_s,
         bound_s=verdict.bound_s,
@@ -73,6 +75,7 @@ def of_cell(cell: Cell) -> Observation:
         under=verdict.under.outcome if verdict.under else None,
         judge=verdict.judge_version,
         lasted=lasted(finding.says for finding in verdict.findings),
+        refused=refused,
     )
 
 
@@ -81,15 +84,15 @@ def lasted(says: Iterable[str]) -> bool:
     return any(each in ("recovered", "slow") for each in says)
 
 
-def outcome_today(said: Said, labels: Labels) -> Outcome:
-    """What a verdict says of its cell, as far as today's judge would say it of the same evidence.
+def no_proof_today(said: Said, labels: Labels) -> bool:
+    """Whether a verdict rests on a proof that today's judge would not take, so that the cell is in doubt.
 
     Since version 10 nothing that hangs on a connection which may be made anew is proved deadlocked, and
     what was, had not been watched to its bound.
     """
     early = said.observed_s is not None and said.observed_s < said.bound_s
-    refused = said.judge_version < 10 and labels.transport in MADE_ANEW
-    return "inconclusive" if said.outcome == "deadlocked" and refused and early else said.outcome
+    older = said.judge_version < 10 and labels.transport in MADE_ANEW
+    return said.outcome == "deadlocked" and older and early
 
 
 def mixed(observations: Iterable[Observation]) -> tuple[str, ...]:
@@ -106,6 +109,11 @@ def mixed(observations: Iterable[Observation]) -> tuple[str, ...]:
         for name, count in versions.items()
         if count > 1
     ]
+    if refused := sum(one.refused for one in cells):
+        told.append(
+            f"{refused} deadlock{'' if refused == 1 else 's'} that judges before version 10 had proved"
+            " would be none today, and count as inconclusive."
+        )
     if len(judges) > 1:
         told.append(f"They were judged by versions {', '.join(map(str, judges))} of the judge.")
     return tuple(told) + tuple(
