@@ -192,10 +192,12 @@ def _nvme_socket(request: Any) -> int:
 
 
 def _iscsi_socket(request: Any) -> int:
-    """drivers/scsi/iscsi_tcp.c (6.1, 7.3): the host's data name the session, that its one connection."""
-    device = drgn.cast("struct scsi_cmnd *", blk_mq_rq_to_pdu(request)).device
-    if not device:
-        return 0  # it waits for its turn, and scsi_init_command() comes then (drivers/scsi/scsi_lib.c)
+    """drivers/scsi/iscsi_tcp.c (6.1, 7.3): the host's data name the session, that its one connection.
+
+    A disk's queue has its device (scsi_scan.c, scsi_alloc_sdev).
+    """
+    # Not by its scsi_cmnd, which is made when its turn comes (drivers/scsi/scsi_lib.c, scsi_init_command).
+    device = drgn.cast("struct scsi_device *", request.q.queuedata)
     # include/scsi/libiscsi.h, iscsi_host_priv(): behind what libiscsi keeps there.
     behind = number(device.host.hostdata.address_of_())
     behind += drgn.sizeof(device.prog_.type("struct iscsi_host"))
