@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from testbed import store
 from testbed.campaign.counted import counted
 from testbed.campaign.expectation import Cell
-from testbed.campaign.observation import Observation, digest, lasted, no_proof_today, of_cell
+from testbed.campaign.observation import Observation, digest, observed, of_cell
 from testbed.campaign.until_clear import Note, read_notes
 from testbed.errors import UsageError
 from testbed.judge.values import UnderOutcome, read_verdict
@@ -219,23 +219,13 @@ def _summary(path: Path) -> _Summary:
 
 
 def _of_summary(told: _Summary) -> Observation:
-    return Observation(
-        name=told.folder,
-        labels=told.labels,
-        outcome="inconclusive"
-        if (refused := no_proof_today(told.verdict, told.labels))
-        else told.verdict.outcome,
-        time_to_recover_s=told.verdict.time_to_recover_s,
-        observed_s=told.verdict.observed_s,
-        bound_s=told.verdict.bound_s,
+    return observed(
+        told.folder,
+        told.labels,
+        told.verdict,
         inputs={**told.inputs, "rules": digest(told.rules)},
         confounders=_confounders(told.surroundings),
         requires=told.requires,
-        measures=told.verdict.measures,
-        under=told.verdict.under.outcome if told.verdict.under else None,
-        judge=told.verdict.judge_version,
-        lasted=lasted(finding.says for finding in told.verdict.findings),
-        refused=refused,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -18,6 +18,20 @@ MADE_ANEW = ("nfs3", "nfs4", "iscsi", "nvme-tcp")
 """The transports whose client gives a connection up and makes another (waitfor/requests.py)."""
 
 
+class SaidUnder(Protocol):
+    """The first of two judgements."""
+
+    @property
+    def outcome(self) -> UnderOutcome: ...
+
+
+class SaidFinding(Protocol):
+    """A detector's statement."""
+
+    @property
+    def says(self) -> str: ...
+
+
 class Said(Protocol):
     """A verdict, or what was kept of it."""
 
@@ -28,10 +42,22 @@ class Said(Protocol):
     def outcome(self) -> Outcome: ...
 
     @property
+    def time_to_recover_s(self) -> float | None: ...
+
+    @property
     def observed_s(self) -> float | None: ...
 
     @property
     def bound_s(self) -> float: ...
+
+    @property
+    def measures(self) -> Mapping[str, float]: ...
+
+    @property
+    def under(self) -> SaidUnder | None: ...
+
+    @property
+    def findings(self) -> Sequence[SaidFinding]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,31 +86,46 @@ class Observation:
 
 
 def of_cell(cell: Cell) -> Observation:
-    verdict = cell.verdict
-    return Observation(
-        name=cell.folder.name,
-        labels=cell.plan.labels,
-        outcome="inconclusive" if (refused := no_proof_today(verdict, cell.plan.labels)) else verdict.outcome,
-        time_to_recover_s=verdict.time_to_recover_s,
-        observed_s=verdict.observed_s,
-        bound_s=verdict.bound_s,
+    return observed(
+        cell.folder.name,
+        cell.plan.labels,
+        cell.verdict,
         inputs={**cell.plan.inputs, "rules": digest(cell.plan.judging.model_dump(mode="json"))},
         confounders=cell.confounders,
         requires=cell.plan.judging.requires,
-        measures=verdict.measures,
-        under=verdict.under.outcome if verdict.under else None,
-        judge=verdict.judge_version,
-        lasted=lasted(finding.says for finding in verdict.findings),
+    )
+
+
+def observed(
+    name: str,
+    labels: Labels,
+    said: Said,
+    *,
+    inputs: Mapping[str, str],
+    confounders: tuple[str, ...],
+    requires: tuple[str, ...],
+) -> Observation:
+    """What a verdict comes to, be it the cell's own or kept in a summary."""
+    refused = _no_proof_today(said, labels)
+    return Observation(
+        name=name,
+        labels=labels,
+        outcome="inconclusive" if refused else said.outcome,
+        time_to_recover_s=said.time_to_recover_s,
+        observed_s=said.observed_s,
+        bound_s=said.bound_s,
+        inputs=inputs,
+        confounders=confounders,
+        requires=requires,
+        measures=said.measures,
+        under=said.under.outcome if said.under else None,
+        judge=said.judge_version,
+        lasted=any(finding.says in ("recovered", "slow") for finding in said.findings),
         refused=refused,
     )
 
 
-def lasted(says: Iterable[str]) -> bool:
-    """Whether any finding says that work went on for good."""
-    return any(each in ("recovered", "slow") for each in says)
-
-
-def no_proof_today(said: Said, labels: Labels) -> bool:
+def _no_proof_today(said: Said, labels: Labels) -> bool:
     """Whether a verdict rests on a proof that today's judge would not take, so that the cell is in doubt.
 
     Since version 10 nothing that hangs on a connection which may be made anew is proved deadlocked, and
