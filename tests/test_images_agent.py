@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import shutil
@@ -437,6 +438,25 @@ def test_the_reader_counts_its_reads(guest: Guest, tmp_path: Path) -> None:
     guest.until(lambda: guest.page.state(3) is State.DONE, "the end")
 
 
+def test_the_writer_writes_its_file_over_and_over(guest: Guest, tmp_path: Path) -> None:
+    file, block = tmp_path / "written", 64 << 10
+    guest.start("writer", 3, "--file", str(file), "--bytes", str(3 * block + 1))
+    assert guest.page.read(3, "writer")["bytes"] == 0
+    guest.page.control(3, Control.RUN)
+    guest.until(lambda: guest.page.read(3, "writer")["bytes"] > 10 * block, "more than the file holds")
+    guest.page.control(3, Control.STOP)
+    guest.until(lambda: guest.page.state(3) is State.DONE, "the end")
+    assert file.stat().st_size == 3 * block
+    assert guest.page.read(3, "writer")["bytes"] % block == 0
+
+
+def test_a_writer_that_can_not_write_says_why(guest: Guest) -> None:
+    guest.start("writer", 3, "--file", "/dev/full", "--bytes", "65536")
+    guest.page.control(3, Control.RUN)
+    guest.until(lambda: guest.page.state(3) is State.FAILED, "the failure")
+    assert guest.page.read(3, "writer")["error"] == errno.ENOSPC
+
+
 def test_detach_returns_when_the_slot_is_ready(guest: Guest) -> None:
     argv = guest.argv("anonymous", 6, "--bytes", "40960", "--detach")
     done = subprocess.run(argv, capture_output=True, timeout=LIMIT_S)
@@ -461,6 +481,7 @@ def test_detach_returns_when_the_slot_is_ready(guest: Guest) -> None:
         (["deed-kill", "--process", "x", "--victim", "3"], "one of --process NAME and --victim SLOT"),
         (["deed-write", "--file", "/dev/null"], "--file and --text are needed"),
         (["reader"], "--file is needed"),
+        (["writer", "--file", "x"], "--bytes of 65536 at least"),
         (["ublk"], "--file is needed"),
         (["dance"], "usage: agent"),
     ],

@@ -156,6 +156,16 @@ def test_blocks_that_came_late_are_told() -> None:
     assert any("1 of them late; the longest took 250 ms" in finding.statement for finding in found.findings)
 
 
+def test_writes_that_were_held_up_are_told() -> None:
+    def tweak(t: float, values: Values) -> None:
+        wrote = max(0, int(t))
+        values["A/writer"] = {"bytes": wrote << 20, "held": wrote // 2, "longest_ms": 190 * int(t > 5)}
+
+    found = verdict(Story(tweak=tweak))
+    assert found.measures["writes_held"] == pytest.approx(found.measures["writes_kib"] / 2048, abs=1)
+    assert any("once for 190 ms" in finding.statement for finding in found.findings)
+
+
 def test_where_nobody_counts_there_are_no_numbers() -> None:
     assert verdict(Story()).measures == {}
 

@@ -94,6 +94,24 @@ def test_a_variants_mistake_is_told_where_the_variant_makes_it(tmp_path: Path) -
     assert error.message.startswith("unknown key") and "variants.mixed.machines.A.disk" in error.where
 
 
+def test_a_variants_sysctl_leaves_the_others_as_the_playbook_has_them(tmp_path: Path) -> None:
+    plan = plan_of(tmp_path, FLOOD, variant="writer", settings={"reserve": "9830"})
+    sysctl = plan.machine("A").sysctl
+    assert sysctl["vm.dirty_bytes"] == "16777216" and sysctl["vm.min_free_kbytes"] == "9830"
+    text = changed('machines.A.sysctl = { "vm.dirty_bytes" = ', 'machines.A.sysctl = { "vm.dirty/bytes" = ')
+    error = refused(tmp_path, text, variant="writer")
+    assert "is no sysctl" in error.message
+    text = changed('"vm.min_free_kbytes" = "$reserve"', '"vm/min_free_kbytes" = "$reserve"')
+    assert f":{line_of(text, '[machines.A.sysctl]')}: " in refused(tmp_path, text, variant="writer").where
+
+
+def test_a_setting_that_the_variant_does_not_use_is_refused(tmp_path: Path) -> None:
+    error = refused(tmp_path, FLOOD, settings={"request": "64KiB"})
+    assert error.message == "'request' is used by other variants alone"
+    assert error.hint == "it is by: small-requests" and error.where == "--set request=64KiB"
+    plan_of(tmp_path, FLOOD, variant="small-requests", settings={"request": "64KiB"})
+
+
 @pytest.mark.parametrize(
     ("settings", "says"),
     [

@@ -51,6 +51,15 @@ class Notebook:
         self.files[path] = data.decode()
 
 
+class Fresh(Notebook):
+    """One that has mounted nothing of its own."""
+
+    def run(self, argv: Sequence[str], *, timeout_s: float, check: bool = True) -> Completed:
+        mounted = any(line.startswith("mount ") for line in self.lines)
+        done = super().run(argv, timeout_s=timeout_s, check=check)
+        return done if mounted or argv[0] != "grep" else Completed(done.argv, 1, "", "")
+
+
 def planned(name: str = "flood", *, prebuilt: bool = False, **choices: Any) -> Plan:
     """On a kernel that has the patch sets that it needs."""
     file = stage.read_playbook(PLAYBOOKS / f"{name}.toml")
@@ -90,7 +99,7 @@ def test_every_plugin_keeps_its_protocol() -> None:
         "local-ublk",
     }
     loads = {"anonymous", "service", "flood", "job", "mke2fs", "kill", "write", "clock", "reader"}
-    loads |= {"storm", "blocks", "client", "shatter"}
+    loads |= {"storm", "blocks", "client", "shatter", "writer"}
     assert loads <= set(plugins.collect("testbed.loads", Load))
     faults = plugins.collect("testbed.faults", Fault)
     assert {"sysrq", "bitflip", "starve", "slow-disk"} <= set(faults)
@@ -459,12 +468,6 @@ def test_a_share_of_the_load_is_of_files_on_a_disk_that_is_made_ready_once() -> 
     assert f"--bytes {whole} " in argv(plan, "anonymous-1")
     assert argv(plan, "anonymous-1").endswith(f"--mapped {mapped} --file /mnt/cache/anonymous-1")
 
-    class Fresh(Notebook):
-        def run(self, argv: Sequence[str], *, timeout_s: float, check: bool = True) -> Completed:
-            mounted = any(line.startswith("mount ") for line in self.lines)
-            done = super().run(argv, timeout_s=timeout_s, check=check)
-            return done if mounted or argv[0] != "grep" else Completed(done.argv, 1, "", "")
-
     guest = Fresh()
     for load in plan.loads[:2]:
         load_of(load).prepare(guest, LoadContext(plan, load))
@@ -485,6 +488,24 @@ def test_the_storm_and_the_asking_for_blocks_are_the_agents() -> None:
     assert storm == "/usr/lib/testbed/agent storm --slot 6 --detach --pause-ms 20"
     blocks = argv(planned("fragmentation", settings={"order": "4"}), "blocks")
     assert blocks == "/usr/lib/testbed/agent blocks --slot 6 --detach --order 4 --every-ms 100"
+
+
+def test_the_writer_writes_on_a_disk_of_its_machine_or_where_it_is_told() -> None:
+    plan = planned(variant="writer")
+    assert argv(plan, "writer") == (
+        "/usr/lib/testbed/agent writer --slot 6 --detach --file /mnt/cache/writer --bytes 67108864"
+    )
+    load, guest = next(load for load in plan.loads if load.name == "writer"), Fresh()
+    load_of(load).prepare(guest, LoadContext(plan, load))
+    assert [line.split()[0] for line in guest.lines] == ["grep", "mke2fs", "mkdir", "mount"]
+    elsewhere = load_class("writer").model_validate({"file": "/run/stacked/file"})
+    assert "--file /run/stacked/file" in " ".join(elsewhere.argv(3, LoadContext(plan, load)))
+
+
+@pytest.mark.parametrize("options", [{}, {"disk": "cache", "file": "/run/stacked/file"}])
+def test_the_writer_wants_one_place(options: dict[str, str]) -> None:
+    with pytest.raises(ValidationError, match="wants one of 'disk' and 'file'"):
+        load_class("writer").model_validate(options)
 
 
 def test_loads_of_one_plan_differ_in_seed() -> None:

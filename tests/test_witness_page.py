@@ -36,7 +36,7 @@ def test_the_layout_has_every_kind_with_the_common_fields() -> None:
     layout = page.layout()
     assert layout.page_bytes == 1 << 20
     samplers = {"machine", "blocksampler", "vmsampler"}
-    loads = {"anonymous", "service", "flood", "job", "deed", "reader", "client", "storm", "blocks"}
+    loads = {"anonymous", "service", "flood", "job", "deed", "reader", "client", "storm", "blocks", "writer"}
     assert set(layout.fields) == samplers | loads
     for fields in layout.fields.values():
         assert fields["state"].word == 2 and fields["control"].word == 3 and fields["beat_ns"].unit == "ns"

@@ -216,6 +216,7 @@ int reader_main(int argc, char **argv);
 int reaper_main(int argc, char **argv);
 int storm_main(int argc, char **argv);
 int blocks_main(int argc, char **argv);
+int writer_main(int argc, char **argv);
 int ublk_main(int argc, char **argv);
 
 #endif

@@ -25,6 +25,7 @@ static const struct program {
 	{ "reaper", reaper_main },
 	{ "storm", storm_main },
 	{ "blocks", blocks_main },
+	{ "writer", writer_main },
 	{ "ublk", ublk_main },
 };
 

@@ -34,6 +34,7 @@ enum witness_kind {
 	KIND_CLIENT = 10,	/* kind: a second client of the swap's server */
 	KIND_STORM = 11,	/* kind: system calls that are counted when they fail */
 	KIND_BLOCKS = 12,	/* kind: asks for blocks of several pages */
+	KIND_WRITER = 13,	/* kind: writes a file again and again */
 };
 
 enum witness_state {
@@ -257,6 +258,12 @@ enum blocks_field {
 	BLOCKS_LATE = 11,			/* count: answers that took 100 ms or more */
 	BLOCKS_LONGEST_MS = 12,			/* ms: the longest that one took */
 	BLOCKS_ORDER = 13,			/* order: 2 to the power of so many pages in one block */
+};
+
+enum writer_field {
+	WRITER_BYTES = 8,			/* bytes: taken by the kernel, whether they are on the disk or not */
+	WRITER_HELD = 9,			/* count: blocks whose writing took 10 ms or more */
+	WRITER_LONGEST_MS = 10,			/* ms: the longest that one took */
 };
 
 #endif

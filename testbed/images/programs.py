@@ -20,6 +20,7 @@ PRELOADS = {"no-dh": (*LIBRARY_FLAGS, "-nostdlib"), "daemon": LIBRARY_FLAGS}
 PROGRAMS = (
     *("heartbeat", "blocksampler", "vmsampler", "anonymous", "service", "flood", "job"),
     *("deed-kill", "deed-write", "deed-clock", "deed-shatter", "reader", "storm", "blocks"),
+    "writer",
 )
 """Names that the agent also answers to, each a link to it."""
 

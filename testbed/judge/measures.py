@@ -22,7 +22,8 @@ def measures(case: Case) -> dict[str, float]:
     `flood_...` are packets from a flood's start to its stop, `job_...` what a job that went well took, and
     what was written to the transport's device meanwhile.
     """
-    return {**_calls(case), **_outage(case), **_flood(case), **_job(case), **_blocks(case), **_whole(case)}
+    parts = (_calls, _outage, _flood, _job, _blocks, _writes, _whole)
+    return {name: value for part in parts for name, value in part(case).items()}
 
 
 def _sources(case: Case, field: str) -> Iterator[str]:
@@ -114,6 +115,16 @@ def _blocks(case: Case) -> dict[str, float]:
         fields = ("tried", "got", "refused", "late")
         found |= {f"blocks_{field}": _grown(case, f"{source}.{field}") for field in fields}
         found["blocks_longest_ms"] = _most(case, f"{source}.longest_ms")
+    return found
+
+
+def _writes(case: Case) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for source in _sources(case, "held"):
+        found["writes_kib"] = found.get("writes_kib", 0) + _grown(case, f"{source}.bytes") / 1024
+        found["writes_held"] = found.get("writes_held", 0) + _grown(case, f"{source}.held")
+        longest = _most(case, f"{source}.longest_ms")
+        found["writes_longest_ms"] = max(found.get("writes_longest_ms", 0), longest)
     return found
 
 

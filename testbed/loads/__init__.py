@@ -15,6 +15,8 @@ from testbed.model import Plan, PlannedLoad, PlannedMachine, Value
 from testbed.transports import Guest, transport_of
 
 AGENT = "/usr/lib/testbed/agent"
+MAKE_S = 20.0
+"""How long the making of a file system may take, where the guest has KVM."""
 
 Needed = tuple[str, Literal["machine", "load", "disk", "device", "lender", "tcp"], str]
 """A key of the load, what it names, and the name: ("service", "load", "service").
@@ -142,3 +144,20 @@ def disk_device(machine: PlannedMachine, disk: str) -> str:
         if known.name == disk:
             return f"vd{chr(ord(first) + number)}"
     raise TestbedFault(f"machine '{machine.name}' has no disk '{disk}'")
+
+
+def disk_folder(disk: str) -> str:
+    """Where mount_disk() mounts a machine's own disk."""
+    return f"/mnt/{disk}"
+
+
+def mount_disk(guest: Guest, context: LoadContext, disk: str) -> None:
+    """The first load that wants files on a disk makes the file system that all of them lie on."""
+    timeout_s, folder = MAKE_S * context.cpu_scale, disk_folder(disk)
+    if guest.run(["grep", "-q", f" {folder} ", "/proc/mounts"], timeout_s=timeout_s, check=False).status:
+        device = f"/dev/testbed/{disk}"
+        # No journal, whose thread would need memory too; few inodes, which are written at once.
+        make = ["mke2fs", "-q", "-F", "-t", "ext4", "-O", "^has_journal", "-b", "4096", "-N", "64"]
+        guest.run([*make, "-E", "nodiscard,lazy_itable_init=0", device], timeout_s=timeout_s)
+        guest.run(["mkdir", "-p", folder], timeout_s=timeout_s)
+        guest.run(["mount", "-t", "ext4", "-o", "noatime", device, folder], timeout_s=timeout_s)

@@ -8,14 +8,13 @@ from pydantic import Field, model_validator
 
 from testbed.errors import TestbedFault
 from testbed.load import Count, Memory, Seconds, Share
-from testbed.loads import LoadContext, Needed, agent
+from testbed.loads import LoadContext, Needed, agent, disk_folder, mount_disk
 from testbed.model import PlannedLoad, PlannedMachine, Value
 from testbed.transports import Guest
 from testbed.units import PAGE_BYTES
 
 FIRST_PORT = 7800
 """On the loopback; each process listens at its slot's own."""
-MAKE_S = 20.0
 
 
 class Anonymous(Value):
@@ -65,25 +64,16 @@ class Anonymous(Value):
         return ()
 
     def prepare(self, guest: Guest, context: LoadContext) -> None:
-        """The first process that maps files makes the file system that all of them lie on."""
-        if not self.mapped:
-            return
-        timeout_s, folder = MAKE_S * context.cpu_scale, self._folder
-        if guest.run(["grep", "-q", f" {folder} ", "/proc/mounts"], timeout_s=timeout_s, check=False).status:
-            device = f"/dev/testbed/{self.disk}"
-            # No journal, whose thread would need memory too; few inodes, which are written at once.
-            make = ["mke2fs", "-q", "-F", "-t", "ext4", "-O", "^has_journal", "-b", "4096", "-N", "64"]
-            guest.run([*make, "-E", "nodiscard,lazy_itable_init=0", device], timeout_s=timeout_s)
-            guest.run(["mkdir", "-p", folder], timeout_s=timeout_s)
-            guest.run(["mount", "-t", "ext4", "-o", "noatime", device, folder], timeout_s=timeout_s)
+        if self.mapped and self.disk:
+            mount_disk(guest, context, self.disk)
 
     def argv(self, slot: int, context: LoadContext) -> list[str]:
         size = self._bytes(context)
         options: dict[str, object] = {"bytes": size, "seed": context.own_seed()}
         options["order"] = self.order
-        if self.mapped:
+        if self.mapped and self.disk:
             mapped = int(size * self.mapped) // PAGE_BYTES * PAGE_BYTES
-            options |= {"mapped": mapped, "file": f"{self._folder}/{context.load.name}"}
+            options |= {"mapped": mapped, "file": f"{disk_folder(self.disk)}/{context.load.name}"}
         if self.order == "exchange":
             last, following = self._neighbours(context)
             options |= {"port": FIRST_PORT + slot, "next-port": FIRST_PORT + following.slot}
@@ -97,10 +87,6 @@ class Anonymous(Value):
             return self.memory
         # Before the machine runs nobody knows how much of its RAM is available.
         return int(machine.memory_bytes * self.memory.times) if self.of == "RAM" else 0
-
-    @property
-    def _folder(self) -> str:
-        return f"/mnt/{self.disk}"
 
     def _neighbours(self, context: LoadContext) -> tuple[PlannedLoad, PlannedLoad]:
         """The one before and the one after it among all of its machine that exchange: one ring for all."""

@@ -138,7 +138,22 @@ class PlaybookFile:
         for name in values:
             if name not in used:
                 raise UsageError(f"'${name}' is used nowhere", where=self.source.where("parameters", name))
+        self._check_heard(settings or {}, set(_parameters(source.tree)))
         return validate(source, Playbook, tree | {"needs": self.needs(variant)})
+
+    def _check_heard(self, settings: Mapping[str, str], used: set[str]) -> None:
+        """Refuses a setting that this variant does not use: its cell would be told to have what it has not."""
+        for name in settings.keys() - used:
+            others = {
+                variant
+                for variant, own in self.source.tree["variants"].items()
+                if name in set(_parameters(own))
+            }
+            raise UsageError(
+                f"'{name}' is used by other variants alone",
+                hint=f"it is by: {', '.join(sorted(others))}",
+                where=f"--set {name}={settings[name]}",
+            )
 
     def _with(self, variant: str) -> Source:
         """The file as if it had been written for this variant alone: others do not count for its digest.
@@ -260,8 +275,26 @@ def _change_machines(
     base = tree.get("machines", {})
     if not changes or not isinstance(base, dict):
         return  # nothing to change, or a mistake that is told when the whole is validated
-    tree["machines"] = {**base, **{name: {**base.get(name, {}), **own} for name, own in changes.items()}}
-    moved |= {("machines", name, key): (*here, name, key) for name, own in changes.items() for key in own}
+    tree["machines"] = _laid_over(base, changes, ("machines",), here, moved)
+
+
+def _laid_over(
+    base: Mapping[str, Any],
+    changes: Mapping[str, Any],
+    key: KeyPath,
+    here: KeyPath,
+    moved: dict[KeyPath, KeyPath],
+) -> dict[str, Any]:
+    """Tables within tables are changed alike, as the settings of a machine; all else is replaced whole."""
+    merged = dict(base)
+    for name, own in changes.items():
+        within = base.get(name)
+        if isinstance(within, dict) and isinstance(own, dict):
+            merged[name] = _laid_over(within, own, (*key, name), (*here, name), moved)
+        else:
+            merged[name] = own
+            moved[*key, name] = (*here, name)
+    return merged
 
 
 def _without_needs(tree: Mapping[str, Any]) -> dict[str, Any]:
@@ -274,7 +307,7 @@ def _parameters(part: Any) -> Iterator[str]:
         for inner in part.values() if isinstance(part, dict) else part:
             yield from _parameters(inner)
     elif isinstance(part, str) and part.startswith("$"):
-        yield part[1:]
+        yield part[1:].partition(" ")[0]
 
 
 def _fill(part: Any, values: Mapping[str, Scalar], source: Source, key: tuple[str | int, ...]) -> Any:

@@ -52,6 +52,15 @@ def test_a_share_of_memory_is_of_files_and_worked_on(variant: str, share: float,
         assert at_the_end(recorded, f"A/{load.name}.bad_pages") == 0
 
 
+def test_a_writer_is_held_up_at_the_dirty_limit(tmp_path: Path) -> None:
+    _, recorded, verdict = played(tmp_path, "flood", "--variant", "writer")
+    assert verdict.measures["writes_kib"] > 32 << 10
+    assert verdict.measures["writes_held"] > 10
+    assert at_the_end(recorded, "A/vmsampler.dirty_limit_pages") == 16 << 20 >> 12
+    most = max(value for _, value in recorded.series("A/vmsampler.dirty_kib"))
+    assert 8 << 10 < most < 20 << 10
+
+
 def test_a_ring_exchanges_and_waits_with_its_slowest(tmp_path: Path) -> None:
     plan, recorded, _ = played(tmp_path, "flood", "--variant", "mpi")
     steps = [at_the_end(recorded, f"A/{load.name}.exchanged_pages") for load in plan.loads[:2]]

@@ -1,4 +1,6 @@
-"""Owns the remarks on what loads counted besides: system calls that failed, blocks that came late or not."""
+"""Owns the remarks on what loads counted besides: system calls that failed, blocks that came late or not,
+writes that were held up.
+"""
 
 from __future__ import annotations
 
@@ -24,6 +26,10 @@ def detect(case: Case) -> Iterator[Finding]:
         told += f" {found['blocks_late']:,.0f} of them late;"
         told += f" the longest took {found['blocks_longest_ms']:,.0f} ms."
         yield _note(told, found, "blocks")
+    if "writes_kib" in found:
+        told = f"{found['writes_kib'] / 1024:,.0f} MiB were written through the page cache; the writer was"
+        told += f" held up {found['writes_held']:,.0f} times, once for {found['writes_longest_ms']:,.0f} ms."
+        yield _note(told, found, "writes")
 
 
 def _failed(found: dict[str, float]) -> str:
