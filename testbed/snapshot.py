@@ -178,7 +178,8 @@ class Zone(Value):
     `free` is what the watermarks look at; `on_cpu_lists` are free pages kept by the processors besides.
     `kept_for_lower` (lowmem_reserve) stays for those who can use no higher zone, `kept_for_high_order`
     (nr_reserved_highatomic) for atomic allocations of several pages. No floor here has them in it: each is
-    rather too low, and a chance is named where there may be none.
+    rather too low, and a chance is named where there may be none. `set_aside` lies below all marks, for
+    those alone who ignore them (patch set mem-reserve: zone_emergency[]), and is counted: it is thousands.
     """
 
     name: Name
@@ -191,20 +192,24 @@ class Zone(Value):
     on_cpu_lists: Number = 0
     kept_for_lower: Number = 0
     kept_for_high_order: Number = 0
+    set_aside: Number = 0
 
     @property
     def atomic_floor(self) -> int:
-        return atomic_floor(self.minimum)
+        return atomic_floor(self.minimum) + self.set_aside
 
     @property
     def process_floor(self) -> int:
         """What allocations leave that may not take the reserve: 6.1, mmzone.h min_wmark_pages()."""
-        return self.minimum + self.boost
+        return self.minimum + self.boost + self.set_aside
 
     @property
     def throttle_floor(self) -> int:
-        """With no more free, who would reclaim is made to wait: 6.1, mm/vmscan.c allow_direct_reclaim()."""
-        return self.process_floor // 2
+        """With no more free, who would reclaim is made to wait: 6.1, mm/vmscan.c allow_direct_reclaim().
+
+        mem-reserve leaves that as it is: what is set aside counts as free, and holds nobody up.
+        """
+        return (self.minimum + self.boost) // 2
 
 
 class Limit(Value):

@@ -59,7 +59,9 @@ def test_a_zone_is_told_with_its_floors_and_swap_with_its_use() -> None:
     )
     pages = {"writeback": 183, "swap_used": 29_568, "swap_total": 131_071, "kswapd_failures": 16}
     told = shown(zones=(zone,), memory_pages=pages)
-    assert line_with("DMA32", told) == "DMA32 101 101 646 1292 268 1024 335 402 19000 9 12 8"
+    assert line_with("DMA32", told) == "DMA32 101 101 646 1292 268 1024 335 402 19000 9 12 8 0"
+    aside = shown(zones=(zone.model_copy(update={"set_aside": 1280}),))
+    assert line_with("DMA32", aside) == "DMA32 101 1381 646 2572 268 1024 335 402 19000 9 12 8 1280"
     assert "swap: 29568 of 131071 pages used; kswapd_failures 16" in told
     assert "pages: writeback 183\n" in told
 

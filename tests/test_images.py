@@ -157,6 +157,18 @@ def test_an_agent_that_does_not_compile_quotes_gcc(tmp_path: Path, monkeypatch: 
         programs.compile_agent(tmp_path / "agent")
 
 
+@pytest.mark.parametrize(
+    "name", [*programs.SCRIPTS, programs.THIN_INIT, "writer.c", "witness.h", "preload/no-dh.c"]
+)
+def test_another_program_is_another_image(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(programs.SOURCES, tmp_path / "guest")
+    monkeypatch.setattr(programs, "SOURCES", tmp_path / "guest")
+    before = programs.digest()
+    with (tmp_path / "guest" / name).open("a") as file:
+        file.write("\n")
+    assert programs.digest() != before
+
+
 @pytest.mark.vm
 def test_the_whole_image(monkeypatch: pytest.MonkeyPatch) -> None:
     """The real packages, from the user's cache or from the archive."""

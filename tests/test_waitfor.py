@@ -442,6 +442,14 @@ def test_free_pages_above_the_floor_between_the_looks_are_a_chance() -> None:
     assert pair(seen(free=(101, 99, 101))).proves == "deadlocked"
 
 
+def test_pages_that_are_set_aside_below_all_marks_are_no_chance() -> None:
+    aside = ZONE.model_copy(update={"free": 1345, "set_aside": 1280})
+    found = pair(seen(free=(1345, 1379, 1345)), zones=(aside,))
+    assert found.proves == "deadlocked"
+    assert "1345 free, floor 1381" in found.sentence
+    assert pair(seen(free=(1345, 1382, 1345)), zones=(aside,)).proves == "starved"
+
+
 @pytest.mark.parametrize("once", [0, 1])
 def test_a_way_out_that_one_look_alone_saw_is_a_way_out(once: int) -> None:
     above, below = ZONE.model_copy(update={"free": 140}), ZONE

@@ -48,7 +48,7 @@ class _Wide:
 
 def _memory(one: Snapshot) -> RenderableType:
     floors = (">atomic floor", ">throttle floor", ">process floor")
-    kept = (">on CPU lists", ">kept for lower", ">for high order")
+    kept = (">on CPU lists", ">kept for lower", ">for high order", ">set aside")
     columns = ("zone", ">free", *floors, ">min", ">boost", ">low", ">high", ">managed", *kept)
     rows = (
         (
@@ -65,6 +65,7 @@ def _memory(one: Snapshot) -> RenderableType:
             zone.on_cpu_lists,
             zone.kept_for_lower,
             zone.kept_for_high_order,
+            zone.set_aside,
         )
         for zone in one.zones
     )

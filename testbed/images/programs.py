@@ -11,6 +11,8 @@ from testbed.errors import BuildError, MissingCapability, TestbedFault
 
 SOURCES = Path(__file__).parent.parent / "guest"
 SCRIPTS = ("init", "kernel-conf", "nfs-serve", "root-serve")
+THIN_INIT = "thin-init"
+"""In no image, but laid into a thin client's first root for each cell: what a cell is hangs on it as well."""
 COMPILE_TIMEOUT_S = 120
 FLAGS = ("-std=gnu11", "-O2", "-s", "-Wall", "-Wextra", "-Werror", "-Wl,--build-id=none")
 AGENT_FLAGS = (*FLAGS, "-static")
@@ -28,7 +30,7 @@ PROGRAMS = (
 def digest() -> str:
     """A hash of the sources and of the toolchain: the same digest is the same programs."""
     state = hashlib.sha256()
-    scripts = (SOURCES / name for name in SCRIPTS)
+    scripts = (SOURCES / name for name in (*SCRIPTS, THIN_INIT))
     for source in sorted((*SOURCES.glob("*.[ch]"), *scripts, *map(_preload, PRELOADS))):
         state.update(f"{source.name}\n".encode() + source.read_bytes())
     state.update(repr((AGENT_FLAGS, PRELOADS, PROGRAMS, _toolchain())).encode())

@@ -142,7 +142,7 @@ class PlaybookFile:
         return validate(source, Playbook, tree | {"needs": self.needs(variant)})
 
     def _check_heard(self, settings: Mapping[str, str], used: set[str]) -> None:
-        """Refuses a setting that this variant does not use: its cell would be told to have what it has not."""
+        """Refuses a setting that this variant does not use: its cells would lack what they are named by."""
         for name in settings.keys() - used:
             others = {
                 variant

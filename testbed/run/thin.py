@@ -7,7 +7,6 @@ from pathlib import Path
 from testbed.images import filesystem, programs
 from testbed.kernels import cpio
 
-INIT = programs.SOURCES / "thin-init"
 BUSYBOX = "/usr/bin/busybox"
 
 
@@ -17,7 +16,7 @@ def first_root(image: Path, seed: bytes, modules: Path | None) -> bytes:
     `modules` is the first root of a prebuilt kernel, whose init loads them and then starts `thin-init`; the
     kernel unpacks archives one after the other (Documentation/driver-api/early-userspace/buffer-format.rst).
     """
-    init = INIT.read_bytes()
+    init = (programs.SOURCES / programs.THIN_INIT).read_bytes()
     ours = cpio.archive([
         *(cpio.directory(name) for name in ("bin", "dev", "proc", "root", "sys")),
         cpio.device("dev/console", 5, 1),
