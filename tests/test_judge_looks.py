@@ -69,6 +69,23 @@ def test_without_a_second_look_it_is_stalled() -> None:
     assert verdict(story(watch_s=14.0), looks(21)).outcome == "inconclusive"
 
 
+def test_memory_is_exhausted_where_the_rest_is_set_aside() -> None:
+    """Under mem-reserve GFP_ATOMIC stops above what is set aside, which no watermark tells."""
+
+    def with_more_free(t: float, values: Values) -> None:
+        served(t, values)
+        values["A/blocksampler"]["free_pages"] = values["A/memory"]["free_pages"] = 1345
+
+    def exhausted(set_aside: int) -> bool:
+        zone = ZONE.model_copy(update={"free": 1345, "set_aside": set_aside})
+        found = verdict(story(tweak=with_more_free), looks(21, 31, zones=(zone,)))
+        return next(one.met for one in found.preconditions if one.name == "exhausted")
+
+    assert exhausted(1280)
+    assert not exhausted(1200)
+    assert not exhausted(0)
+
+
 def test_a_look_that_is_lost_is_the_reason_of_the_doubt() -> None:
     def found(at_s: tuple[float, ...], damaged: int, **how: Any) -> Verdict:
         evidence = dataclasses.replace(story(**how).evidence(), snapshots=looks(*at_s))

@@ -13,6 +13,7 @@ from testbed.history import Event, History
 from testbed.judge.console import written_ns
 from testbed.judge.values import ConsoleLine
 from testbed.model import Judging
+from testbed.snapshot import atomic_floor
 from testbed.store import Evidence
 from testbed.waitfor import Examination, examine, strength
 
@@ -143,6 +144,17 @@ class Case:
             for first in looks[:number]
         ]
         return max(found, key=strength, default=None)
+
+    def atomic_floor(self, t_ns: int) -> int | None:
+        """Free pages at which GFP_ATOMIC allocations of the subject fail; None if its marks are not known.
+
+        What is set aside below all marks is in no mark, and known by looks alone: as much for the whole cell.
+        """
+        min_pages = self.history.value_at(self.own("blocksampler.min_pages"), t_ns)
+        if min_pages is None:
+            return None
+        aside = (sum(zone.set_aside for zone in look.zones) for look in self.evidence.snapshots)
+        return atomic_floor(min_pages) + max(aside, default=0)
 
     @property
     def lost_looks(self) -> str:

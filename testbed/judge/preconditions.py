@@ -7,7 +7,6 @@ from collections.abc import Callable
 from testbed.clock import NS
 from testbed.judge.case import SETTLE_NS, Case
 from testbed.judge.values import Precondition
-from testbed.snapshot import atomic_floor
 
 LEAST_BYTES = 80
 """IP and TCP headers with timestamps are 52 bytes: smaller packets are acknowledgements and probes."""
@@ -100,13 +99,13 @@ def _exhausted(case: Case) -> Precondition:
     from_ns = case.applied_ns if case.applied_ns is not None else case.deed_ns
     numbers: dict[str, float] = {}
     words = []
-    min_pages = case.history.value_at(case.own("blocksampler.min_pages"), case.before_ns)
+    floor = case.atomic_floor(case.before_ns)
     lows = [low for name in case.rules.free_pages if (low := case.least(name, from_ns, case.before_ns))]
     met = False
-    if min_pages is not None and lows:
-        free, floor = min(value for _, value in lows), atomic_floor(min_pages)
+    if floor is not None and lows:
+        free = min(value for _, value in lows)
         met = free <= floor
-        numbers |= {"free_pages": free, "floor_pages": floor, "min_pages": min_pages}
+        numbers |= {"free_pages": free, "floor_pages": floor}
         words.append(f"free pages fell to {free} ({'at or below' if met else 'above'} the floor of {floor})")
     dropped = case.growth(case.own("vmsampler.pfmemalloc_drop"), from_ns, case.before_ns)
     if dropped is not None:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from testbed.clock import NS
 from testbed.judge.case import Case, in_force
 from testbed.judge.resumption import resumption
-from testbed.snapshot import atomic_floor
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -140,11 +139,10 @@ def _memory(axis: Axes, clip: Clip) -> None:
             axis.axhline(
                 _drawable(value), color=shade, linewidth=1.1, linestyle=(0, (5, 3)), label=f"{word} ({value})"
             )
-    least = marks["min watermark"]
-    if least is not None:
-        floor = atomic_floor(least)
+    floor = case.atomic_floor(case.end_ns)
+    if floor is not None:
         axis.axhline(_drawable(floor), color=RED, linewidth=1.3, label=f"GFP_ATOMIC floor ({floor})")
-        top = marks["high watermark"] or 2 * least
+        top = max(marks["high watermark"] or 0, 2 * floor)
         axis.set_ylim(0, _drawable(max(1.0, min(3 * top, max(1.7 * top, 1.05 * max(values, default=0))))))
     _key(axis)
 
