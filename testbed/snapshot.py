@@ -150,6 +150,7 @@ class Nic(Value):
 
     `ring`: descriptors in all; `filled`: those with a buffer of the driver; `usable`: those of them
     that the hardware was told of and has not used yet. None where the driver is not known here.
+    `stopped`: its NAPI is disabled, so that nobody takes what has come in.
     """
 
     name: Name
@@ -160,6 +161,7 @@ class Nic(Value):
     filled: Number | None = None
     usable: Number | None = None
     counters: dict[Name, Number] = Field(default_factory=dict)
+    stopped: bool = False
 
 
 def atomic_floor(min_pages: int) -> int:

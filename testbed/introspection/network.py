@@ -22,12 +22,16 @@ E1000E_STEP = 16
 
 @dataclass(frozen=True, slots=True)
 class Ring:
-    """Descriptors in all, with a buffer, and of those known to the hardware and unused."""
+    """Descriptors in all, with a buffer, and of those known to the hardware and unused.
+
+    `stopped`: its NAPI is disabled, so that nobody takes what comes in until who did that enables it again.
+    """
 
     size: int
     filled: int
     usable: int | None = None
     counters: dict[str, int] = field(default_factory=dict)
+    stopped: bool = False
 
 
 def read_nics(reading: Reading) -> tuple[Nic, ...]:
@@ -59,6 +63,7 @@ def _nic(reading: Reading, device: Any) -> Nic:
         filled=ring.filled if ring else None,
         usable=ring.usable if ring else None,
         counters=ring.counters if ring else {},
+        stopped=ring.stopped if ring else False,
     )
 
 
@@ -129,16 +134,31 @@ def _virtio(prog: drgn.Program, device: Any) -> Ring:
     Of several pairs of queues those in use, together: a frame may come in by any of them.
     """
     own = netdev_priv(device, "struct virtnet_info")
-    rings = [_virtio_queue(own.rq[index].vq) for index in range(number(own.curr_queue_pairs))]
-    filled = sum(filled for _, filled in rings)
-    return Ring(sum(size for size, _ in rings), filled, filled)
+    pairs = [own.rq[index] for index in range(number(own.curr_queue_pairs))]
+    rings = [_virtio_queue(pair.vq) for pair in pairs]
+    filled = sum(filled for _, filled, _ in rings)
+    done = sum(done for _, _, done in rings)
+    stopped = bool(pairs) and all(_is_disabled(prog, pair.napi) for pair in pairs)
+    return Ring(sum(size for size, _, _ in rings), filled, max(0, filled - done), stopped=stopped)
 
 
-def _virtio_queue(queue: Any) -> tuple[int, int]:
-    """Descriptors of a queue, in all and with a buffer."""
+def _virtio_queue(queue: Any) -> tuple[int, int, int]:
+    """Descriptors of a queue, in all, with a buffer, and those whose frame nobody has taken yet.
+
+    The last is known of the split layout, which QEMU's devices have: what the device has used since.
+    """
     size = number(queue.num_max) if queue.type_.type.has_member("num_max") else 0
     free = number(queue.num_free)
-    return size or free, max(0, size - free)
+    ring = drgn.container_of(queue, "struct vring_virtqueue", "vq")
+    packed = number(ring.packed_ring)
+    done = 0 if packed else (number(ring.split.vring.used.idx) - number(ring.last_used_idx)) & 0xFFFF
+    return size or free, max(0, size - free), done
+
+
+def _is_disabled(prog: drgn.Program, napi: Any) -> bool:
+    """net/core/dev.c, napi_disable(): it takes both bits, and nobody else has them at once but netpoll."""
+    wanted = 1 << number(prog["NAPI_STATE_SCHED"]) | 1 << number(prog["NAPI_STATE_NPSVC"])
+    return number(napi.state) & wanted == wanted
 
 
 def _8139cp(prog: drgn.Program, device: Any) -> Ring:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
-from testbed.snapshot import Socket, Task, Zone
+from testbed.snapshot import Nic, Socket, Task, Zone
 from testbed.waitfor.builder import Builder, Taken, task_node
 
 RECLAIMING = (
@@ -18,6 +18,8 @@ RECLAIMING = (
 )
 """mm/vmscan.c: who has one of these on the stack is freeing memory."""
 KSWAPD = "kswapd"
+REFILLS_STOPPED = "refill_work"
+"""drivers/net/virtio_net.c: who fills a ring with its NAPI disabled, for which it may wait."""
 Whose = Literal["atomic", "process", "throttle"]
 FLOORS: dict[Whose, tuple[str, Callable[[Zone], int]]] = {
     "atomic": ("atomic allocations", lambda zone: zone.atomic_floor),
@@ -37,6 +39,9 @@ def buffers(builder: Builder, name: str) -> str:
         "buffers", name, f"{name}, whose receive ring has {nic.usable} of {nic.ring} usable", needs="any"
     )
     if builder.has_edges(source):
+        return source
+    if nic.stopped:
+        _polled_again(builder, source, nic)
         return source
     taken = builder.outside.nics.get(name, Taken())
     state = f"{nic.usable} of {nic.ring} descriptors are usable ({nic.filled} have a buffer)"
@@ -76,6 +81,20 @@ def buffers(builder: Builder, name: str) -> str:
         state + refused,
     )
     return source
+
+
+def _polled_again(builder: Builder, source: str, nic: Nic) -> None:
+    """virtio_net.c, refill_work() (6.1): from napi_disable() on it allocates with GFP_KERNEL and may reclaim.
+
+    Until it enables the NAPI again nothing is taken from the ring, nor put into it.
+    """
+    tasks = [task for task in builder.snapshot.tasks if REFILLS_STOPPED in task.stack]
+    state = f"the NAPI of {nic.name} is disabled (NAPI_STATE_SCHED and NAPI_STATE_NPSVC)"
+    for task in tasks:
+        told = f"{state}; stack: {' < '.join(task.stack[:16])}"
+        builder.edge(source, task_node(builder, task), "is polled again by", "observed", told)
+    if not tasks:
+        builder.ends(source, "napi", "who disabled its NAPI", "is polled again by", "observed", state, "sure")
 
 
 def memory(builder: Builder, of: Whose = "atomic") -> str:
