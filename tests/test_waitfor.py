@@ -462,6 +462,24 @@ def test_a_way_out_that_one_look_alone_saw_is_a_way_out(once: int) -> None:
     assert examine(*pair_of, seen(), RULES).proves == "open"
 
 
+STOPPED = RING.model_copy(update={"driver": "virtio_net", "filled": 60, "counters": {}, "stopped": True})
+"""Sixty frames have come in, and the NAPI that would take them is disabled."""
+REFILL = KSWAPD.model_copy(
+    update={"pid": 13, "comm": "kworker/0:1", "stack": (*KSWAPD.stack, "try_fill_recv", "refill_work")}
+)
+
+
+def test_a_nic_whose_napi_is_disabled_waits_for_who_fills_its_ring_and_for_no_memory() -> None:
+    free = ZONE.model_copy(update={"free": 200})
+    found = pair(seen(free=(200,)), nics=(STOPPED,), tasks=(KSWAPD, READER, REFILL), zones=(free,))
+    assert found.proves == "deadlocked"
+    assert "is polled again by kworker/0:1 (pid 13)" in found.sentence
+    assert "buffers:data" in found.cycle and "task:13" in found.cycle
+    working = REFILL.model_copy(update={"waits": None, "state": "R"})
+    assert pair(nics=(STOPPED,), tasks=(KSWAPD, READER, working)).proves == "open"
+    assert pair(nics=(STOPPED,)).proves == "open"  # who disabled it was not found
+
+
 def test_frames_that_came_in_between_the_looks_are_a_chance() -> None:
     more = RING.model_copy(update={"counters": {"received": 14, "refills_failed": 80}})
     found = examine(look(1, FIRST_NS), look(2, SECOND_NS, nics=(more,)), seen(), RULES)
