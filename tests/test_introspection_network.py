@@ -1,0 +1,55 @@
+"""How full a NIC's receive ring is, by what its driver keeps of it, on stand-ins for the driver's own."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import drgn
+import pytest
+
+from testbed.introspection import network
+
+BITS: Any = {"NAPI_STATE_SCHED": 0, "NAPI_STATE_NPSVC": 3}
+DISABLED, SCHEDULED, ASLEEP = 0x1B, 0x11, 0x10
+
+
+def queue(*, free: int, used: int, taken: int, packed: bool = False) -> Any:
+    """A virtqueue of 256, within what virtio_ring.c has around it."""
+    kind = SimpleNamespace(type=SimpleNamespace(has_member=lambda name: name == "num_max"))
+    split = SimpleNamespace(vring=SimpleNamespace(used=SimpleNamespace(idx=used)))
+    around = SimpleNamespace(packed_ring=int(packed), split=split, last_used_idx=taken)
+    return SimpleNamespace(type_=kind, num_max=256, num_free=free, around=around)
+
+
+def ring(monkeypatch: pytest.MonkeyPatch, *pairs: tuple[Any, int]) -> network.Ring:
+    own = SimpleNamespace(
+        curr_queue_pairs=len(pairs),
+        rq=[SimpleNamespace(vq=vq, napi=SimpleNamespace(state=state)) for vq, state in pairs],
+    )
+    monkeypatch.setattr(network, "netdev_priv", lambda device, kind: own)
+    monkeypatch.setattr(drgn, "container_of", lambda vq, kind, member: vq.around)
+    return network.RINGS["virtio_net"](BITS, None)
+
+
+def test_frames_that_nobody_took_have_used_up_their_buffers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As it was seen: refill_work() holds the NAPI, and 235 frames lie in the ring."""
+    found = ring(monkeypatch, (queue(free=21, used=35713, taken=35478), DISABLED))
+    assert (found.size, found.filled, found.usable, found.stopped) == (256, 235, 0, True)
+
+
+def test_what_the_device_counts_goes_round(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = ring(monkeypatch, (queue(free=6, used=3, taken=65534), SCHEDULED))
+    assert (found.filled, found.usable, found.stopped) == (250, 245, False)
+
+
+def test_of_several_queues_one_that_is_polled_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    stopped = (queue(free=0, used=256, taken=0), DISABLED)
+    found = ring(monkeypatch, stopped, (queue(free=1, used=9, taken=9), ASLEEP))
+    assert (found.size, found.filled, found.usable, found.stopped) == (512, 511, 255, False)
+    assert ring(monkeypatch, stopped, stopped).stopped
+
+
+def test_of_a_packed_queue_it_is_not_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = ring(monkeypatch, (queue(free=56, used=0, taken=0x8001, packed=True), ASLEEP))
+    assert (found.filled, found.usable) == (200, 200)
