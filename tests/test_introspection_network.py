@@ -10,15 +10,22 @@ import pytest
 
 from testbed.introspection import network
 
-BITS: Any = {"NAPI_STATE_SCHED": 0, "NAPI_STATE_NPSVC": 3}
+BITS: Any = {
+    "NAPI_STATE_SCHED": 0,
+    "NAPI_STATE_NPSVC": 3,
+    "VQ_LAYOUT_PACKED": 1,
+    "VQ_LAYOUT_PACKED_IN_ORDER": 3,
+}
 DISABLED, SCHEDULED, ASLEEP = 0x1B, 0x11, 0x10
 
 
-def queue(*, free: int, used: int, taken: int, packed: bool = False) -> Any:
+def queue(*, free: int, used: int, taken: int, packed: bool = False, layout: int | None = None) -> Any:
     """A virtqueue of 256, within what virtio_ring.c has around it."""
     kind = SimpleNamespace(type=SimpleNamespace(has_member=lambda name: name == "num_max"))
     split = SimpleNamespace(vring=SimpleNamespace(used=SimpleNamespace(idx=used)))
-    around = SimpleNamespace(packed_ring=int(packed), split=split, last_used_idx=taken)
+    how = {"packed_ring": int(packed)} if layout is None else {"layout": layout}
+    members = SimpleNamespace(type=SimpleNamespace(has_member=lambda name: name in how))
+    around = SimpleNamespace(type_=members, split=split, last_used_idx=taken, **how)
     return SimpleNamespace(type_=kind, num_max=256, num_free=free, around=around)
 
 
@@ -53,3 +60,11 @@ def test_of_several_queues_one_that_is_polled_is_enough(monkeypatch: pytest.Monk
 def test_of_a_packed_queue_it_is_not_known(monkeypatch: pytest.MonkeyPatch) -> None:
     found = ring(monkeypatch, (queue(free=56, used=0, taken=0x8001, packed=True), ASLEEP))
     assert (found.filled, found.usable) == (200, 200)
+
+
+@pytest.mark.parametrize(("layout", "usable"), [(0, 190), (1, 200), (2, 190), (3, 200)])
+def test_a_queue_of_7_3_has_one_of_four_layouts(
+    layout: int, usable: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = ring(monkeypatch, (queue(free=56, used=10, taken=0, layout=layout), ASLEEP))
+    assert (found.filled, found.usable) == (200, usable)

@@ -135,14 +135,14 @@ def _virtio(prog: drgn.Program, device: Any) -> Ring:
     """
     own = netdev_priv(device, "struct virtnet_info")
     pairs = [own.rq[index] for index in range(number(own.curr_queue_pairs))]
-    rings = [_virtio_queue(pair.vq) for pair in pairs]
+    rings = [_virtio_queue(prog, pair.vq) for pair in pairs]
     filled = sum(filled for _, filled, _ in rings)
     done = sum(done for _, _, done in rings)
     stopped = bool(pairs) and all(_is_disabled(prog, pair.napi) for pair in pairs)
     return Ring(sum(size for size, _, _ in rings), filled, max(0, filled - done), stopped=stopped)
 
 
-def _virtio_queue(queue: Any) -> tuple[int, int, int]:
+def _virtio_queue(prog: drgn.Program, queue: Any) -> tuple[int, int, int]:
     """Descriptors of a queue, in all, with a buffer, and those whose frame nobody has taken yet.
 
     The last is known of the split layout, which QEMU's devices have: what the device has used since.
@@ -150,9 +150,20 @@ def _virtio_queue(queue: Any) -> tuple[int, int, int]:
     size = number(queue.num_max) if queue.type_.type.has_member("num_max") else 0
     free = number(queue.num_free)
     ring = drgn.container_of(queue, "struct vring_virtqueue", "vq")
-    packed = number(ring.packed_ring)
-    done = 0 if packed else (number(ring.split.vring.used.idx) - number(ring.last_used_idx)) & 0xFFFF
+    done = (
+        0
+        if _is_packed(prog, ring)
+        else (number(ring.split.vring.used.idx) - number(ring.last_used_idx)) & 0xFFFF
+    )
     return size or free, max(0, size - free), done
+
+
+def _is_packed(prog: drgn.Program, ring: Any) -> bool:
+    """One bit up to 6.12; in 7.3 one of the four of enum vq_layout."""
+    if ring.type_.type.has_member("packed_ring"):
+        return bool(number(ring.packed_ring))
+    packed = (prog["VQ_LAYOUT_PACKED"], prog["VQ_LAYOUT_PACKED_IN_ORDER"])
+    return number(ring.layout) in map(number, packed)
 
 
 def _is_disabled(prog: drgn.Program, napi: Any) -> bool:
