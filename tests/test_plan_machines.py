@@ -97,7 +97,7 @@ def test_a_variants_mistake_is_told_where_the_variant_makes_it(tmp_path: Path) -
 def test_a_variants_sysctl_leaves_the_others_as_the_playbook_has_them(tmp_path: Path) -> None:
     plan = plan_of(tmp_path, FLOOD, variant="writer", settings={"reserve": "9830"})
     sysctl = plan.machine("A").sysctl
-    assert sysctl["vm.dirty_bytes"] == "16777216" and sysctl["vm.min_free_kbytes"] == "9830"
+    assert sysctl["vm.dirty_bytes"] == "1048576" and sysctl["vm.min_free_kbytes"] == "9830"
     text = changed('machines.A.sysctl = { "vm.dirty_bytes" = ', 'machines.A.sysctl = { "vm.dirty/bytes" = ')
     error = refused(tmp_path, text, variant="writer")
     assert "is no sysctl" in error.message
