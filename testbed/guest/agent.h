@@ -62,6 +62,8 @@ void slot_beat(struct slot slot);
 void slot_state(struct slot slot, enum witness_state state);
 /* Looks at the control word and acknowledges it. */
 enum witness_control slot_control(struct slot slot);
+/* Looks at it as well: whether the work is to go on. */
+bool slot_goes_on(struct slot slot);
 /* Sleeps in short steps until the control word is another than `seen`; returns it. */
 enum witness_control slot_wait(struct slot slot, enum witness_control seen);
 /* Between two pieces of work: sleeps, while it beats, and ends early with what is told then. */

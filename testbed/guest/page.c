@@ -213,6 +213,13 @@ enum witness_control slot_control(struct slot slot)
 	return control;
 }
 
+bool slot_goes_on(struct slot slot)
+{
+	enum witness_control control = slot_control(slot);
+
+	return control != CONTROL_STOP && control != CONTROL_QUIT;
+}
+
 enum witness_control slot_wait(struct slot slot, enum witness_control seen)
 {
 	enum witness_control control;

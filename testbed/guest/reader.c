@@ -14,7 +14,6 @@ int reader_main(int argc, char **argv)
 		{ "file", SETTING_TEXT, &path },
 		{ "pause-ms", SETTING_NUMBER, &pause_ms },
 	};
-	enum witness_control control;
 	struct slot slot;
 	char text[64];
 	int fd;
@@ -32,7 +31,7 @@ int reader_main(int argc, char **argv)
 	slot_state(slot, STATE_READY);
 	slot_wait(slot, CONTROL_NONE);
 	slot_state(slot, STATE_RUNNING);
-	while ((control = slot_control(slot)) != CONTROL_STOP && control != CONTROL_QUIT) {
+	while (slot_goes_on(slot)) {
 		if (pread(fd, text, sizeof(text), 0) < 0)
 			slot_fail(slot, path);
 		slot_store(slot, READER_READS, slot_read(slot, READER_READS) + 1);

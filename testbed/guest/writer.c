@@ -43,7 +43,6 @@ int writer_main(int argc, char **argv)
 		{ "file", SETTING_TEXT, &path },
 		{ "bytes", SETTING_NUMBER, &bytes },
 	};
-	enum witness_control control;
 	struct slot slot;
 	void *block;
 	int fd;
@@ -62,7 +61,7 @@ int writer_main(int argc, char **argv)
 	slot_state(slot, STATE_READY);
 	slot_wait(slot, CONTROL_NONE);
 	slot_state(slot, STATE_RUNNING);
-	while ((control = slot_control(slot)) != CONTROL_STOP && control != CONTROL_QUIT) {
+	while (slot_goes_on(slot)) {
 		write_block(slot, path, fd, block, offset);
 		offset += BLOCK_BYTES;
 		if (offset + BLOCK_BYTES > bytes)

@@ -123,15 +123,15 @@ def _zone(reading: Reading, node: Any, index: int) -> Zone:
         on_cpu_lists=reading.get("per-CPU lists", 0, _on_cpu_lists, prog, zone),
         kept_for_lower=reading.get("lowmem_reserve", 0, lambda: max(map(number, zone.lowmem_reserve))),
         kept_for_high_order=reading.get("highatomic", 0, lambda: number(zone.nr_reserved_highatomic)),
-        set_aside=reading.get("zone_emergency", 0, _set_aside, prog, node, index)
-        if reading.has("zone_emergency")
-        else 0,
+        set_aside=reading.get("zone_emergency", 0, _set_aside, reading, node, index),
     )
 
 
-def _set_aside(prog: drgn.Program, node: Any, index: int) -> int:
+def _set_aside(reading: Reading, node: Any, index: int) -> int:
     """mm/page_alloc.c of the patch set mem-reserve, zone_emergency_pages(): on top of every mark."""
-    return number(prog["zone_emergency"][number(node.node_id)][index])
+    if not reading.has("zone_emergency"):
+        return 0
+    return number(reading.prog["zone_emergency"][number(node.node_id)][index])
 
 
 def _on_cpu_lists(prog: drgn.Program, zone: Any) -> int:

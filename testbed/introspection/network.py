@@ -150,11 +150,9 @@ def _virtio_queue(prog: drgn.Program, queue: Any) -> tuple[int, int, int]:
     size = number(queue.num_max) if queue.type_.type.has_member("num_max") else 0
     free = number(queue.num_free)
     ring = drgn.container_of(queue, "struct vring_virtqueue", "vq")
-    done = (
-        0
-        if _is_packed(prog, ring)
-        else (number(ring.split.vring.used.idx) - number(ring.last_used_idx)) & 0xFFFF
-    )
+    done = 0
+    if not _is_packed(prog, ring):
+        done = (number(ring.split.vring.used.idx) - number(ring.last_used_idx)) & 0xFFFF
     return size or free, max(0, size - free), done
 
 

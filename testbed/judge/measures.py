@@ -119,13 +119,14 @@ def _blocks(case: Case) -> dict[str, float]:
 
 
 def _writes(case: Case) -> dict[str, float]:
-    found: dict[str, float] = {}
-    for source in _sources(case, "held"):
-        found["writes_kib"] = found.get("writes_kib", 0) + _grown(case, f"{source}.bytes") / 1024
-        found["writes_held"] = found.get("writes_held", 0) + _grown(case, f"{source}.held")
-        longest = _most(case, f"{source}.longest_ms")
-        found["writes_longest_ms"] = max(found.get("writes_longest_ms", 0), longest)
-    return found
+    sources = tuple(_sources(case, "held"))
+    if not sources:
+        return {}
+    return {
+        "writes_kib": sum(_grown(case, f"{source}.bytes") for source in sources) / 1024,
+        "writes_held": sum(_grown(case, f"{source}.held") for source in sources),
+        "writes_longest_ms": max(_most(case, f"{source}.longest_ms") for source in sources),
+    }
 
 
 def _whole(case: Case) -> dict[str, float]:

@@ -40,5 +40,5 @@ class Writer(OneProcess):
             mount_disk(guest, context, self.disk)
 
     def argv(self, slot: int, context: LoadContext) -> list[str]:
-        file = self.file or f"{disk_folder(self.disk or '')}/{context.load.name}"
+        file = self.file if self.disk is None else f"{disk_folder(self.disk)}/{context.load.name}"
         return agent("writer", slot, {"file": file, "bytes": self.bytes})
