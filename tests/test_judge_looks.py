@@ -135,6 +135,21 @@ def test_one_request_that_ends_after_the_second_look_refutes_the_proof() -> None
     assert any("something moved at 45 s" in one.statement for one in found.findings)
 
 
+def test_a_refuted_proof_hides_no_later_one() -> None:
+    def once(t: float, values: Values) -> None:
+        served(t, values)
+        values["A/blocksampler"]["reads_completed_0"] += t > 45.0
+
+    found = verdict(story(tweak=once, watch_s=52.0), looks(21, 31, 50, 60))
+    assert found.outcome == "deadlocked"
+    assert found.examination is not None and (found.examination.first, found.examination.second) == (3, 4)
+
+    more = RING.model_copy(update={"counters": {"received": 99, "refills_failed": 80}})
+    *early, last = looks(21, 31, 50, 60)
+    chance = verdict(story(tweak=once), (*early, last.model_copy(update={"nics": (more,)})))
+    assert chance.outcome == "starved"
+
+
 def test_a_knot_while_the_server_served_nobody_is_no_proof() -> None:
     found = verdict(story(tweak=unserved), looks(21, 31))
     assert found.outcome == "server-down"

@@ -147,6 +147,22 @@ def test_progress_with_a_sweep_that_is_late_is_slow() -> None:
     assert "did not end in its time" in found.reason
 
 
+@pytest.mark.parametrize(("rate", "outcome"), [(200, "slow"), (800, "recovered")])
+def test_who_stands_still_while_it_is_swept_has_the_rate_of_before(rate: float, outcome: str) -> None:
+    stands_s = (38.0, 45.0)  # of the sweep, which is from 35.5 s to 47.5 s
+    held: dict[str, dict[str, int]] = {}
+
+    def pauses(t: float, values: Values) -> None:
+        for source in ("A/anonymous", "A/blocksampler"):
+            if stands_s[0] <= t < stands_s[1]:
+                values[source] = held.setdefault(source, dict(values[source]))
+
+    found = verdict(RECOVERED.but(rate_after=rate, sweep_takes_s=12.0, tweak=pauses))
+    assert found.outcome == outcome
+    assert found.time_to_recover_s == pytest.approx(27, abs=0.5), "for good only then"
+    assert found.rate_after == pytest.approx(rate, rel=0.1)
+
+
 def test_a_rate_that_was_not_measured_leaves_slow_open() -> None:
     def unseen(t: float, values: Values) -> None:
         if t < 3:

@@ -75,6 +75,21 @@ def test_looks_are_saved_and_examined_in_pairs(looker: Looker, monkeypatch: pyte
     assert seen.first("examined") is not None
 
 
+def test_a_proof_that_is_refuted_is_forgotten_and_looks_go_on(
+    looker: Looker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads(monkeypatch, sockets=())
+    looker.begin()
+    until(looker, 2)
+    assert looker.last is not None
+    looker.last = looker.last.model_copy(update={"proves": "deadlocked"})
+    assert looker.step() and looker.proved
+    looker.refute()
+    assert not looker.proved and not looker.step()
+    until(looker, 2)
+    assert [each.number for each in looker.snapshots] == [3, 4]
+
+
 def test_dumps_of_a_cell_that_recovered_are_dropped_its_looks_kept(
     looker: Looker, monkeypatch: pytest.MonkeyPatch
 ) -> None:

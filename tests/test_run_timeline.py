@@ -20,6 +20,7 @@ from testbed.faults import Fault, FaultTarget, fault_class
 from testbed.judge import judge
 from testbed.model import Plan, PlannedEvent
 from testbed.run.endings import LINE_BYTES, Ending
+from testbed.run.looking import Looker
 from testbed.run.observe import Observer, View
 from testbed.run.timeline import Timeline
 from testbed.store import Evidence
@@ -366,6 +367,57 @@ def test_one_more_request_is_no_recovery(stage: Stage) -> None:
     assert stage.ending() == "bound"
     assert "progress.resumed" not in stage.events()
     assert Control.SWEEP not in stage.guest.told
+
+
+@dataclass
+class Proves:
+    """A looker that finds a deadlock whenever it is asked, but not within `after_s` of its beginning."""
+
+    after_s: float = 3.0
+    begun: list[int] = field(default_factory=list)
+    proved: bool = False
+
+    def begin(self) -> None:
+        self.begun.append(now_ns())
+
+    def step(self) -> bool:
+        self.proved = now_ns() >= self.begun[-1] + self.after_s * NS
+        return self.proved
+
+    def refute(self) -> None:
+        self.proved = False
+        self.begin()
+
+
+def test_a_proof_ends_the_wait(stage: Stage) -> None:
+    looker = Proves()
+    stage.timeline.looker = cast(Looker, looker)
+    stage.guest.works = lambda: "revert cut" not in stage.log
+    stage.timeline.play()
+    assert stage.ending() == "proof" and stage.timeline.wedged
+    assert stage.events().count("proved") == 1 and len(looker.begun) == 1
+
+
+def test_a_proof_is_refuted_by_what_moves_after_it_and_looks_begin_anew(stage: Stage, clock: Clock) -> None:
+    looker = Proves()
+    stage.timeline.looker = cast(Looker, looker)
+    last: list[int] = []
+
+    def works() -> bool:
+        if "revert cut" not in stage.log:
+            return True
+        if looker.proved and not last:
+            last.append(clock.at_ns)
+            return True
+        return False
+
+    stage.guest.works = works
+    stage.timeline.play()
+    assert stage.ending() == "proof"
+    assert [what for what in stage.events() if what in ("proved", "refuted")] == ["proved", "refuted", "proved"]
+    recorded = history.read(stage.folder / "history.jsonl")
+    refuted, end = recorded.first("refuted"), recorded.first("judging.end")
+    assert refuted and end and (end.t_ns - refuted.t_ns) / NS > looker.after_s + 5
 
 
 def test_a_panic_ends_the_wait(stage: Stage) -> None:

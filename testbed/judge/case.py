@@ -132,10 +132,16 @@ class Case:
         return to_ns if self.history.value_at(name, to_ns) is not None else None
 
     @cached_property
+    def counters(self) -> tuple[str, ...]:
+        """The progress counters: those of the playbook, and the pages that a sweep has checked."""
+        return self.rules.progress + tuple(self.own(f"{load}.sweep_pages") for load in self.rules.finish_loads)
+
+    @cached_property
     def examination(self) -> Examination | None:
         """What the looks into the subject show: the pair that proves most, the latest of such pairs.
 
-        Only looks after the heal count; None without two of them.
+        Only looks after the heal count; None without two of them. A deadlock after which something moved
+        was none: it comes after all that is proved, and before what proves nothing.
         """
         looks = [each for each in self.evidence.snapshots if self.heal_ns <= each.taken_ns <= self.end_ns]
         found = [
@@ -143,7 +149,22 @@ class Case:
             for number, second in enumerate(looks)
             for first in looks[:number]
         ]
-        return max(found, key=strength, default=None)
+
+        def weight(pair: Examination) -> tuple[float, int, int]:
+            proved, *when = strength(pair)
+            refuted = pair.proves == "deadlocked" and self.moved_ns(pair) is not None
+            return (0.5 if refuted else proved, *when)
+
+        return max(found, key=weight, default=None)
+
+    def second_ns(self, pair: Examination) -> int:
+        """When the second of its looks was taken."""
+        return next(each.taken_ns for each in self.evidence.snapshots if each.number == pair.second)
+
+    def moved_ns(self, pair: Examination) -> int | None:
+        """The first progress after its second look, be it a single request."""
+        times = self.rises(self.counters, self.second_ns(pair), self.end_ns)
+        return times[0] if times else None
 
     def atomic_floor(self, t_ns: int) -> int | None:
         """Free pages at which GFP_ATOMIC allocations of the subject fail; None if its marks are not known.

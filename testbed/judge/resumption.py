@@ -29,19 +29,13 @@ class Resumption:
     finish: Finish
 
 
-def counters(case: Case) -> tuple[str, ...]:
-    """The progress counters: those of the playbook, and the pages that a sweep has checked."""
-    swept = tuple(case.own(f"{load}.sweep_pages") for load in case.rules.finish_loads)
-    return case.rules.progress + swept
-
-
 def resumption(case: Case) -> Resumption:
     """When progress resumed after the heal, for good; a job that had ended by then had nothing to resume."""
     finish = finish_of(case)
     if finish.done_ns is not None and finish.done_ns <= case.heal_ns:
         return Resumption(case.heal_ns, None, finish)
     until_ns = finish.done_ns if finish.done_ns is not None else case.end_ns
-    times = case.rises(counters(case), case.heal_ns, until_ns)
+    times = case.rises(case.counters, case.heal_ns, until_ns)
     resumed_ns = lasting(case, times, until_ns, ended=finish.done_ns is not None)
     return Resumption(resumed_ns, times[0] if times else None, finish)
 
@@ -90,10 +84,17 @@ def rate_before(case: Case) -> float | None:
 
 
 def rate_after(case: Case, seen: Resumption) -> float | None:
-    """The same rate once progress had resumed, up to the sweep (which takes turns with the work)."""
+    """The same rate once progress had resumed, up to the sweep (which takes turns with the work).
+
+    Who stood still once more while it was swept resumed for good only after that; it worked before nonetheless,
+    or the sweep would not have been asked for.
+    """
     if not case.rules.progress or seen.resumed_ns is None:
         return None
     window_ns = round(case.rules.rate_window_s * 1e9)
     stops = (seen.finish.asked_ns, seen.finish.done_ns, case.end_ns)
     to_ns = next(stop for stop in stops if stop is not None)
-    return case.rate(case.rules.progress[0], max(seen.resumed_ns, to_ns - window_ns), to_ns)
+    from_ns = to_ns - window_ns
+    if seen.resumed_ns < to_ns:
+        from_ns = max(from_ns, seen.resumed_ns)
+    return case.rate(case.rules.progress[0], from_ns, to_ns)

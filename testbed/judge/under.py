@@ -5,7 +5,7 @@ from __future__ import annotations
 from testbed.clock import NS
 from testbed.judge.case import Case
 from testbed.judge.delays import MOST_DELAYED_SHARE, delayed
-from testbed.judge.resumption import counters, lasting, rate_before
+from testbed.judge.resumption import lasting, rate_before
 from testbed.judge.values import Under, UnderOutcome
 
 
@@ -19,7 +19,7 @@ def under(case: Case) -> Under | None:
     if not stops:
         return None
     until_ns = max(stops)
-    resumed_ns = lasting(case, case.rises(counters(case), case.heal_ns, until_ns), until_ns)
+    resumed_ns = lasting(case, case.rises(case.counters, case.heal_ns, until_ns), until_ns)
     rate = _rate(case, resumed_ns, until_ns)
     before = rate_before(case)
     slow = before is not None and rate is not None and rate < case.rules.slow_share * before

@@ -12,7 +12,7 @@ from testbed.errors import UsageError
 from testbed.model import Outcome, Value
 from testbed.waitfor import Examination
 
-JUDGE_VERSION = 13
+JUDGE_VERSION = 14
 
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 

@@ -72,6 +72,12 @@ class Looker:
     def proved(self) -> bool:
         return self.last is not None and self.last.proves == "deadlocked"
 
+    def refute(self) -> None:
+        """Something moved after the proof: it was none. Looks begin anew, as do the times between them."""
+        self.last = None
+        self.snapshots.clear()
+        self.begin()
+
     def step(self) -> bool:
         """Goes on with the look under way, or takes the next; whether a deadlock has been proved."""
         if self._reading is not None and self._reading.done():

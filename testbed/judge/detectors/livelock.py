@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from testbed.clock import NS
 from testbed.judge.case import Case
-from testbed.judge.resumption import counters, resumption
+from testbed.judge.resumption import resumption
 from testbed.judge.values import Finding
 
 LEAST_BUSY_SHARE = 0.5
@@ -18,7 +18,7 @@ def detect(case: Case) -> Iterator[Finding]:
         return
     if not case.watched_to_bound:
         return
-    moved = case.rises(counters(case), case.heal_ns, case.end_ns)
+    moved = case.rises(case.counters, case.heal_ns, case.end_ns)
     from_ns = max(case.heal_ns, moved[-1] if moved else 0)
     span_ns = case.end_ns - from_ns
     run_ns = case.growth(case.own("vcpu.run_ns"), from_ns, case.end_ns)

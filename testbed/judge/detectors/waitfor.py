@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from testbed.clock import NS
 from testbed.judge.case import Case
 from testbed.judge.console import says
-from testbed.judge.proof import moved_ns, watched_on
+from testbed.judge.proof import watched_on
 from testbed.judge.resumption import resumption
 from testbed.judge.values import Finding, Says
 from testbed.waitfor.builder import request_id
@@ -33,14 +33,14 @@ def detect(case: Case) -> Iterator[Finding]:
     if found.proves == "deadlocked":
         yield from _deadlocked(case)
     elif resumption(case).resumed_ns is None:
-        starved = found.proves == "starved" and case.watched_to_bound and moved_ns(case) is None
+        starved = found.proves == "starved" and case.watched_to_bound and case.moved_ns(found) is None
         yield _finding(case, "starved" if starved else "note", found.sentence)
 
 
 def _deadlocked(case: Case) -> Iterator[Finding]:
     found = case.examination
     assert found is not None
-    went_on_ns = moved_ns(case)
+    went_on_ns = case.moved_ns(found)
     if went_on_ns is not None:
         lasting = resumption(case).resumed_ns is not None
         went_on = "work went on" if lasting else f"something moved at {case.at(went_on_ns):.0f} s"

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 from testbed.clock import NS
 from testbed.judge.case import Case
-from testbed.judge.resumption import counters
 from testbed.judge.values import Finding
 
 SILENT_NS = 10 * NS
@@ -28,7 +27,7 @@ def detect(case: Case) -> Iterator[Finding]:
     if case.end_ns - beat_ns < SILENT_NS:
         return
     silent_s = (case.end_ns - beat_ns) / NS
-    others = (case.own("blocksampler.samples"), *counters(case))
+    others = (case.own("blocksampler.samples"), *case.counters)
     alive = case.rises(others, max(beat_ns + NS, case.end_ns - SILENT_NS), case.end_ns)
     yield Finding(
         detector="witness",
