@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from testbed.introspection import droppable
+from testbed.units import PAGE_BYTES
 
 FLAGS = {"PG_locked": 0, "PG_dirty": 4, "PG_lru": 5, "PG_writeback": 12, "PG_swapcache": 10,
          "PG_swapbacked": 19, "PG_unevictable": 20}  # fmt: skip
@@ -20,7 +21,7 @@ class Memory:
         self.tables = tables
 
     def read(self, address: int, size: int, physical: bool = False) -> bytes:
-        assert physical and size == droppable.PAGE_BYTES
+        assert physical and size == PAGE_BYTES
         words = array.array("Q", [0]) * 512
         for index, entry in self.tables[address].items():
             words[index] = entry

@@ -16,8 +16,8 @@ from drgn.helpers.linux.mmzone import for_each_online_pgdat
 from drgn.helpers.linux.pid import for_each_task
 
 from testbed.introspection.reading import Reading, number
+from testbed.units import PAGE_BYTES
 
-PAGE_BYTES = 4096
 WORD_BYTES = 8
 MAPPING_WORD = 3
 """include/linux/mm_types.h, 5.10 to 7.3: `flags`, two words of `lru`, then `mapping`."""

@@ -14,7 +14,7 @@ import drgn
 from testbed.introspection import DESCRIPTOR, blocks, counters, live, network, rpc, sockets, tasks
 from testbed.introspection.memory import read_pages, read_zones
 from testbed.introspection.reading import Reading
-from testbed.snapshot import Snapshot
+from testbed.snapshot import Snapshot, Task
 
 MAX_ADDRESS_SPACE_BYTES = 6 << 30
 MAX_CPU_S = 90
@@ -41,28 +41,24 @@ def program(memory: str, vmlinux: str) -> drgn.Program:
 def snapshot(reading: Reading) -> Snapshot:
     """All that is looked at, each part on its own: one that fails leaves the others alone."""
     seen = tasks.read_tasks(reading)
-    requests = (*blocks.read_requests(reading, seen.pids), *rpc.read_calls(reading))
+    requests = reading.bounded(
+        "requests of all devices", (*blocks.read_requests(reading, seen.pids), *rpc.read_calls(reading))
+    )
     carriers = frozenset(request.socket for request in requests if request.socket)
     devices = blocks.queues(reading)
     fragment_bytes, fragment_queues = sockets.fragments(reading)
-    named = tuple(
-        task
-        if task.waits is None or task.waits.kind != "tag"
-        else task.model_copy(
-            update={"waits": task.waits.model_copy(update={"detail": devices.get(task.waits.address, "")})}
-        )
-        for task in seen.tasks
-    )
     return Snapshot(
         number=0,
         taken_ns=0,
         paused_ms=0,
         release=reading.get("release", "", _release, reading.prog),
-        tasks=named,
+        tasks=tuple(_named(task, devices) for task in seen.tasks),
         idle_tasks=seen.idle,
         locks=seen.locks,
         requests=requests,
-        sockets=sockets.read_sockets(reading, seen.tasks, carriers),
+        sockets=reading.bounded(
+            "sockets of all protocols", sockets.read_sockets(reading, seen.tasks, carriers)
+        ),
         nics=network.read_nics(reading),
         zones=read_zones(reading),
         memory_pages=read_pages(reading),
@@ -72,6 +68,14 @@ def snapshot(reading: Reading) -> Snapshot:
         counters=counters.read_counters(reading),
         missing=reading.notes(),
     )
+
+
+def _named(task: Task, devices: dict[int, str]) -> Task:
+    """With the name of the device whose queue it waits for: queues themselves know it since 5.15 alone."""
+    if task.waits is None or task.waits.kind not in ("tag", "queue") or not task.waits.address:
+        return task
+    detail = devices.get(task.waits.address, "")
+    return task.model_copy(update={"waits": task.waits.model_copy(update={"detail": detail})})
 
 
 def _release(prog: drgn.Program) -> str:

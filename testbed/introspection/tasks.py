@@ -148,15 +148,8 @@ def _object(prog: drgn.Program, frame: Any, kind: str, variable: str) -> tuple[i
         folio = compound_head(value.page) if older else value.folio
         return number(folio), names.get(bit, f"bit {bit}")
     if kind in ("tag", "queue"):
-        queue = value.q if kind == "tag" else value
-        return number(queue), _disk(queue)
+        return number(value.q if kind == "tag" else value), ""
     return number(value), ""
-
-
-def _disk(queue: Any) -> str:
-    """What the disk of a request queue is called; the queue knows it since 5.15 (block/genhd.c)."""
-    disk = queue.disk if queue.type_.type.has_member("disk") else None
-    return text(disk.disk_name) if disk else ""
 
 
 def _lock_of_waiter(prog: drgn.Program, frame: Any, kind: str) -> int:

@@ -9,9 +9,7 @@ from pydantic import Field, model_validator
 
 from testbed.load import Seconds
 from testbed.loads import LoadContext, OneProcess, agent
-
-SLOTS = {"heartbeat": 0, "blocksampler": 1, "vmsampler": 2}
-"""The witnesses' slots (testbed/guest/witness.h)."""
+from testbed.witnesses.page import OWN_SLOTS
 
 
 class Kill(OneProcess):
@@ -41,7 +39,7 @@ class Kill(OneProcess):
         if self.process is not None:
             options["process"] = self.process
         if self.witness is not None:
-            options["victim"] = SLOTS[self.witness]
+            options["victim"] = OWN_SLOTS["machine" if self.witness == "heartbeat" else self.witness]
         if self.resume_after is not None:
             options["resume-after-ms"] = round(self.resume_after * 1e3)
         return agent("deed-kill", slot, options)

@@ -13,9 +13,10 @@ from testbed.load import validate
 from testbed.loads import Load, load_class, load_of
 from testbed.model import PlannedLoad, PlannedMachine
 from testbed.transports import Lender, Transport
+from testbed.witnesses.page import OWN_SLOTS
 
-FIRST_SLOT = 3
-RESERVED = ("machine", "blocksampler", "vmsampler", "memory", "vcpu", "domain", "console")
+FIRST_SLOT = len(OWN_SLOTS)
+RESERVED = (*OWN_SLOTS, "memory", "vcpu", "domain", "console")
 """Names of other sources in the history: `A/memory` is the host's view of A's free pages."""
 
 Parts = dict[str, tuple[PlannedLoad, ...]]

@@ -36,7 +36,7 @@ from testbed.transports import Capping, Ends, Stacked, transport_of
 from testbed.witnesses import Witness
 from testbed.witnesses.host import ConsoleSize, DiskTraffic, DomainState, VcpuTime, Wire
 from testbed.witnesses.memory import FREE_PAGES_SYMBOL, FreePages
-from testbed.witnesses.page import State, WitnessPage
+from testbed.witnesses.page import OWN_SLOTS, State, WitnessPage
 from testbed.witnesses.slots import SlotWitness
 
 if TYPE_CHECKING:
@@ -198,8 +198,7 @@ class Lab:
         return Console(self.consoles[self.plan.judging.subject].path)
 
     def _slots(self, machine: str) -> dict[str, tuple[int, str]]:
-        own = {"machine": (0, "machine"), "blocksampler": (1, "blocksampler"), "vmsampler": (2, "vmsampler")}
-        return own | {
+        return {name: (slot, name) for name, slot in OWN_SLOTS.items()} | {
             load.name: (load.slot, load.page_kind) for load in self.plan.loads if load.machine == machine
         }
 
@@ -317,7 +316,7 @@ class Lab:
             raise TestbedFault(f"its domain is {self.domains[name].state()}")
         if boot.PANIC in self.consoles[name].tail():
             raise TestbedFault("its kernel panicked")
-        return self.pages[name].state(0) == State.READY
+        return self.pages[name].state(OWN_SLOTS["machine"]) == State.READY
 
     def _log_in(self, stack: ExitStack) -> None:
         # fabric and paramiko take a tenth of a second to import, which no command without a lab should.

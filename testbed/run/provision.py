@@ -13,14 +13,12 @@ from testbed.loads import AGENT, LoadContext, load_of
 from testbed.model import Plan, PlannedLoad
 from testbed.run.lab import Lab
 from testbed.transports import Crossed, Ends, Guest, Mounted, Transport, listens, transport_of
-
-BLOCKSAMPLER_SLOT = 1
-VMSAMPLER_SLOT = 2
+from testbed.witnesses.page import OWN_SLOTS
 
 
 def attach(plan: Plan, lab: Lab, history: Writer) -> None:
     """From ready guests to loads that wait for their control word."""
-    available = {name: page.read(0, "machine")["mem_available_kib"] << 10 for name, page in lab.pages.items()}
+    available = {name: page.read(OWN_SLOTS["machine"], "machine")["mem_available_kib"] << 10 for name, page in lab.pages.items()}
     if plan.transport is not None:
         ends = Ends.of(plan, lab.cpu_scale)
         transport = transport_of(plan.transport)
@@ -57,15 +55,16 @@ def _start_samplers(plan: Plan, lab: Lab) -> None:
     guest = lab.guests[plan.judging.subject]
     timeout_s = 20.0 * lab.cpu_scale
     blocks = [word for device in plan.watched_devices for word in ("--block", device)]
-    guest.run(
-        [AGENT, "blocksampler", "--slot", str(BLOCKSAMPLER_SLOT), "--detach", *blocks], timeout_s=timeout_s
-    )
+    guest.run([*_sampler("blocksampler"), *blocks], timeout_s=timeout_s)
     transport = None if plan.transport is None else transport_of(plan.transport)
     nfs: list[str] = ["--nfs", transport.mount_point] if isinstance(transport, Mounted) else []
     for machine in plan.under_test:
-        argv = [AGENT, "vmsampler", "--slot", str(VMSAMPLER_SLOT), "--detach"]
         own = nfs if machine.name == plan.judging.subject else []
-        lab.guests[machine.name].run([*argv, *own], timeout_s=timeout_s)
+        lab.guests[machine.name].run([*_sampler("vmsampler"), *own], timeout_s=timeout_s)
+
+
+def _sampler(name: str) -> list[str]:
+    return [AGENT, name, "--slot", str(OWN_SLOTS[name]), "--detach"]
 
 
 def _start_loads(plan: Plan, lab: Lab, loads: list[PlannedLoad], available: dict[str, int]) -> None:

@@ -13,7 +13,7 @@ from testbed import transports
 from testbed.clock import Deadline, poll
 from testbed.errors import TestbedFault
 from testbed.transports import Ends, Revivable, SwapFlow, Transport
-from testbed.witnesses.page import State, WitnessPage
+from testbed.witnesses.page import OWN_SLOTS, State, WitnessPage
 
 ASK_S = 5.0
 """For one question to a server that has nothing else to do; `Ends.cpu_scale` stretches it, to a bound."""
@@ -129,7 +129,7 @@ class Serving:
         return self._is_up()
 
     def _is_up(self) -> bool:
-        return self.domain.state() == "running" and self.page.state(0) == State.READY
+        return self.domain.state() == "running" and self.page.state(OWN_SLOTS["machine"]) == State.READY
 
     @property
     def _scale(self) -> float:

@@ -9,11 +9,14 @@ from testbed.history import History
 from testbed.model import Judging, Value
 from testbed.snapshot import Nic, Request, Snapshot, Socket
 from testbed.waitfor.builder import Outside, Taken, request_id
-from testbed.waitfor.building import LARGEST_TABLE, build
+from testbed.waitfor.building import build
 from testbed.waitfor.graph import Graph, common, cycle, reachable, stuck
 from testbed.waitfor.limits import dropped_at_the_limit
 from testbed.waitfor.requests import LEAST_ANSWERS, replaced_by, tried_in_vain
 from testbed.waitfor.words import chain
+
+SAMPLERS = ("blocksampler", "vmsampler")
+"""Sources of the history (testbed/guest) whose numbers are of disks, RPC and memory."""
 
 Proves = Literal["deadlocked", "starved", "open"]
 
@@ -58,7 +61,7 @@ def examine(first: Snapshot, second: Snapshot, history: History, rules: Judging)
         outside,
         len(targets),
         _ended(_of(devices, first), _of(devices, second)),
-        _not_seen(first) + _not_seen(second),
+        (*first.missing, *second.missing),
         history.rises(rules.progress, first.taken_ns, second.taken_ns),
         mute=_all_mute(outside, _carriers(devices, second)),
         served=_served(first, second, history, rules),
@@ -297,17 +300,6 @@ def _conditions(
     )
 
 
-def _not_seen(snapshot: Snapshot) -> tuple[str, ...]:
-    """What could not be read, and what is too much to be in the graph."""
-    tables = {"requests": snapshot.requests, "tasks": snapshot.tasks, "locks": snapshot.locks}
-    many = [
-        f"{len(table)} {name}, of which {LARGEST_TABLE} are told"
-        for name, table in tables.items()
-        if len(table) > LARGEST_TABLE
-    ]
-    return (*snapshot.missing, *many)
-
-
 def _served(first: Snapshot, second: Snapshot, history: History, rules: Judging) -> bool | None:
     """Whether the server did something for a second client between the looks; None where there is none."""
     if not rules.second_client:
@@ -351,10 +343,12 @@ def _sentence(
 def _workers(graph: Graph, second: Snapshot, history: History, rules: Judging) -> list[str]:
     """The tasks whose work counts as progress, by the pid in their slot of the witness page.
 
-    One that is not known, or is not in the graph since it waits for nothing known, hangs on no cycle.
+    One that is not known, or is not in the graph since it waits for nothing known, hangs on no cycle. Who
+    only counts what others do, as samplers, is none of them.
     """
     sources = dict.fromkeys(name.rpartition(".")[0] for name in rules.progress)
-    pids = [history.value_at(f"{source}.pid", second.taken_ns) for source in sources]
+    workers = [source for source in sources if source.rpartition("/")[2] not in SAMPLERS]
+    pids = [history.value_at(f"{source}.pid", second.taken_ns) for source in workers]
     return [f"task:{pid or 'unknown'}" for pid in pids]
 
 

@@ -17,6 +17,8 @@ from testbed.errors import TestbedFault, UsageError, nearest
 
 HEADER = Path(__file__).parent.parent / "guest" / "witness.h"
 WORD_BYTES = 8
+OWN_SLOTS = {"machine": 0, "blocksampler": 1, "vmsampler": 2}
+"""The testbed's own, by kind, in every guest's page (testbed/guest/witness.h); loads have those behind them."""
 
 _BLOCK = re.compile(r"^enum (\w+) \{\n(.*?)^\};", re.MULTILINE | re.DOTALL)
 _ENTRY = re.compile(r"^\t([A-Z0-9_]+) = (\d+),\s*/\* ([\w/ ]+): (.+) \*/$", re.MULTILINE)
@@ -135,16 +137,11 @@ class WitnessPage:
         if size < self.layout.page_bytes:
             raise TestbedFault(f"the witness page has {size} bytes instead of {self.layout.page_bytes}")
         self._map = mmap.mmap(fd, self.layout.page_bytes, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)
-        self._kind_names = {number: name for name, number in self.layout.kinds.items()}
 
     def read(self, slot: int, kind: str) -> dict[str, int]:
         """All fields of the slot, by name; the layout is that of `kind`, whatever the slot says it is."""
         words = struct.unpack_from(f"<{self.layout.slot_words}Q", self._map, self._offset(slot, 0))
         return {name: words[field.word] for name, field in self.layout.fields_of(kind).items()}
-
-    def kind(self, slot: int) -> str:
-        """The kind that the slot's process has put there, '' for none (or for what the guest garbled)."""
-        return self._kind_names.get(self._word(slot, "kind"), "")
 
     def state(self, slot: int) -> State:
         """Raises TestbedFault if the guest has put nonsense there."""
@@ -157,10 +154,6 @@ class WitnessPage:
     def control(self, slot: int, value: Control) -> None:
         """Asks the slot's process for something; it notices within 50 ms if it is not blocked."""
         struct.pack_into("<Q", self._map, self._offset(slot, self._common("control")), value)
-
-    def control_seen(self, slot: int) -> Control:
-        """The last control word that the slot's process has noticed."""
-        return Control(self._word(slot, "control_seen"))
 
     def clear(self, slot: int) -> None:
         """Empties the slot, for a new process; only while none has it."""
