@@ -94,6 +94,10 @@ class PlannedLink(Value):
     mtu: int | None = None
 
 
+DEFAULT_BASE = "6.1"
+"""Taken where no base is named, and left out of a kernel's name."""
+
+
 class KernelSpec(Value):
     """What to boot: `base` plus patch sets in order, or a prebuilt package.
 
@@ -109,6 +113,11 @@ class KernelSpec(Value):
         if self.prebuilt:
             return "debian"
         return "+".join(self.sets) or "stock"
+
+    @property
+    def name(self) -> str:
+        """The label, and the base if it is another than what is taken where none is named."""
+        return self.label if self.prebuilt or self.base == DEFAULT_BASE else f"{self.label}@{self.base}"
 
 
 class PlannedKernel(Value):
@@ -254,6 +263,11 @@ class Plan(Value):
 
     def machine(self, name: str) -> PlannedMachine:
         return next(machine for machine in self.machines if machine.name == name)
+
+    @property
+    def kernel_under_test(self) -> PlannedKernel:
+        """The subject's."""
+        return self.kernels[self.machine(self.judging.subject).kernel]
 
     @property
     def under_test(self) -> tuple[PlannedMachine, ...]:

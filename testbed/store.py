@@ -23,9 +23,17 @@ HISTORY = "history.jsonl"
 ENVIRONMENT = "environment.json"
 VERDICT = "verdict.json"
 REPORT = "report.html"
+UNFINISHED = ".unfinished-"
+"""In the name of a folder whose cell was cut short: it is kept, and is none of its campaign's."""
 MAX_SNAPSHOTS = 16
 MAX_SNAPSHOT_BYTES = 8 << 20
 MAX_CONSOLE_BYTES = 64 << 20
+
+
+def result_folders(folder: Path, below: str = "*", having: str = VERDICT) -> list[Path]:
+    """The folders of cells below `folder` that have such a file and were not cut short, in a stable order."""
+    found = (path.parent for path in sorted(folder.glob(f"{below}/{having}")))
+    return [path for path in found if UNFINISHED not in path.name]
 
 
 def console_name(machine: str) -> str:

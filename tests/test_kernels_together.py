@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from testbed.kernels import composing, patchset, pristine, source
-from testbed.kernels.naming import DEFAULT_BASE, PATCHES
+from testbed.kernels.naming import PATCHES
+from testbed.model import DEFAULT_BASE
 
 pytestmark = [
     pytest.mark.nightly,

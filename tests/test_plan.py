@@ -20,7 +20,6 @@ from testbed.load import PLAYBOOKS, TOPOLOGIES, load_toml
 from testbed.loads import LoadContext, load_of
 from testbed.model import KernelSpec, Plan, PlannedKernel
 from testbed.plan import Choices
-from testbed.plan.labels import DEFAULT_BASE
 from testbed.plan.machines import tap_name
 
 SCENARIOS = sorted(path.stem for path in PLAYBOOKS.glob("*.toml") if path.stem != "selftest")
@@ -305,7 +304,6 @@ def test_repeats_differ_in_seed_and_name() -> None:
 
 def test_another_base_shows_in_the_label() -> None:
     assert planned(spec=KernelSpec(base="5.10")).labels.kernel == "stock@5.10"
-    assert naming.DEFAULT_BASE == DEFAULT_BASE
 
 
 # --- mke2fs, the idle lab, all files

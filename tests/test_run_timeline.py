@@ -414,7 +414,8 @@ def test_a_proof_is_refuted_by_what_moves_after_it_and_looks_begin_anew(stage: S
     stage.guest.works = works
     stage.timeline.play()
     assert stage.ending() == "proof"
-    assert [what for what in stage.events() if what in ("proved", "refuted")] == ["proved", "refuted", "proved"]
+    told = [what for what in stage.events() if what in ("proved", "refuted")]
+    assert told == ["proved", "refuted", "proved"]
     recorded = history.read(stage.folder / "history.jsonl")
     refuted, end = recorded.first("refuted"), recorded.first("judging.end")
     assert refuted and end and (end.t_ns - refuted.t_ns) / NS > looker.after_s + 5

@@ -19,8 +19,8 @@ def look_again(folder: Path) -> int:
     is not in the cache any more.
     """
     plan = store.read_plan(folder)
-    planned = plan.kernels[plan.machine(plan.judging.subject).kernel]
-    old = {each.number: each for each in store.read_evidence(folder).snapshots}
+    planned = plan.kernel_under_test
+    old = {each.number: each for each in store.read_snapshots(folder)[0]}
     dumps = {number: path for number in old if (path := folder / f"{store.dump_name(number)}.gz").is_file()}
     if not dumps:
         return 0
@@ -28,7 +28,7 @@ def look_again(folder: Path) -> int:
     if kernel is None or kernel.vmlinux is None:
         raise UsageError(
             f"the debug information of kernel {planned.digest} is not in the cache",
-            hint="build it again from the same inputs: testbed build " + planned.spec.label,
+            hint="build it again from the same inputs: testbed build " + planned.spec.name,
             where=str(folder),
         )
     for number, path in dumps.items():

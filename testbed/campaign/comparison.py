@@ -140,7 +140,7 @@ def compare(rows: Iterable[Repeats], families: Families | None = None) -> tuple[
 
 
 def _at_every_look(first: Repeats, second: Repeats, family: int) -> Comparison:
-    seen = rounds(first, second)
+    seen = anytime.paired(first.by_round, second.by_round)
     p = anytime.p_value(seen)
     return Comparison(
         place=first.place,
@@ -195,12 +195,6 @@ def _after_holm(found: Sequence[Comparison]) -> tuple[Comparison, ...]:
         )
         for one in found
     )
-
-
-def rounds(first: Repeats, second: Repeats) -> Sequence[tuple[bool, bool]]:
-    """Of every repeat in which both have a cell that counts: whether each wedged."""
-    one, other = first.by_round, second.by_round
-    return [(one[number], other[number]) for number in sorted(one.keys() & other.keys())]
 
 
 def show_points(share: float) -> str:

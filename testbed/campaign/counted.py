@@ -19,7 +19,7 @@ def counted(plan: Plan, snapshots: Sequence[Snapshot]) -> dict[str, int] | None:
     """
     if not snapshots:
         return None
-    sets = plan.kernels[plan.machine(plan.judging.subject).kernel].spec.sets
+    sets = plan.kernel_under_test.spec.sets
     last = max(snapshots, key=lambda one: one.taken_ns)
     return {name: count for name, count in sorted(last.counters.items()) if name.split("/")[0] in sets}
 

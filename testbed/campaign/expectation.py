@@ -7,9 +7,10 @@ An expectation is an outcome (`recovered`), several (`stalled | livelocked`), or
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from testbed import store
 from testbed.campaign.counterfactual import counterfactual
@@ -38,14 +39,8 @@ class Cell:
     @property
     def confounders(self) -> tuple[str, ...]:
         """What in a prebuilt kernel's configuration may have decided instead of what is asked about."""
-        recorded = store.read_environment(self.folder).get("kernels")
-        kernel = (
-            recorded.get(self.plan.machine(self.plan.judging.subject).kernel)
-            if isinstance(recorded, dict)
-            else None
-        )
-        found = kernel.get("confounders") if isinstance(kernel, dict) else None
-        return tuple(str(each) for each in found) if isinstance(found, list) else ()
+        key = self.plan.machine(self.plan.judging.subject).kernel
+        return confounders_of(store.read_environment(self.folder), key)
 
     @property
     def counterfactual(self) -> tuple[str, ...]:
@@ -59,6 +54,14 @@ class Cell:
         if labels.control is not None:
             return labels.control
         return labels.variant not in MAIN_VARIANTS and labels.expect is not None
+
+
+def confounders_of(surroundings: Mapping[str, Any], key: str) -> tuple[str, ...]:
+    """What was recorded of the kernel that is called `key`; empty where nothing readable was."""
+    kernels = surroundings.get("kernels")
+    kernel = kernels.get(key) if isinstance(kernels, dict) else None
+    found = kernel.get("confounders") if isinstance(kernel, dict) else None
+    return tuple(str(each) for each in found) if isinstance(found, list) else ()
 
 
 def accepted(expect: str) -> frozenset[str]:

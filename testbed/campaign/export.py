@@ -7,7 +7,6 @@ it was drawn from, so that a folder can be told to be the one that it speaks of.
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 import shutil
 from pathlib import Path
@@ -126,11 +125,7 @@ def _events(log: history.History) -> list[dict[str, Any]]:
 
 def _surroundings(folder: Path, plan: Plan) -> dict[str, Any]:
     """What the run recorded of tools and kernels; empty where it recorded nothing."""
-    try:
-        found = json.loads((folder / store.ENVIRONMENT).read_bytes())
-    except (OSError, ValueError):
-        found = {}
-    known: dict[str, Any] = found if isinstance(found, dict) else {}
+    known = store.read_environment(folder)
     host = known.get("host") if isinstance(known.get("host"), dict) else {}
     accelerator = known.get("accelerator") if isinstance(known.get("accelerator"), dict) else {}
     return {

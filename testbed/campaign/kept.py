@@ -12,23 +12,15 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from testbed import store
 from testbed.campaign.counted import counted
-from testbed.campaign.expectation import Cell
+from testbed.campaign.expectation import Cell, confounders_of
 from testbed.campaign.observation import Observation, digest, observed, of_cell
 from testbed.campaign.until_clear import Note, read_notes
 from testbed.errors import UsageError
 from testbed.judge.values import UnderOutcome, read_verdict
-from testbed.model import Labels, Outcome
+from testbed.model import Labels, Outcome, Plan
 
 MOST_SUMMARY_BYTES = 1 << 20
 MOST_CELLS = 10_000
-
-
-@dataclass(frozen=True, slots=True)
-class Kept:
-    """What was found: the cells in the order of their names, and the notes of what was played until clear."""
-
-    observations: tuple[Observation, ...]
-    notes: tuple[Note, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +43,10 @@ class Collected:
     cells: tuple[Found, ...] = ()
     notes: tuple[Note, ...] = ()
 
+    @property
+    def observations(self) -> tuple[Observation, ...]:
+        return tuple(cell.observation for cell in self.cells)
+
 
 class _Under(BaseModel):
     """What is read of the first of two judgements."""
@@ -68,7 +64,7 @@ class _Says(BaseModel):
     says: str
 
 
-class _Told(BaseModel):
+class _Judged(BaseModel):
     """What is read of a summary's verdict."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
@@ -90,7 +86,7 @@ class _Summary(BaseModel):
 
     folder: str
     labels: Labels
-    verdict: _Told
+    verdict: _Judged
     rules: dict[str, Any]
     inputs: dict[str, str]
     until_clear: Note | None = None
@@ -105,17 +101,18 @@ class _Summary(BaseModel):
         return tuple(str(each) for each in found) if isinstance(found, list) else ()
 
 
-def read(folder: Path) -> Kept:
+def read(folder: Path) -> Collected:
     """All judged cells of a campaign's folder, of a folder of campaigns, or of a folder of summaries.
 
+    Of what sets had counted nothing is read.
     Raises UsageError if there is none, or one that this version does not read.
     """
     if (folder / store.VERDICT).exists():
         raise UsageError("is a single cell", where=str(folder), hint="name the folder that it lies in")
-    finished = _judged(folder, "*")
+    finished = store.result_folders(folder)
     summaries = [] if finished else sorted(folder.glob("*.json"))
     if not finished and not summaries:
-        finished = _judged(folder, "*/*")
+        finished = store.result_folders(folder, "*/*")
     if not finished and not summaries:
         raise UsageError(
             "holds no judged cell and no summary",
@@ -124,24 +121,17 @@ def read(folder: Path) -> Kept:
         )
     _bounded(folder, len(finished) + len(summaries))
     if finished:
-        cells = [Cell(path, store.read_plan(path), read_verdict(path)) for path in finished]
-        notes = [
-            note for campaign in sorted({path.parent for path in finished}) for note in read_notes(campaign)
-        ]
-        return _kept([of_cell(cell) for cell in cells], notes)
-    told = [_summary(path) for path in summaries]
-    return _kept([_of_summary(one) for one in told], [one.until_clear for one in told if one.until_clear])
+        cells = tuple(_found(path, store.read_plan(path)) for path in finished)
+        parents = sorted({path.parent for path in finished})
+        return together(Collected(cells, tuple(note for parent in parents for note in read_notes(parent))))
+    return together(_told(summaries))
 
 
 def summaries_below(root: Path) -> Collected:
     """All summaries in a folder and below it; not the corpus, which was chosen by its outcomes."""
     paths = [path for path in sorted(root.rglob("*.json")) if not (path.parent / store.PLAN).exists()]
     _bounded(root, len(paths))
-    told = [(path, _summary(path)) for path in paths]
-    cells = [
-        Found(_of_summary(one), path, one.sha256.get(store.HISTORY, ""), one.counters) for path, one in told
-    ]
-    return Collected(tuple(cells), tuple(one.until_clear for _, one in told if one.until_clear))
+    return _told(paths)
 
 
 def campaigns(folders: Iterable[Path]) -> Collected:
@@ -149,13 +139,11 @@ def campaigns(folders: Iterable[Path]) -> Collected:
     cells: list[Found] = []
     notes: list[Note] = []
     for folder in folders:
-        paths = _judged(folder, "*")
+        paths = store.result_folders(folder)
         _bounded(folder, len(paths))
         for path in paths:
             plan = store.read_plan(path)
-            observation = of_cell(Cell(path, plan, read_verdict(path)))
-            counters = counted(plan, store.read_snapshots(path)[0])
-            cells.append(Found(observation, path, _history(path), counters))
+            cells.append(_found(path, plan, counted(plan, store.read_snapshots(path)[0])))
         notes += read_notes(folder)
     return Collected(tuple(cells), tuple(notes))
 
@@ -172,6 +160,18 @@ def together(*parts: Collected) -> Collected:
     return Collected(tuple(cells), tuple(dict.fromkeys(note for part in parts for note in part.notes)))
 
 
+def _found(path: Path, plan: Plan, counters: Mapping[str, int] | None = None) -> Found:
+    return Found(of_cell(Cell(path, plan, read_verdict(path))), path, _history(path), counters)
+
+
+def _told(paths: Iterable[Path]) -> Collected:
+    told = [(path, _summary(path)) for path in paths]
+    cells = [
+        Found(_of_summary(one), path, one.sha256.get(store.HISTORY, ""), one.counters) for path, one in told
+    ]
+    return Collected(tuple(cells), tuple(one.until_clear for _, one in told if one.until_clear))
+
+
 def _bounded(folder: Path, count: int) -> None:
     if count > MOST_CELLS:
         raise UsageError(f"holds over {MOST_CELLS} cells", where=str(folder), hint="name a campaign of it")
@@ -183,18 +183,6 @@ def _history(folder: Path) -> str:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise UsageError("no history: is this a result folder?", where=str(folder)) from error
-
-
-def _judged(folder: Path, below: str) -> list[Path]:
-    """The result folders that have a verdict and came to their end."""
-    paths = [path.parent for path in sorted(folder.glob(f"{below}/{store.VERDICT}"))]
-    return [path for path in paths if ".unfinished-" not in path.name]
-
-
-def _kept(observations: list[Observation], notes: list[Note]) -> Kept:
-    """A cell that lies in two places is one cell, and so is a note."""
-    by_name = {one.name: one for one in observations}
-    return Kept(tuple(by_name[name] for name in sorted(by_name)), tuple(dict.fromkeys(notes)))
 
 
 def _summary(path: Path) -> _Summary:
@@ -224,14 +212,6 @@ def _of_summary(told: _Summary) -> Observation:
         told.labels,
         told.verdict,
         inputs={**told.inputs, "rules": digest(told.rules)},
-        confounders=_confounders(told.surroundings),
+        confounders=confounders_of(told.surroundings, "under-test"),
         requires=told.requires,
     )
-
-
-def _confounders(surroundings: Mapping[str, Any]) -> tuple[str, ...]:
-    """Of the kernel under test; empty where nothing readable was recorded."""
-    kernels = surroundings.get("kernels")
-    kernel = kernels.get("under-test") if isinstance(kernels, dict) else None
-    found = kernel.get("confounders") if isinstance(kernel, dict) else None
-    return tuple(str(each) for each in found) if isinstance(found, list) else ()

@@ -181,15 +181,11 @@ def _set_aside(folder: Path) -> None:
     if not folder.exists():
         return
     count = 1
-    while (aside := folder.with_name(f"{folder.name}.unfinished-{count}")).exists():
+    while (aside := folder.with_name(f"{folder.name}{store.UNFINISHED}{count}")).exists():
         count += 1
     folder.rename(aside)
 
 
 def cells_of(into: Path) -> list[Cell]:
     """Every finished cell below a campaign's folder, in a stable order."""
-    found = []
-    for path in sorted(into.glob(f"*/{store.VERDICT}")):
-        if ".unfinished-" not in path.parent.name:
-            found.append(Cell(path.parent, store.read_plan(path.parent), read_verdict(path.parent)))
-    return found
+    return [Cell(path, store.read_plan(path), read_verdict(path)) for path in store.result_folders(into)]

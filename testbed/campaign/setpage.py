@@ -11,8 +11,8 @@ from testbed.campaign.markdown import safe, to
 from testbed.kernels import checking, patchset
 from testbed.kernels.checked import Checks
 from testbed.kernels.checking import STEPS, Check, Step
-from testbed.kernels.naming import DEFAULT_BASE
 from testbed.kernels.source import SUITES
+from testbed.model import DEFAULT_BASE
 from testbed.paths import PROJECT
 
 MOST_COUNTERS = 4

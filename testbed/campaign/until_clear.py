@@ -85,8 +85,7 @@ class Rule(Value):
         return Look((kernel,), False, f"the interval for {kernel} holds one half")
 
     def _pair(self, first: str, second: str, seen: Mapping[str, Seen], level: float) -> Look:
-        both = sorted(seen[first].keys() & seen[second].keys())
-        rounds = [(seen[first][number], seen[second][number]) for number in both]
+        rounds = anytime.paired(seen[first], seen[second])
         names = f"{first} and {second}"
         if anytime.p_value(rounds) <= level:
             return Look((first, second), True, f"the difference between {names} is shown")

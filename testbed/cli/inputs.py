@@ -286,9 +286,7 @@ def cell_folders(folder: Path) -> list[Path]:
     """The result folders at or below `folder`. Raises UsageError if there is none."""
     if (folder / store.PLAN).exists():
         return [folder]
-    found = [
-        path.parent for path in sorted(folder.glob(f"*/{store.PLAN}")) if ".unfinished-" not in str(path)
-    ]
+    found = store.result_folders(folder, having=store.PLAN)
     if not found:
         raise UsageError("holds no result", where=str(folder), hint=f"look below {RESULTS}")
     return found

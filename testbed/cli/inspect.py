@@ -86,7 +86,8 @@ def _at_one_moment(attached: AttachedLab, machine: str, vmlinux: Path) -> Snapsh
 
 
 def _saved(folder: Path) -> tuple[Snapshot, ...]:
-    snapshots = store.read_evidence(folder).snapshots
+    store.read_plan(folder)
+    snapshots, _ = store.read_snapshots(folder)
     if not snapshots:
         raise UsageError("this cell has no looks into the guest", where=str(folder))
     return snapshots

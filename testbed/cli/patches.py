@@ -16,6 +16,7 @@ from testbed.cli.exits import TABLE, Exit, out, print_json, shows_errors
 from testbed.cli.options import AcceleratorOption, AsJson
 from testbed.errors import UsageError
 from testbed.kernels import checked, composing, importing, naming, patchset, source
+from testbed.model import DEFAULT_BASE
 from testbed.paths import PROJECT
 
 app = typer.Typer(
@@ -116,7 +117,7 @@ def import_(
 
     Example: testbed patches import my-idea thread:mails.mbox --base 6.12
     """
-    one = importing.take(name, origin, inputs.made(into), tuple(base or [naming.DEFAULT_BASE]))
+    one = importing.take(name, origin, inputs.made(into), tuple(base or [DEFAULT_BASE]))
     if as_json:
         print_json(_json(one))
         return
@@ -136,7 +137,7 @@ def new(
 
     Example: testbed patches new my-idea --base 6.1
     """
-    folder = importing.skeleton(name, inputs.made(into), tuple(base or [naming.DEFAULT_BASE]))
+    folder = importing.skeleton(name, inputs.made(into), tuple(base or [DEFAULT_BASE]))
     if as_json:
         print_json(str(folder))
         return
@@ -160,7 +161,7 @@ def compose(
     """
     wanted, _, base = expression.partition("@")
     with inputs.progress("composition", quiet=as_json) as told:
-        base = source.named(base, told) if base else naming.DEFAULT_BASE
+        base = source.named(base, told) if base else DEFAULT_BASE
         names = composing.expand(composing.parse(wanted, naming.names(into)), into, expression)
         if not names:
             raise UsageError("nothing is left to compose", where=expression)

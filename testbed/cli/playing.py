@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from testbed import store
 from testbed.campaign.play import Display, Played
 from testbed.cli import inputs, show
 from testbed.cli.exits import err, out
@@ -44,7 +45,8 @@ def tell(
     told = []
     for played in outcomes:
         if not isinstance(played, TestbedError):
-            inputs.write_report(played)
+            if played.fresh or not (played.folder / store.REPORT).exists():
+                inputs.write_report(played)
             if not quiet:
                 out.print(show.played(played))
         elif isinstance(played, UsageError | MissingCapability):

@@ -142,9 +142,10 @@ def _play(course: Course, folder: Path, image: Path | None, *, quiet: bool, keep
 
 def _conclude(folder: Path, course: Course, failed: Sequence[TestbedError], *, as_json: bool) -> None:
     names = {campaign.folder_name(one) for one in course.plans}
-    cells = [cell for cell in campaign.cells_of(folder) if cell.folder.name in names]
+    every = campaign.cells_of(folder)
+    cells = [cell for cell in every if cell.folder.name in names]
     summary = summarise(cells, read_notes(folder))
-    index = inputs.write_index(folder, campaign.cells_of(folder))
+    index = inputs.write_index(folder, every)
     if as_json:
         print_json(show.summary_json(summary, cells, index))
     else:

@@ -211,7 +211,7 @@ def plan(one: Plan) -> RenderableType:
         show_seconds(one.judging.begin_at_s), "judge", f"within {show_seconds(one.judging.bound_s)}"
     )
     machines = ", ".join(
-        f"{m.name} {show_bytes(m.memory_bytes)} on {one.kernels[m.kernel].spec.label}" for m in one.machines
+        f"{m.name} {show_bytes(m.memory_bytes)} on {one.kernels[m.kernel].spec.name}" for m in one.machines
     )
     inputs = "\n".join(f"  {name}: {value}" for name, value in sorted(one.inputs.items()))
     return Group(table, f"machines: {machines}", f"inputs:\n{inputs}")

@@ -14,7 +14,7 @@ from testbed.campaign.comparison import Comparison
 from testbed.campaign.comparison import compare as compare_all
 from testbed.campaign.counterfactual import counterfactual
 from testbed.campaign.expectation import MAIN_VARIANTS
-from testbed.campaign.kept import Kept, read
+from testbed.campaign.kept import Collected, read
 from testbed.campaign.observation import Observation, mixed
 from testbed.campaign.repeats import Place, Repeats, place_of, repeats_of
 from testbed.campaign.statistics import LEVEL
@@ -73,7 +73,7 @@ def compare(
 
 
 def _chosen(
-    kept: Kept, kernels: tuple[str, ...], variant: str, wanted: dict[str, str | None]
+    kept: Collected, kernels: tuple[str, ...], variant: str, wanted: dict[str, str | None]
 ) -> list[Observation]:
     """Raises UsageError where that leaves nothing to compare."""
     found = [one for one in kept.observations if _variant(one.labels.variant) == _variant(variant)]
@@ -99,7 +99,7 @@ def _variant(name: str) -> str:
     return "" if name in MAIN_VARIANTS else name
 
 
-def _rows(kept: Kept, chosen: list[Observation]) -> list[Repeats]:
+def _rows(kept: Collected, chosen: list[Observation]) -> list[Repeats]:
     """Repeats in one row each; a place where only one of the kernels was is left out."""
 
     def key(one: Observation) -> tuple[str, ...]:

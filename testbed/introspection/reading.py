@@ -21,8 +21,8 @@ drgn.FaultError and drgn.ObjectAbsentError are ours to add: they are no builtin'
 UNREADABLE = (*FAILURES, drgn.FaultError, drgn.ObjectAbsentError)
 MAX_NOTES = 200
 MOST = 4000
-"""Of a list in the guest. Mostly there are some dozens of anything, but swap over NFS had 1,068 requests on their
-way in 96 MiB: only memory bounds them, and 65,536 slots (6.1, net/sunrpc/xprtsock.c,
+"""Of a list in the guest. Mostly there are some dozens of anything, but swap over NFS had 1,068 requests on
+their way in 96 MiB: only memory bounds them, and 65,536 slots (6.1, net/sunrpc/xprtsock.c,
 xprt_max_tcp_slot_table_entries). No proof is made of a look that leaves something out."""
 
 

@@ -134,7 +134,9 @@ class Case:
     @cached_property
     def counters(self) -> tuple[str, ...]:
         """The progress counters: those of the playbook, and the pages that a sweep has checked."""
-        return self.rules.progress + tuple(self.own(f"{load}.sweep_pages") for load in self.rules.finish_loads)
+        return self.rules.progress + tuple(
+            self.own(f"{load}.sweep_pages") for load in self.rules.finish_loads
+        )
 
     @cached_property
     def examination(self) -> Examination | None:
@@ -151,9 +153,9 @@ class Case:
         ]
 
         def weight(pair: Examination) -> tuple[float, int, int]:
-            proved, *when = strength(pair)
+            proved, second, first = strength(pair)
             refuted = pair.proves == "deadlocked" and self.moved_ns(pair) is not None
-            return (0.5 if refuted else proved, *when)
+            return (0.5 if refuted else proved, second, first)
 
         return max(found, key=weight, default=None)
 

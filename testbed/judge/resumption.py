@@ -86,8 +86,8 @@ def rate_before(case: Case) -> float | None:
 def rate_after(case: Case, seen: Resumption) -> float | None:
     """The same rate once progress had resumed, up to the sweep (which takes turns with the work).
 
-    Who stood still once more while it was swept resumed for good only after that; it worked before nonetheless,
-    or the sweep would not have been asked for.
+    Who stood still once more while it was swept resumed for good only after that; it worked before
+    nonetheless, or the sweep would not have been asked for.
     """
     if not case.rules.progress or seen.resumed_ns is None:
         return None

@@ -7,10 +7,9 @@ from pathlib import Path
 from testbed.errors import UsageError
 from testbed.kernels import composing, patchset, source
 from testbed.kernels.progress import Progress, silent
-from testbed.model import KernelSpec
+from testbed.model import DEFAULT_BASE, KernelSpec
 from testbed.paths import PROJECT
 
-DEFAULT_BASE = "6.1"
 PATCHES = PROJECT / "kernel-patches"
 
 

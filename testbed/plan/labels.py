@@ -11,9 +11,6 @@ from testbed.configuration import Playbook, Variant
 from testbed.model import KernelSpec, Labels, PlannedLink, PlannedMachine, PlannedTransport
 from testbed.plan.playbook import PlaybookFile
 
-DEFAULT_BASE = "6.1"
-"""Left out of a kernel's label; that of testbed/kernels, where a test compares the two."""
-
 _UNSAFE = re.compile(r"[^A-Za-z0-9._=+,@-]+")
 
 
@@ -53,7 +50,7 @@ def labels_of(
         playbook=file.name,
         form=",".join(part for part in (file.form(choices.form), *settings) if part),
         variant=choices.variant if variant else "",
-        kernel=_kernel_label(spec),
+        kernel=spec.name,
         nic=_nic(subject, links),
         transport=transport.kind,
         repeat=1,
@@ -67,14 +64,10 @@ def _hypothesis(
 ) -> str | None:
     """Of a variant its own alone: what was said of the question itself was not said of it."""
     told = variant.expect if variant else playbook.expect
-    wanted = told.get(_kernel_label(spec), told.get(spec.label))
+    wanted = told.get(spec.name, told.get(spec.label))
     if wanted:
         return " | ".join(wanted)
     return None if variant else choices.hypothesis
-
-
-def _kernel_label(spec: KernelSpec) -> str:
-    return spec.label if spec.prebuilt or spec.base == DEFAULT_BASE else f"{spec.label}@{spec.base}"
 
 
 def _nic(machine: PlannedMachine, links: tuple[PlannedLink, ...]) -> str:
@@ -89,7 +82,7 @@ def idle_labels(spec: KernelSpec, subject: PlannedMachine, links: tuple[PlannedL
         playbook="",
         form="",
         variant="",
-        kernel=_kernel_label(spec),
+        kernel=spec.name,
         nic=_nic(subject, links),
         transport="",
         repeat=1,

@@ -30,7 +30,7 @@ def check_needs(file: PlaybookFile, variant: str, spec: KernelSpec) -> None:
     what = f"variant '{variant}'" if file.variant(variant) else f"'{file.name}'"
     them = "it" if len(missing) == 1 else "them"
     raise UsageError(
-        f"{what} can not be played on '{spec.label}', which has not {', '.join(missing)}",
+        f"{what} can not be played on '{spec.name}', which has not {', '.join(missing)}",
         hint=f"play it on a kernel with {them}, as --kernel {'+'.join(missing)}"
         + (", or leave the variant out" if file.variant(variant) else ""),
         where=file.where_needs(variant),

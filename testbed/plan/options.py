@@ -28,7 +28,7 @@ def check_options(plan: Plan, kernels: Mapping[str, Configured]) -> None:
             wanted = not option.startswith("!")
             if kernel.has(name) == wanted:
                 continue
-            label = plan.kernels[machine.kernel].spec.label
+            label = plan.kernels[machine.kernel].spec.name
             raise UsageError(
                 f"kernel '{label}' of machine '{machine.name}' {'lacks' if wanted else 'has'} {name}:"
                 f" {what} can not be played on it",

@@ -126,7 +126,7 @@ def _play(
     # Pushed after the lab, so that faults go first; ours is the last word even when the lab is broken.
     stack.callback(timeline.revert_all)
     timeline.play()
-    has_sets = bool(plan.kernels[plan.machine(plan.judging.subject).kernel].spec.sets)
+    has_sets = bool(plan.kernel_under_test.spec.sets)
     if (has_sets or SEEN_INSIDE.intersection(plan.judging.requires)) and not timeline.wedged:
         looker.look_back()
     observer.enter("saving")

@@ -18,7 +18,10 @@ from testbed.witnesses.page import OWN_SLOTS
 
 def attach(plan: Plan, lab: Lab, history: Writer) -> None:
     """From ready guests to loads that wait for their control word."""
-    available = {name: page.read(OWN_SLOTS["machine"], "machine")["mem_available_kib"] << 10 for name, page in lab.pages.items()}
+    slot = OWN_SLOTS["machine"]
+    available = {
+        name: page.read(slot, "machine")["mem_available_kib"] << 10 for name, page in lab.pages.items()
+    }
     if plan.transport is not None:
         ends = Ends.of(plan, lab.cpu_scale)
         transport = transport_of(plan.transport)

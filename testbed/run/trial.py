@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 MEMORY_BYTES = 320 << 20
 """LOCKDEP's tables alone take some ten MiB, and what is checked twice takes twice the room."""
 COMMAND_S = 120.0
+PIECE_BYTES = 1 << 18
 WORK = (
     ("dd", "if=/dev/zero", "of=/dev/shm/trial", "bs=1M", "count=100", "status=none"),
     ("rm", "/dev/shm/trial"),
@@ -108,5 +110,6 @@ def _read(guest: Guest, counter: str) -> str | None:
 def _reports(console: Path) -> tuple[str, ...]:
     if not console.is_file():
         return ()
-    reading = consoles.read(console.read_bytes())
+    with console.open("rb") as file:
+        reading = consoles.read(iter(partial(file.read, PIECE_BYTES), b""))
     return tuple(f"{report.sign.words}: {report.text}" for report in reading.reports)

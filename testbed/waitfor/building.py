@@ -8,6 +8,7 @@ from testbed.waitfor.graph import Graph
 from testbed.waitfor.requests import add_request
 from testbed.waitfor.tasks import add_lock, add_task
 
+
 def build(snapshot: Snapshot, outside: Outside) -> Graph:
     """The wait-for graph of one look, with what the host saw since the last one."""
     builder = Builder(snapshot, outside)

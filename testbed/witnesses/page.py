@@ -18,7 +18,7 @@ from testbed.errors import TestbedFault, UsageError, nearest
 HEADER = Path(__file__).parent.parent / "guest" / "witness.h"
 WORD_BYTES = 8
 OWN_SLOTS = {"machine": 0, "blocksampler": 1, "vmsampler": 2}
-"""The testbed's own, by kind, in every guest's page (testbed/guest/witness.h); loads have those behind them."""
+"""The testbed's own, by kind, in every guest's page (testbed/guest/witness.h); loads have those behind."""
 
 _BLOCK = re.compile(r"^enum (\w+) \{\n(.*?)^\};", re.MULTILINE | re.DOTALL)
 _ENTRY = re.compile(r"^\t([A-Z0-9_]+) = (\d+),\s*/\* ([\w/ ]+): (.+) \*/$", re.MULTILINE)

@@ -321,8 +321,8 @@ def _compared(arms: tuple[Tried, ...], rule: Rule, turned: tuple[Turned, Turned]
     mine, its = (arm.share(rule.sign, turn) for arm, turn in zip(arms, turned, strict=True))
     first, second, each = mine.tally, its.tally, (mine.interval, its.interval)
     if one.always or other.always:
-        by_one, by_other = (arm.by_round(rule.sign, turn) for arm, turn in zip(arms, turned, strict=True))
-        rounds = [(by_one[number], by_other[number]) for number in sorted(by_one.keys() & by_other.keys())]
+        by_round = (arm.by_round(rule.sign, turn) for arm, turn in zip(arms, turned, strict=True))
+        rounds = anytime.paired(*by_round)
         p = anytime.p_value(rounds)
         return Difference(first, second, each, anytime.difference(rounds), p, p, at_every_look=True)
     if rule.sign in RATES:

@@ -49,7 +49,7 @@ class Arm:
     @property
     def sets(self) -> tuple[str, ...]:
         """Of the kernel under test."""
-        return self.plan.kernels[self.plan.machine(self.plan.judging.subject).kernel].spec.sets
+        return self.plan.kernel_under_test.spec.sets
 
 
 @dataclass(frozen=True, slots=True)

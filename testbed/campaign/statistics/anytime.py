@@ -26,7 +26,7 @@ holds as above. It holds too where what was seen decides whether there is a next
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import exp, inf, lgamma, log
 from typing import Any
 
@@ -42,6 +42,11 @@ STEPS = 400
 
 Rounds = Sequence[tuple[bool, bool]]
 """Of each round whether the first kernel wedged, and whether the second did, in the order played."""
+
+
+def paired(one: Mapping[int, bool], other: Mapping[int, bool]) -> Rounds:
+    """The rounds in which both have a cell that counts; by its number, whether it wedged."""
+    return [(one[number], other[number]) for number in sorted(one.keys() & other.keys())]
 
 
 def log_evidence(tally: Tally, share: float) -> float:
