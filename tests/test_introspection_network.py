@@ -68,3 +68,22 @@ def test_a_queue_of_7_3_has_one_of_four_layouts(
 ) -> None:
     found = ring(monkeypatch, (queue(free=56, used=10, taken=0, layout=layout), ASLEEP))
     assert (found.filled, found.usable) == (200, usable)
+
+
+@pytest.mark.parametrize(("done", "usable"), [(0, 42), (20, 22), (42, 0), (43, 0)])
+def test_e1000s_frames_that_find_no_head_have_used_up_their_buffers(
+    done: int, usable: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As it was seen: the first frame of 42 finds no head, and the driver takes none of those behind it."""
+    clean, filled, size = 50, 43, 64
+    taken = {(clean + step) % size for step in range(done)}
+    table = [SimpleNamespace(status=7 if at in taken else 0) for at in range(size)]
+    ring = SimpleNamespace(count=size, next_to_use=(clean + filled) % size, next_to_clean=clean, desc=table)
+    told = SimpleNamespace(gprc=9, mpc=3)
+    adapter = SimpleNamespace(rx_ring=ring, alloc_rx_buff_failed=8, stats=told)
+    monkeypatch.setattr(network, "netdev_priv", lambda device, kind: adapter)
+    monkeypatch.setattr(drgn, "cast", lambda kind, value: value)
+    prog: Any = SimpleNamespace(type=lambda name, file: name)
+    found = network.RINGS["e1000"](prog, None)
+    assert (found.size, found.filled, found.usable) == (size, filled, usable)
+    assert found.counters == {"refills_failed": 8, "received": 9, "missed": 3}

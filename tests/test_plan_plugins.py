@@ -51,6 +51,22 @@ class Notebook:
         self.files[path] = data.decode()
 
 
+class Serving(Notebook):
+    """One whose files in /proc and /sys say that all is as it was asked for, or not."""
+
+    def __init__(self, *ports: int, flags: str = "02140002", queues: int = 1) -> None:
+        super().__init__(*ports)
+        self.flags, self.queues = flags, queues
+
+    def run(self, argv: Sequence[str], *, timeout_s: float, check: bool = True) -> Completed:
+        done = super().run(argv, timeout_s=timeout_s, check=check)
+        if argv[0] == "ls":
+            return Completed(done.argv, 0, " ".join(map(str, range(self.queues))), "")
+        if argv[:2] == ["grep", "-rhs"]:
+            return Completed(done.argv, 0, f"flags:\t0100002\nflags:\t{self.flags}\n", "")
+        return done
+
+
 class Fresh(Notebook):
     """One that has mounted nothing of its own."""
 
@@ -315,15 +331,26 @@ def test_nbd_has_servers_to_choose_from(options: dict[str, Any], serves: str, po
     plan = planned()
     assert plan.transport is not None
     transport = transport_of(plan.transport.model_copy(update={"options": plan.transport.options | options}))
-    server, swapping, borrowing = Notebook(10809, port), Notebook(), Notebook()
+    connections = options.get("connections", 1)
+    server, swapping, borrowing = Serving(10809, port), Serving(queues=connections), Notebook()
     transport.serve(server, Ends.of(plan))
     assert server.lines[0] == serves
     assert all("cache=none" not in line for line in server.lines[1:])  # the lent file lies in memory
     transport.attach(swapping, Ends.of(plan))
-    connections = options.get("connections", 1)
     assert (f"-C {connections}" in swapping.lines[0]) == (connections > 1)
     transport.borrow(borrowing, Ends.of(plan))
     assert borrowing.lines[0].startswith(f"nbd-client 10.77.1.3 {port} /dev/nbd0 -N lent")
+
+
+def test_what_was_asked_of_nbd_is_read_back() -> None:
+    plan = planned()
+    assert plan.transport is not None
+    options = {"program": "qemu-nbd", "direct": True, "connections": 2}
+    transport = transport_of(plan.transport.model_copy(update={"options": plan.transport.options | options}))
+    with pytest.raises(TestbedFault, match="nothing open with O_DIRECT"):
+        transport.serve(Serving(10809, 10810, flags="02100002"), Ends.of(plan))
+    with pytest.raises(UsageError, match="nbd0 has 1 queues for 2 connections"):
+        transport.attach(Serving(), Ends.of(plan))
 
 
 @pytest.mark.parametrize("program", ["nbd-server", "nbdkit"])

@@ -5,8 +5,9 @@ A driver is one function here. Without one, a NIC is shown without its ring.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import Any
 
 import drgn
@@ -94,7 +95,8 @@ def _e1000e(prog: drgn.Program, device: Any) -> Ring:
     filled = (use - clean) % size
     last = (use - 1) % size
     tail = last - last % E1000E_STEP
-    done = _e1000e_done(prog, ring, clean, filled, size)
+    table = drgn.cast("union e1000_rx_desc_extended *", ring.desc)
+    done = _done(number(table[n].wb.upper.status_error) for n in _ahead(clean, filled, size))
     usable = max(0, (tail - clean) % size - done) if (tail - clean) % size <= filled else 0
     return Ring(size, filled, usable, _counted(adapter))
 
@@ -108,24 +110,28 @@ def _counted(adapter: Any) -> dict[str, int]:
     }
 
 
-def _e1000e_done(prog: drgn.Program, ring: Any, clean: int, filled: int, size: int) -> int:
-    """Descriptors that the hardware has filled and the driver has not yet looked at (E1000_RXD_STAT_DD)."""
-    table = drgn.cast("union e1000_rx_desc_extended *", ring.desc)
-    done = 0
-    for step in range(filled):
-        if not number(table[(clean + step) % size].wb.upper.status_error) & 1:
-            break
-        done += 1
-    return done
+def _ahead(clean: int, filled: int, size: int) -> Iterator[int]:
+    """The descriptors with a buffer, in the order in which the hardware uses them."""
+    return ((clean + step) % size for step in range(filled))
+
+
+def _done(statuses: Iterable[int]) -> int:
+    """Of the next descriptors those with a frame that the driver has not taken (E1000_RXD_STAT_DD)."""
+    return sum(1 for _ in takewhile(lambda status: status & 1, statuses))
 
 
 def _e1000(prog: drgn.Program, device: Any) -> Ring:
-    """drivers/net/ethernet/intel/e1000/e1000_main.c: the tail follows next_to_use at each refill."""
+    """drivers/net/ethernet/intel/e1000/e1000_main.c: the tail follows next_to_use at each refill.
+
+    Where it gets no head for a frame, e1000_clean_rx_irq() leaves it where it is, and all that come after.
+    """
     adapter = netdev_priv(device, prog.type("struct e1000_adapter", "e1000/e1000.h"))
     ring = adapter.rx_ring
     size, use, clean = (number(each) for each in (ring.count, ring.next_to_use, ring.next_to_clean))
     filled = (use - clean) % size
-    return Ring(size, filled, max(0, filled - 1), _counted(adapter))
+    table = drgn.cast("struct e1000_rx_desc *", ring.desc)
+    done = _done(number(table[n].status) for n in _ahead(clean, filled, size))
+    return Ring(size, filled, max(0, filled - 1 - done), _counted(adapter))
 
 
 def _virtio(prog: drgn.Program, device: Any) -> Ring:

@@ -7,6 +7,7 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
+from testbed.errors import TestbedFault, UsageError
 from testbed.load import Count, Flag
 from testbed.transports import (
     LENT_BYTES,
@@ -28,6 +29,9 @@ STORE = "/srv/store"
 SPARE_BYTES = 16 << 20
 """Left for the store's own file system beside the file."""
 CONFIG = "/run/nbd-server.conf"
+PID_FILE = "/run/qemu-nbd-{}.pid"
+O_DIRECT = 0o40000
+"""include/uapi/asm-generic/fcntl.h, as /proc/PID/fdinfo tells flags: in octal."""
 NO_DH = "/usr/lib/testbed/no-dh.so"
 """Spares the server what it does for TLS, which nobody asks for (guest/preload/no-dh.c)."""
 
@@ -116,6 +120,8 @@ class Nbd(OneDevice):
             server.run(argv, timeout_s=ends.command_s)
         for port in self.ports:
             await_listener(server, port, ends)
+        if self.direct:
+            self._check_direct(server, ends)
 
     def kill(self, server: Guest, ends: Ends) -> None:
         # Every client of nbd-server has a process of its own, of the same name.
@@ -125,11 +131,33 @@ class Nbd(OneDevice):
         options = ["-C", str(self.connections)] if self.connections > 1 else []
         options += ["-swap"] if self.swap else []
         client.run(self._connect(ends, self.port, EXPORT, *options), timeout_s=ends.command_s)
+        if self.connections > 1:
+            self._check_connections(client, ends)
         self.use(client, ends)
 
     def borrow(self, client: Guest, ends: Ends) -> None:
         client.run(self._connect(ends, self._lent_port, LENT_EXPORT), timeout_s=ends.command_s)
         lend_at(client, f"/dev/{self.device}", ends)
+
+    def _check_direct(self, server: Guest, ends: Ends) -> None:
+        """Raises TestbedFault unless the server has a file open with O_DIRECT; only what is swapped to is."""
+        pid = server.run(["cat", PID_FILE.format(EXPORT)], timeout_s=ends.command_s).stdout.strip()
+        opened = server.run(["grep", "-rhs", "^flags:", f"/proc/{pid}/fdinfo"], timeout_s=ends.command_s)
+        flags = (int(word, 8) for word in opened.stdout.split() if word.isdigit())
+        if not any(each & O_DIRECT for each in flags):
+            raise TestbedFault(f"{self.program} ({pid}) has nothing open with O_DIRECT")
+
+    def _check_connections(self, client: Guest, ends: Ends) -> None:
+        """Raises UsageError unless the device has a hardware queue for each (nbd.c, nbd_start_device).
+
+        It has no more of them than there are CPUs (block/blk-mq.c, __blk_mq_update_nr_hw_queues).
+        """
+        queues = client.run(["ls", f"/sys/block/{self.device}/mq"], timeout_s=ends.command_s).stdout.split()
+        if len(queues) != self.connections:
+            raise UsageError(
+                f"{self.device} has {len(queues)} queues for {self.connections} connections: the others are idle",
+                hint="give the client as many 'vcpus', or fewer 'connections'",
+            )
 
     @property
     def _lent_port(self) -> int:
@@ -149,7 +177,7 @@ class Nbd(OneDevice):
         direct = self.direct and path == self._path  # the lent file lies in memory, which knows no O_DIRECT
         return [
             *("qemu-nbd", "--fork", "--persistent", f"--shared={self.connections}", "--format=raw"),
-            *(f"--cache={'none' if direct else 'writeback'}", f"--pid-file=/run/qemu-nbd-{export}.pid"),
+            *(f"--cache={'none' if direct else 'writeback'}", f"--pid-file={PID_FILE.format(export)}"),
             *(f"--bind={ends.server}", f"--port={port}", f"--export-name={export}", path),
         ]
 
