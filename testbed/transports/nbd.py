@@ -155,8 +155,8 @@ class Nbd(OneDevice):
         queues = client.run(["ls", f"/sys/block/{self.device}/mq"], timeout_s=ends.command_s).stdout.split()
         if len(queues) != self.connections:
             raise UsageError(
-                f"{self.device} has {len(queues)} queues for {self.connections} connections: the others are idle",
-                hint="give the client as many 'vcpus', or fewer 'connections'",
+                f"{self.device} has {len(queues)} queues for {self.connections} connections",
+                hint="a connection without a queue is idle: give the client as many 'vcpus'",
             )
 
     @property
