@@ -29,6 +29,8 @@ from tests.test_plan_plugins import planned as planned_here
 FLOOD = (PLAYBOOKS / "flood.toml").read_text()
 ABC = (TOPOLOGIES / "abc.toml").read_text()
 NICS = (TOPOLOGIES / "abc-nics.toml").read_text()
+FILE_SYSTEM = Path(__file__).parent / "data" / "file-system.toml"
+REMOTE = ("nbd", "nfs3", "nfs4", "nvme-tcp", "iscsi")
 BUILT = parse_config(config_text(parse_fragment(FRAGMENT.read_text(), FRAGMENT)))
 
 
@@ -69,17 +71,37 @@ def refused_by(plan: Plan, without: Sequence[str] = (), **more: str) -> UsageErr
     return caught.value
 
 
+NOT_OVER = {
+    ("flood-udp", "nfs4"): "NFS version 4 does not go over UDP",
+    **{
+        ("local-daemon", transport): f"'A' is client and server of {transport}, which is for two machines"
+        for transport in REMOTE
+    },
+    **{
+        (name, transport): "the transport brings no block device to work on"
+        for name in ("mke2fs", "mke2fs-crossed")
+        for transport in ("nfs3", "nfs4")
+    },
+}
+"""What of our playbooks can not be played over what, and why."""
+
+
 @pytest.mark.parametrize("playbook", sorted(PLAYBOOKS.glob("*.toml")), ids=lambda path: path.stem)
-@pytest.mark.parametrize("transport", [None, "nbd", "nfs3", "nfs4", "nvme-tcp", "iscsi"])
+@pytest.mark.parametrize("transport", [None, *REMOTE])
 def test_what_is_built_here_has_all_that_our_playbooks_need(playbook: Path, transport: str | None) -> None:
     file = stage.read_playbook(playbook)
-    kernel = PlannedKernel(spec=KernelSpec(base="6.1"), digest="a" * 24)
-    try:
-        choices = Choices(transport=transport, form=(*file.forms, "")[0])
-        plan = stage.plan(stage.topology_of(file), file, stage.Kernels(kernel, kernel), "image", choices)
-    except UsageError:
-        return  # not every playbook can be played over every transport
-    built = Configured(BUILT, modules=False)
+    spec = KernelSpec(base="6.1", sets=stage.sets_needed(file, ""))
+    kernel = PlannedKernel(spec=spec, digest="a" * 24)
+    choices = Choices(transport=transport, form=(*file.forms, "")[0])
+
+    def made() -> Plan:
+        return stage.plan(stage.topology_of(file), file, stage.Kernels(kernel, kernel), "image", choices)
+
+    if why := NOT_OVER.get((playbook.stem, transport or "")):
+        with pytest.raises(UsageError, match=why):
+            made()
+        return
+    plan, built = made(), Configured(BUILT, modules=False)
     check_options(plan, {"under-test": built, "support": built})
 
 
@@ -126,6 +148,25 @@ def test_a_version_of_nfs_that_the_kernel_does_not_have_is_refused(tmp_path: Pat
         without = ("CONFIG_NFS_V4_2",)
         error = refused_by(planned(tmp_path, text), without, CONFIG_PNFS_FILE_LAYOUT="y")
         assert "lacks CONFIG_NFS_V4_2" in error.message
+
+
+@pytest.mark.parametrize(("release", "refused"), [("5.10.223", True), ("5.17.0", True), ("6.1.192", False)])
+@pytest.mark.parametrize("kind", ["nfs3", "nfs4"])
+def test_swap_over_nfs_is_refused_on_kernels_that_never_write_it(
+    tmp_path: Path, kind: str, release: str, refused: bool
+) -> None:
+    kernel = Configured(BUILT, modules=False, where="cache/config", release=release)
+    kernels = {"under-test": kernel, "support": Configured(BUILT, modules=False, release="6.1.192")}
+    plan = planned(tmp_path, transport=kind)
+    if not refused:
+        check_options(plan, kernels)
+        return
+    with pytest.raises(UsageError, match=f"is {release}: swap over {kind} can not be played") as error:
+        check_options(plan, kernels)
+    assert "before 5.18" in error.value.message
+    assert error.value.where == "cache/config" and "later base" in error.value.hint
+    check_options(planned(tmp_path, transport="nbd"), kernels)
+    check_options(planned(tmp_path, FILE_SYSTEM.read_text(), transport=kind), kernels)
 
 
 def test_what_must_be_off_is_refused_where_it_is_on(tmp_path: Path) -> None:

@@ -42,11 +42,17 @@ class Configured:
     options: Mapping[str, str]
     modules: bool
     where: str = ""
+    release: str = ""
 
     def has(self, option: str) -> bool:
         """Whether it is there at run time: a module is not, where none can be loaded."""
         value = self.options.get(option, "n")
         return self.modules if value == "m" else value != "n"
+
+    def is_older(self, release: tuple[int, int]) -> bool:
+        """Whether it is known to be of a series before that."""
+        found = re.match(r"(\d+)\.(\d+)", self.release)
+        return found is not None and (int(found[1]), int(found[2])) < release
 
 
 def _option(text: str) -> tuple[str, str] | None:

@@ -59,7 +59,7 @@ class BuiltKernel:
     def configured(self) -> Configured:
         """What it was built with. Only one that brings a first root loads modules."""
         path = self.folder / "config"
-        return Configured(parse_config(path.read_text()), self.initrd is not None, str(path))
+        return Configured(parse_config(path.read_text()), self.initrd is not None, str(path), self.release)
 
     @property
     def cmdline(self) -> str:

@@ -13,7 +13,7 @@ from testbed.kernels.config import Configured
 from testbed.loads import load_of
 from testbed.machines.nics import MODELS
 from testbed.model import Plan, PlannedMachine
-from testbed.transports import Capping, Stacked, Transport, stacks, transport_of
+from testbed.transports import Capping, Since, Stacked, Transport, stacks, transport_of
 
 NFS_ROOT_OPTIONS = ("CONFIG_BLK_DEV_INITRD", "CONFIG_NFS_FS", "CONFIG_NFS_V3")
 """What guest/thin-init asks of a kernel."""
@@ -23,6 +23,7 @@ def check_options(plan: Plan, kernels: Mapping[str, Configured]) -> None:
     """Refuses kernels (by the plan's keys) that lack an option. Raises UsageError that names who needs it."""
     for machine in plan.machines:
         kernel = kernels[machine.kernel]
+        _check_release(plan, machine, kernel)
         for what, option in _asked(plan, machine):
             name = option.removeprefix("!")
             wanted = not option.startswith("!")
@@ -36,6 +37,24 @@ def check_options(plan: Plan, kernels: Mapping[str, Configured]) -> None:
                 " testbed/kernels/guest.config",
                 where=kernel.where,
             )
+
+
+def _check_release(plan: Plan, machine: PlannedMachine, kernel: Configured) -> None:
+    """Refuses a client's kernel on which its transport is known not to work."""
+    if plan.transport is None or machine.name != plan.transport.client:
+        return
+    transport = transport_of(plan.transport)
+    if not isinstance(transport, Since) or transport.least_release is None:
+        return
+    if kernel.is_older(transport.least_release):
+        least = ".".join(map(str, transport.least_release))
+        name = plan.kernels[machine.kernel].spec.name
+        raise UsageError(
+            f"kernel '{name}' of machine '{machine.name}' is {kernel.release}: swap over {plan.transport.kind}"
+            f" can not be played before {least}, as {transport.why_not_before}",
+            hint="take a later base, or another transport",
+            where=kernel.where,
+        )
 
 
 def _asked(plan: Plan, machine: PlannedMachine) -> Iterator[tuple[str, str]]:

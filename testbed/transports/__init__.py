@@ -180,6 +180,17 @@ class Capping(Protocol):
 
 
 @runtime_checkable
+class Since(Protocol):
+    """What a transport is besides that no client's kernel before some series can be asked for."""
+
+    @property
+    def least_release(self) -> tuple[int, int] | None: ...
+
+    @property
+    def why_not_before(self) -> str: ...
+
+
+@runtime_checkable
 class Stacked(Protocol):
     """What a transport is besides whose device may lie below others; `mirror` is a disk of the client's."""
 

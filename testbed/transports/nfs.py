@@ -113,6 +113,16 @@ class Nfs(Value):
         return {REPLACED: _user_timeout_s(self.timeo, self.retrans)}
 
     @property
+    def least_release(self) -> tuple[int, int] | None:
+        return (5, 18) if self.swap else None
+
+    @property
+    def why_not_before(self) -> str:
+        """5.10: mm/page_io.c __swap_writepage() goes by nfs_file_direct_write(), where generic_write_checks()
+        says ETXTBSY of a swap file (fs/read_write.c). 5.18 does not ask it of swap (fs/nfs/direct.c)."""
+        return "its pages are never written: each write of swap's is refused (ETXTBSY)"
+
+    @property
     def client_options(self) -> tuple[str, ...]:
         return ("CONFIG_NFS_FS", *(["CONFIG_NFS_SWAP"] if self.swap else []))
 
