@@ -150,7 +150,8 @@ class Nic(Value):
 
     `ring`: descriptors in all; `filled`: those with a buffer of the driver; `usable`: those of them
     that the hardware was told of and has not used yet. None where the driver is not known here.
-    `stopped`: its NAPI is disabled, so that nobody takes what has come in.
+    `stopped`: its NAPI is disabled, so that nobody takes what has come in. `exchanges`: its driver takes a
+    frame only against a new buffer, and drops it where it gets none: what is usable is no room then.
     """
 
     name: Name
@@ -162,6 +163,7 @@ class Nic(Value):
     usable: Number | None = None
     counters: dict[Name, Number] = Field(default_factory=dict)
     stopped: bool = False
+    exchanges: bool = False
 
 
 def atomic_floor(min_pages: int) -> int:

@@ -87,3 +87,17 @@ def test_e1000s_frames_that_find_no_head_have_used_up_their_buffers(
     found = network.RINGS["e1000"](prog, None)
     assert (found.size, found.filled, found.usable) == (size, filled, usable)
     assert found.counters == {"refills_failed": 8, "received": 9, "missed": 3}
+
+
+def test_a_driver_that_takes_a_frame_only_against_a_new_buffer_says_what_it_dropped(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As it was seen over rtl8139: the ring is full of buffers, and every frame is dropped."""
+    array = type("Array", (list,), {"type_": SimpleNamespace(length=64)})
+    own = SimpleNamespace(rx_skb=array([1] * 64), rx_ring=[SimpleNamespace(opts1=1 << 31)] * 64)
+    monkeypatch.setattr(network, "netdev_priv", lambda device, kind: own)
+    device: Any = SimpleNamespace(stats=SimpleNamespace(rx_dropped=88, rx_packets=26))
+    prog: Any = None
+    found = network.RINGS["8139cp"](prog, device)
+    assert (found.size, found.filled, found.usable, found.exchanges) == (64, 64, 64, True)
+    assert found.counters == {"refills_failed": 88, "received": 26}

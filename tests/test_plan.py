@@ -325,8 +325,8 @@ def test_mke2fs_watches_both_members_and_ends_by_its_exit() -> None:
 def test_the_reserve_is_burnt_without_a_fault_and_judged_when_the_burning_is_over() -> None:
     plan = planned("reserve-burn", BURNER)
     settings = [(0, "start", "period"), (0, "start", "pages")]
-    assert timeline(plan) == [*settings, (0.5, "start", "burn"), (62, "start", "end")]
-    assert (plan.judging.requires, plan.judging.begin_at_s) == (("burned",), 62)
+    assert timeline(plan) == [*settings, (0.5, "start", "burn"), (32, "start", "end")]
+    assert (plan.judging.requires, plan.judging.begin_at_s) == (("burned",), 32)
 
 
 def test_every_way_to_burn_the_reserve_that_the_set_counts_is_asked_for_by_some_variant() -> None:

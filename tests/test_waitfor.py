@@ -435,6 +435,20 @@ def test_where_frames_can_come_in_it_is_the_sender_that_is_waited_for() -> None:
     assert "has room" in found.sentence
 
 
+def test_a_ring_full_of_buffers_is_no_room_where_a_frame_is_taken_only_against_another() -> None:
+    full = RING.model_copy(update={"filled": 64, "usable": 64, "exchanges": True})
+    found = pair(nics=(full,))
+    assert found.proves == "deadlocked"
+    assert (
+        "whose driver takes a frame only against a new one, which to have one needs memory" in found.sentence
+    )
+    took_one = full.model_copy(update={"counters": {**full.counters, "received": 11}})
+    looks = look(1, FIRST_NS, nics=(full,)), look(2, SECOND_NS, nics=(took_one,))
+    assert examine(*looks, seen(), RULES).proves == "starved"
+    uncounted = full.model_copy(update={"counters": {"received": 10}})
+    assert pair(nics=(uncounted,)).proves == "starved"
+
+
 def test_free_pages_above_the_floor_between_the_looks_are_a_chance() -> None:
     assert pair(seen(free=(101, 140, 101))).proves == "starved"
     assert pair(seen(free=(101, 99, 101))).proves == "deadlocked"

@@ -185,12 +185,13 @@ def _nics(one: Snapshot) -> RenderableType:
             {True: "yes", False: "no", None: "?"}[each.carrier],
             *("?" if number is None else number for number in (each.ring, each.filled, each.usable)),
             "disabled" if each.stopped else "",
+            "against a new buffer" if each.exchanges else "",
             _counts(each.counters.items()),
         )
         for each in one.nics
     )
     ring = (">ring", ">filled", ">usable")
-    columns = ("name", "driver", "addresses", "carrier", *ring, "NAPI", "counters")
+    columns = ("name", "driver", "addresses", "carrier", *ring, "NAPI", "takes a frame", "counters")
     return table("NICs and their receive rings", columns, rows)
 
 

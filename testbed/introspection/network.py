@@ -6,7 +6,7 @@ A driver is one function here. Without one, a NIC is shown without its ring.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import takewhile
 from typing import Any
 
@@ -26,6 +26,7 @@ class Ring:
     """Descriptors in all, with a buffer, and of those known to the hardware and unused.
 
     `stopped`: its NAPI is disabled, so that nobody takes what comes in until who did that enables it again.
+    `exchanges`: as snapshot.Nic has it; `refills_failed` are then the frames that were dropped for it.
     """
 
     size: int
@@ -33,6 +34,7 @@ class Ring:
     usable: int | None = None
     counters: dict[str, int] = field(default_factory=dict)
     stopped: bool = False
+    exchanges: bool = False
 
 
 def read_nics(reading: Reading) -> tuple[Nic, ...]:
@@ -65,6 +67,7 @@ def _nic(reading: Reading, device: Any) -> Nic:
         usable=ring.usable if ring else None,
         counters=ring.counters if ring else {},
         stopped=ring.stopped if ring else False,
+        exchanges=ring.exchanges if ring else False,
     )
 
 
@@ -183,7 +186,8 @@ def _8139cp(prog: drgn.Program, device: Any) -> Ring:
     """
     private = netdev_priv(device, "struct cp_private")
     size = private.rx_skb.type_.length or 0
-    return _owned(size, lambda at: private.rx_skb[at], lambda at: private.rx_ring[at].opts1, 31)
+    ring = _owned(size, lambda at: private.rx_skb[at], lambda at: private.rx_ring[at].opts1, 31)
+    return replace(ring, exchanges=True, counters=_told(device))
 
 
 def _owned(size: int, buffer: Callable[[int], Any], status: Callable[[int], Any], bit: int) -> Ring:
@@ -191,6 +195,11 @@ def _owned(size: int, buffer: Callable[[int], Any], status: Callable[[int], Any]
     filled = sum(1 for at in range(size) if buffer(at))
     usable = sum(number(status(at)) >> bit & 1 for at in range(size))
     return Ring(size, filled, usable)
+
+
+def _told(device: Any) -> dict[str, int]:
+    """As the driver itself counts them (include/linux/netdevice.h, struct net_device_stats)."""
+    return {"refills_failed": number(device.stats.rx_dropped), "received": number(device.stats.rx_packets)}
 
 
 def _e100(prog: drgn.Program, device: Any) -> Ring:
@@ -212,7 +221,8 @@ def _pcnet32(prog: drgn.Program, device: Any) -> Ring:
     """
     own = netdev_priv(device, "struct pcnet32_private")
     size = number(own.rx_ring_size)
-    return _owned(size, lambda at: own.rx_skbuff[at], lambda at: own.rx_ring[at].status, 15)
+    ring = _owned(size, lambda at: own.rx_skbuff[at], lambda at: own.rx_ring[at].status, 15)
+    return replace(ring, exchanges=True, counters=_told(device))
 
 
 def _tulip(prog: drgn.Program, device: Any) -> Ring:
@@ -232,13 +242,14 @@ def _vmxnet3(prog: drgn.Program, device: Any) -> Ring:
     (vmxnet3_cmd_ring_desc_avail) is with the device.
     """
     own = netdev_priv(device, "struct vmxnet3_adapter")
-    size = filled = 0
+    size = filled = dropped = 0
     for index in range(number(own.num_rx_queues)):
         ring = own.rx_queue[index].rx_ring[0]
         count = number(ring.size)
         size += count
         filled += (number(ring.next2fill) - number(ring.next2comp)) % count
-    return Ring(size, filled, filled)
+        dropped += number(own.rx_queue[index].stats.rx_buf_alloc_failure)
+    return Ring(size, filled, filled, {"refills_failed": dropped}, exchanges=True)
 
 
 RINGS: dict[str, Callable[[drgn.Program, Any], Ring]] = {

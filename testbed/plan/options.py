@@ -50,8 +50,8 @@ def _check_release(plan: Plan, machine: PlannedMachine, kernel: Configured) -> N
         least = ".".join(map(str, transport.least_release))
         name = plan.kernels[machine.kernel].spec.name
         raise UsageError(
-            f"kernel '{name}' of machine '{machine.name}' is {kernel.release}: swap over {plan.transport.kind}"
-            f" can not be played before {least}, as {transport.why_not_before}",
+            f"kernel '{name}' of machine '{machine.name}' is {kernel.release}: swap over"
+            f" {plan.transport.kind} can not be played before {least}, as {transport.why_not_before}",
             hint="take a later base, or another transport",
             where=kernel.where,
         )

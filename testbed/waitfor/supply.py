@@ -35,9 +35,9 @@ FEW_CLEAN_PAGES = 64
 
 def buffers(builder: Builder, name: str) -> str:
     nic = next(nic for nic in builder.snapshot.nics if nic.name == name)
-    source = builder.node(
-        "buffers", name, f"{name}, whose receive ring has {nic.usable} of {nic.ring} usable", needs="any"
-    )
+    ring = f"{name}, whose receive ring has {nic.usable} of {nic.ring} usable"
+    against = f"{name}, whose driver takes a frame only against a new one"
+    source = builder.node("buffers", name, against if nic.exchanges else ring, needs="any")
     if builder.has_edges(source):
         return source
     if nic.stopped:
@@ -45,7 +45,7 @@ def buffers(builder: Builder, name: str) -> str:
         return source
     taken = builder.outside.nics.get(name, Taken())
     state = f"{nic.usable} of {nic.ring} descriptors are usable ({nic.filled} have a buffer)"
-    if nic.usable is None or nic.usable > 0:
+    if not nic.exchanges and (nic.usable is None or nic.usable > 0):
         # Frames can come in: what is waited for lies further on, with who sends them.
         builder.ends(source, "ring", "who sends to it", "has room, and waits for", "observed", state, "sure")
     if taken.accepted is None or taken.accepted > 0 or taken.filled:
@@ -76,8 +76,8 @@ def buffers(builder: Builder, name: str) -> str:
     builder.edge(
         source,
         memory(builder),
-        "to fill it needs",
-        "observed" if nic.usable == 0 else "inferred",
+        "to have one needs" if nic.exchanges else "to fill it needs",
+        "observed" if nic.usable == 0 or nic.exchanges else "inferred",
         state + refused,
     )
     return source
