@@ -89,3 +89,29 @@ def test_a_kernel_that_does_not_boot_ends_with_1(run: Run) -> None:
     assert done.exit_code == Exit.NOT_MET
     assert "the kernel under test does not boot: console-A.log: A does not get ready" in done.stderr
     assert "boot it" in done.stderr
+
+
+def test_a_parameter_is_swept_over_its_values_with_all_repeats_of_the_first_before_the_second(
+    run: Run, tmp_path: Path
+) -> None:
+    done = run("--variant", "mixed", "--sweep", "mapped=0.1, 0.3,0.6", "--repeat", "2")
+    assert done.exit_code == Exit.MET, done.output
+    found = sorted((tmp_path / "results").glob("*/plan.json"), key=lambda path: path.stat().st_mtime_ns)
+    names = [path.parent.name.partition("-mixed")[0] + path.parent.name[-12:-9] for path in found]
+    values = ("0.1", "0.3", "0.6")
+    assert names == [f"flood-short,mapped={value}-r{number}" for number in (1, 2) for value in values]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--sweep", "mapped"), "not name=value,value"),
+        (("--sweep", "rate=1kpps,"), "not name=value,value"),
+        (("--sweep", "rate=1kpps", "--set", "rate=2kpps"), "'rate' is set, and can not be swept"),
+        (("--sweep", "rate=1kpps", "--until-clear"), "--until-clear asks one question"),
+        (("--sweep", "rtae=1kpps"), "rate"),
+    ],
+)
+def test_a_sweep_that_makes_no_sense_is_refused(run: Run, words: tuple[str, ...], said: str) -> None:
+    done = run(*words)
+    assert done.exit_code == Exit.USAGE and said in done.stderr

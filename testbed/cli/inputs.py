@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -48,6 +48,23 @@ class Wish:
     accelerator: str = "auto"
     image: Path | None = None
     topology: str | None = None
+
+
+def swept(wish: Wish, sweep: str | None) -> tuple[Wish, ...]:
+    """A wish for each value of the parameter that is swept, or the wish itself. Raises UsageError."""
+    if sweep is None:
+        return (wish,)
+    name, _, values = sweep.partition("=")
+    each = tuple(dict.fromkeys(value.strip() for value in values.split(",")))
+    if not name or not all(each):
+        raise UsageError(
+            f"'{sweep}' is not name=value,value", hint="as in --sweep mapped=0,0.1,0.3", where="--sweep"
+        )
+    if name in _settings(wish.settings):
+        raise UsageError(
+            f"'{name}' is set, and can not be swept", hint="leave out --set, or --sweep", where="--sweep"
+        )
+    return tuple(replace(wish, settings=(*wish.settings, f"{name}={value}")) for value in each)
 
 
 # --- plans

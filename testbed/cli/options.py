@@ -28,6 +28,10 @@ Settings = Annotated[
     list[str] | None,
     typer.Option("--set", help="A parameter of the playbook: outage=50s. Several times for several."),
 ]
+Sweep = Annotated[
+    str | None,
+    typer.Option("--sweep", help="One parameter, each of several values in turn: mapped=0,0.1,0.3,0.6."),
+]
 MachineName = Annotated[str, typer.Argument(help="Machine, as the topology names it.")]
 Lab = Annotated[str, typer.Option("--lab", help="Id of the lab, if several are up (see `testbed status`).")]
 Image = Annotated[

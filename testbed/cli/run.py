@@ -26,6 +26,7 @@ from testbed.cli.options import (
     Playbook,
     Quiet,
     Settings,
+    Sweep,
     TopologyName,
     Transport,
     Variant,
@@ -75,6 +76,7 @@ def run(
     transport: Transport = None,
     topology: TopologyName = None,
     settings: Settings = None,
+    sweep: Sweep = None,
     accelerator_wish: AcceleratorOption = "auto",
     image: Image = None,
     into: Annotated[
@@ -91,12 +93,17 @@ def run(
     Example: testbed run flood --kernel stock --kernel vanilla-2007 --repeat 5 --controls
     """
     rule = _rule(until_clear=until_clear, repeat=repeat, at_most=at_most, width=width, keep=keep)
+    if rule and sweep:
+        raise UsageError(
+            "--until-clear asks one question", where="--sweep", hint="give the values one by one, by --set"
+        )
     chosen = tuple(dict.fromkeys(kernel or ["stock"]))
     told = tuple(settings or ())
     wish = inputs.Wish(playbook, chosen, form, nic, transport, told, accelerator_wish, image, topology)
+    wishes = inputs.swept(wish, sweep)
     course = Course(
-        tuple(inputs.plans(wish, variants=(variant,), repeat=rule.at_most if rule else repeat or 1)),
-        tuple(inputs.plans(wish, variants=inputs.control_variants(wish))) if controls else (),
+        _in_turn(wishes, (variant,), repeat=rule.at_most if rule else repeat or 1),
+        _in_turn(wishes, inputs.control_variants(wish)) if controls else (),
         rule,
     )
     folder = inputs.made(into or inputs.RESULTS / inputs.campaign_name(wish))
@@ -106,6 +113,12 @@ def run(
         playing.tell_if_none_is_kept(played[-1])
     failed = [one for one in played if isinstance(one, TestbedError)]
     _conclude(folder, course, failed, as_json=as_json)
+
+
+def _in_turn(wishes: Sequence[inputs.Wish], variants: Sequence[str], repeat: int = 1) -> tuple[Plan, ...]:
+    """The cells of all wishes; repeats outermost, so that a campaign cut short has some of each."""
+    found = (plan for wish in wishes for plan in inputs.plans(wish, variants=variants, repeat=repeat))
+    return tuple(sorted(found, key=lambda plan: plan.labels.repeat))
 
 
 def _rule(
