@@ -18,7 +18,7 @@ from testbed.model import KernelSpec, PlannedKernel
 from testbed.plan.labels import Choices
 from testbed.plan.wiring import flows
 from testbed.proc import Completed
-from testbed.transports import Crossed, Ends, Lender, transport_of
+from testbed.transports import Crossed, Ends, Lender, transport_class, transport_of
 
 CROSSED = (PLAYBOOKS / "mke2fs-crossed.toml").read_text()
 PRELOADED = "env LD_PRELOAD=/usr/lib/testbed/no-dh.so:/usr/lib/testbed/daemon.so"
@@ -30,6 +30,7 @@ class Forking(Machine):
     def __init__(self, *, library: bool = True, bare: Collection[int] = ()) -> None:
         super().__init__(library=library)
         self.bare = bare
+        self.ports = (10809, 10810)
         self.peer: Forking | None = None
 
     def run(self, argv: Sequence[str], *, timeout_s: float, check: bool = True) -> Completed:
@@ -37,6 +38,8 @@ class Forking(Machine):
         if argv[0] == "pidof":
             used = self.peer is not None and any(line.startswith("nbd-client") for line in self.peer.lines)
             return Completed(done.argv, 0, "71 70\n" if used else "70\n", "")
+        if argv[:2] == ["grep", "-rhs"]:
+            return Completed(done.argv, 0, "flags:\t02140002\n", "")
         if any(argv[-1] == f"/proc/{pid}/status" for pid in self.bare):
             return Completed(done.argv, 0, "VmLck:\t0 kB\n", "")
         return done
@@ -136,6 +139,18 @@ def test_only_a_job_of_another_machine_can_end_too(named: str, tmp_path: Path) -
     error = refused(tmp_path, CROSSED.replace('ends_too = ["theirs"]', f'ends_too = ["{named}"]', 1))
     assert f"no job '{named}' on another machine than 'A'" in error.message
     assert error.where is not None and error.where.endswith("judge.ends_too[0]")
+
+
+def test_both_may_open_their_disks_with_o_direct() -> None:
+    """The same servers with and without it, so that nothing else differs."""
+    for variant, cache in (("direct", "none"), ("qemu", "writeback")):
+        client, server = told(variant)
+        for machine, address in ((client, "10.77.1.1"), (server, "10.77.1.3")):
+            swap, lent = (line for line in machine.lines if " qemu-nbd " in line)
+            assert f"--cache={cache} --pid-file=/run/qemu-nbd-swap.pid --bind={address} --port=10809" in swap
+            assert "--cache=writeback" in lent and "--port=10810 --export-name=lent" in lent
+    with pytest.raises(ValueError, match="nbd-server has no O_DIRECT"):
+        transport_class("nbd-crossed").model_validate({"direct": True})
 
 
 def test_a_alone_serves_itself() -> None:

@@ -51,6 +51,34 @@ def exports(address: str, port: int, path: str) -> str:
     )
 
 
+def qemu_nbds(
+    where: tuple[str, int], lent_port: int, path: str, *, direct: bool, shared: int = 1
+) -> Iterator[list[str]]:
+    """The processes that serve `path` at an address and port, and beside it what is lent.
+
+    That lies in memory, which knows no O_DIRECT.
+    """
+    address, port = where
+    for export, at, what, how in (
+        (EXPORT, port, path, "none" if direct else "writeback"),
+        (LENT_EXPORT, lent_port, LENT_FILE, "writeback"),
+    ):
+        yield [
+            *("qemu-nbd", "--fork", "--persistent", f"--shared={shared}", "--format=raw"),
+            *(f"--cache={how}", f"--pid-file={PID_FILE.format(export)}"),
+            *(f"--bind={address}", f"--port={at}", f"--export-name={export}", what),
+        ]
+
+
+def check_opened_directly(server: Guest, ends: Ends) -> None:
+    """Raises TestbedFault unless qemu-nbd has something open with O_DIRECT; only what it exports is."""
+    pid = server.run(["cat", PID_FILE.format(EXPORT)], timeout_s=ends.command_s).stdout.strip()
+    opened = server.run(["grep", "-rhs", "^flags:", f"/proc/{pid}/fdinfo"], timeout_s=ends.command_s)
+    flags = (int(word, 8) for word in opened.stdout.split() if word.isdigit())
+    if not any(each & O_DIRECT for each in flags):
+        raise TestbedFault(f"qemu-nbd ({pid}) has nothing open with O_DIRECT")
+
+
 class Nbd(OneDevice):
     """Swap (or, with `swap = false`, a bare block device) over NBD.
 
@@ -121,7 +149,7 @@ class Nbd(OneDevice):
         for port in self.ports:
             await_listener(server, port, ends)
         if self.direct:
-            self._check_direct(server, ends)
+            check_opened_directly(server, ends)
 
     def kill(self, server: Guest, ends: Ends) -> None:
         # Every client of nbd-server has a process of its own, of the same name.
@@ -138,14 +166,6 @@ class Nbd(OneDevice):
     def borrow(self, client: Guest, ends: Ends) -> None:
         client.run(self._connect(ends, self._lent_port, LENT_EXPORT), timeout_s=ends.command_s)
         lend_at(client, f"/dev/{self.device}", ends)
-
-    def _check_direct(self, server: Guest, ends: Ends) -> None:
-        """Raises TestbedFault unless the server has a file open with O_DIRECT; only what is swapped to is."""
-        pid = server.run(["cat", PID_FILE.format(EXPORT)], timeout_s=ends.command_s).stdout.strip()
-        opened = server.run(["grep", "-rhs", "^flags:", f"/proc/{pid}/fdinfo"], timeout_s=ends.command_s)
-        flags = (int(word, 8) for word in opened.stdout.split() if word.isdigit())
-        if not any(each & O_DIRECT for each in flags):
-            raise TestbedFault(f"{self.program} ({pid}) has nothing open with O_DIRECT")
 
     def _check_connections(self, client: Guest, ends: Ends) -> None:
         """Raises UsageError unless the device has a hardware queue for each (nbd.c, nbd_start_device).
@@ -169,17 +189,13 @@ class Nbd(OneDevice):
             preloaded = f"LD_PRELOAD={NO_DH}"
             yield ["env", preloaded, "nbd-server", "-C", CONFIG, "-p", "/run/nbd-server.pid"]
             return
-        one = self._qemu_nbd if self.program == "qemu-nbd" else self._nbdkit
-        yield one(ends, self.port, EXPORT, self._path)
-        yield one(ends, self._lent_port, LENT_EXPORT, LENT_FILE)
-
-    def _qemu_nbd(self, ends: Ends, port: int, export: str, path: str) -> list[str]:
-        direct = self.direct and path == self._path  # the lent file lies in memory, which knows no O_DIRECT
-        return [
-            *("qemu-nbd", "--fork", "--persistent", f"--shared={self.connections}", "--format=raw"),
-            *(f"--cache={'none' if direct else 'writeback'}", f"--pid-file={PID_FILE.format(export)}"),
-            *(f"--bind={ends.server}", f"--port={port}", f"--export-name={export}", path),
-        ]
+        if self.program == "qemu-nbd":
+            shared = self.connections
+            where = (ends.server, self.port)
+            yield from qemu_nbds(where, self._lent_port, self._path, direct=self.direct, shared=shared)
+            return
+        yield self._nbdkit(ends, self.port, EXPORT, self._path)
+        yield self._nbdkit(ends, self._lent_port, LENT_EXPORT, LENT_FILE)
 
     def _nbdkit(self, ends: Ends, port: int, export: str, path: str) -> list[str]:
         """It serves its file by whatever name it is asked for."""
