@@ -334,14 +334,14 @@ def test_every_way_to_burn_the_reserve_that_the_set_counts_is_asked_for_by_some_
     base = planned("reserve-burn", BURNER)
     atomic = planned("reserve-burn", BURNER, variant="atomic")
     assert [event.at_s for event in atomic.events] == [event.at_s for event in base.events]
-    assert atomic.judging.begin_at_s == 62
+    assert atomic.judging.begin_at_s == 32
     written = [{str(load.options.get("file")) for load in plan.loads} for plan in (base, atomic)]
     for counter in patchset.about("reserve-burner", PATCHES).counters:
         way = Path("/sys/kernel/debug", counter).parent
         assert sum(str(way / "burn") in files for files in written) == 1, counter
 
 
-@pytest.mark.parametrize(("form", "end_s"), [("short", 62), ("long", 1800), ("soak", 4 * 3600)])
+@pytest.mark.parametrize(("form", "end_s"), [("short", 32), ("long", 1800), ("soak", 4 * 3600)])
 def test_nothing_burnt_is_judged_when_the_burning_would_have_been_over(form: str, end_s: float) -> None:
     plan = planned("reserve-burn", BURNER, variant="no-burn", form=form)
     assert plan.judging.begin_at_s == planned("reserve-burn", BURNER, form=form).judging.begin_at_s == end_s
