@@ -12,8 +12,10 @@ from testbed.errors import UsageError
 from testbed.load import PLAYBOOKS
 from testbed.model import KernelSpec, Plan, PlannedKernel
 from testbed.plan import Choices
+from testbed.transports import transport_of
 from tests import newcomer
 
+FILE_SYSTEM = Path(__file__).parent / "data" / "file-system.toml"
 FLOOD = (PLAYBOOKS / "flood.toml").read_text()
 FLOOD = FLOOD.replace('topology = "abc"\n', 'topology = "abc"\nsteady = "$outage"\n')  # so that it is used
 GROWS = FLOOD.replace('kind = "nbd"\n', 'kind = "nbd"\nbacking = "file"\n')
@@ -130,6 +132,9 @@ def test_a_disk_is_full_only_where_what_is_served_grows(tmp_path: Path) -> None:
         error = refused(tmp_path, full, text, **choices)
         assert "'cut' would change nothing" in error.message
         assert error.where.endswith(": timeline[0].fault")
+    files = FILE_SYSTEM.read_text().replace('fault = "drop"', 'fault = "disk-full"\nmachine = "C"')
+    plan = planned(tmp_path, files.replace('between = ["A", "C"]\n', ""))
+    assert plan.transport is not None and transport_of(plan.transport).store == "/srv/swap"
 
 
 # --- another address

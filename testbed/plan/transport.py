@@ -211,7 +211,7 @@ def check_server(playbook: Playbook, transport: Transport, way: Course) -> None:
         if getattr(kind, "needs_store", False) and transport.store is None:
             raise UsageError(
                 f"'{fault.planned.name}' would change nothing: what is served has all its room already",
-                hint='nbd with backing = "file" in [transport] grows as it is written',
+                hint='nbd with backing = "file", or NFS with swap = false, grows as it is written',
                 where=playbook.where("timeline", fault.entry, "fault"),
             )
 

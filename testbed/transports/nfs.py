@@ -136,7 +136,7 @@ class Nfs(Value):
 
     @property
     def store(self) -> str | None:
-        return None
+        return None if self.swap else EXPORT
 
     def serve(self, server: Guest, ends: Ends) -> None:
         size = size_of(self.disk, ends) - SPARE_BYTES

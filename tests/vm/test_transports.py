@@ -104,6 +104,26 @@ def test_a_file_system_is_written_to_across_an_outage(kind: str, keys: str, tmp_
     assert not recorded.value_at("A/vmsampler.pswpout", end.t_ns)
 
 
+@pytest.mark.timeout(900)
+def test_a_full_disk_of_the_server_is_told_to_who_writes_a_file(tmp_path: Path) -> None:
+    """300 MiB do not fit any more: WRITEs are answered with an error, and the job ends with it."""
+    into, playbook = tmp_path / "results", tmp_path / "file-system.toml"
+    full = FILE_SYSTEM.read_text().replace('fault = "drop"', 'fault = "disk-full"\nmachine = "C"')
+    playbook.write_text(
+        full.replace('between = ["A", "C"]\n', "").replace('requires = ["in-flight", "still"]\n', "")
+    )
+    done = testbed("run", str(playbook), "--kernel", "stock", "--into", str(into), "--quiet")
+    folder = next(path.parent for path in into.glob(f"*/{store.VERDICT}"))
+    verdict = json.loads((folder / store.VERDICT).read_text())
+    assert done.exit_code == Exit.INCONCLUSIVE and "ended with status 1" in verdict["reason"], verdict[
+        "reason"
+    ]
+    recorded = history.read(folder / store.HISTORY)
+    for what in ("fault.applied", "fault.reverted"):
+        event = recorded.first(what)
+        assert event is not None and event.fields["read_back"] is True
+
+
 @pytest.mark.timeout(300)
 def test_a_killed_server_of_nfs_4_serves_again_with_a_grace_period(tmp_path: Path) -> None:
     plan = inputs.idle_plan(str(TOPOLOGIES / "abc.toml"), "stock", None, "auto")
