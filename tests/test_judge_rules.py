@@ -774,3 +774,20 @@ def test_without_a_wire_a_standstill_is_not_the_networks() -> None:
     story = Story(rules=rules, recover_s=None, tweak=serving(0, 1 << 20))
     found = verdict(story.but(without=("wire/swap.requests", "wire/swap.replies", "C/vcpu")))
     assert (found.outcome, found.censored) == ("stalled", True)
+
+
+# --- queues
+
+
+@pytest.mark.parametrize(("granted_mib", "told"), [(16, True), (512, False), (None, False)])
+def test_queues_that_can_not_hold_all_memory_are_told(granted_mib: int | None, told: bool) -> None:
+    def service(t: float, values: Values) -> None:
+        values["A/machine"]["mem_available_kib"] = 80 << 10 if t < -9 else 20 << 10
+        if granted_mib is not None:
+            values["A/service"] = {"rcvbuf_bytes": granted_mib << 20}
+
+    found = verdict(RECOVERED.but(tweak=service))
+    assert found.outcome == "recovered"
+    notes = [each for each in found.findings if each.detector == "queues"]
+    assert [each.says for each in notes] == ["note"] * told
+    assert all("'service' may hold 16 MiB, and A had 80 MiB" in each.statement for each in notes)
