@@ -779,7 +779,7 @@ def test_without_a_wire_a_standstill_is_not_the_networks() -> None:
 # --- queues
 
 
-@pytest.mark.parametrize(("granted_mib", "told"), [(16, True), (512, False), (None, False)])
+@pytest.mark.parametrize(("granted_mib", "told"), [(16, True), (512, False), (0, False), (None, False)])
 def test_queues_that_can_not_hold_all_memory_are_told(granted_mib: int | None, told: bool) -> None:
     def service(t: float, values: Values) -> None:
         values["A/machine"]["mem_available_kib"] = 80 << 10 if t < -9 else 20 << 10

@@ -398,6 +398,17 @@ def test_a_proof_ends_the_wait(stage: Stage) -> None:
     assert stage.events().count("proved") == 1 and len(looker.begun) == 1
 
 
+def test_a_panic_after_a_proof_refutes_nothing(stage: Stage) -> None:
+    looker = Proves()
+    stage.timeline.looker = cast(Looker, looker)
+    stage.guest.works = lambda: "revert cut" not in stage.log
+    panic = b"[   60.000000] Kernel panic - not syncing: System is deadlocked on memory\r\n"
+    stage.console = lambda: panic if looker.proved else b""
+    stage.timeline.play()
+    assert stage.ending() == "console"
+    assert [what for what in stage.events() if what in ("proved", "refuted")] == ["proved"]
+
+
 def test_a_proof_is_refuted_by_what_moves_after_it_and_looks_begin_anew(stage: Stage, clock: Clock) -> None:
     looker = Proves()
     stage.timeline.looker = cast(Looker, looker)

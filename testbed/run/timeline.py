@@ -235,8 +235,9 @@ class Timeline:
             self.observer.until(watched_ns, lambda: self.ending.came() or moved())
             if not (moved() or self.ending.came()):
                 return "proof"
-            self.history.event("refuted")
-            self.looker.refute()
+            if moved():
+                self.history.event("refuted")
+                self.looker.refute()
         if self.ending.came():
             return "console"
         return "moved" if moved() else "bound"

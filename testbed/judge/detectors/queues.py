@@ -20,8 +20,8 @@ def detect(case: Case) -> Iterator[Finding]:
     for name in sorted(case.history.values):
         service = name.removesuffix(GRANTED)
         granted = case.history.value_at(name, case.deed_ns)
-        if service == name or service.partition("/")[0] != case.subject or granted is None:
-            continue
+        if service == name or service.partition("/")[0] != case.subject or not granted:
+            continue  # 0: it has TCP alone
         if granted < before:
             yield Finding(
                 detector="queues",
