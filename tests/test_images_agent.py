@@ -79,7 +79,7 @@ def test_the_heartbeat_beats_until_told_to_stop(guest: Guest) -> None:
     child = guest.start("heartbeat", 0, "--period-ms", "5")
     guest.until(lambda: guest.page.read(0, "machine")["beats"] > 10, "ten beats")
     before = guest.page.read(0, "machine")
-    assert guest.page.kind(0) == "machine" and guest.page.state(0) is State.STARTING
+    assert before["kind"] == guest.page.layout.kinds["machine"] and guest.page.state(0) is State.STARTING
     assert before["pid"] == child.pid
     assert abs(before["realtime_ns"] - time.time_ns()) < 1e9
     assert abs(before["beat_ns"] - time.monotonic_ns()) < 1e9
