@@ -86,7 +86,7 @@ def _at_one_moment(attached: AttachedLab, machine: str, vmlinux: Path) -> Snapsh
 
 
 def _saved(folder: Path) -> tuple[Snapshot, ...]:
-    store.read_plan(folder)
+    store.read_plan(folder)  # says so where it is no result folder
     snapshots, _ = store.read_snapshots(folder)
     if not snapshots:
         raise UsageError("this cell has no looks into the guest", where=str(folder))

@@ -51,17 +51,21 @@ def exports(address: str, port: int, path: str) -> str:
     )
 
 
+def ports_of(program: str, port: int) -> tuple[int, ...]:
+    """That of what is swapped to first, that of what is lent last: nbd-server has one for both."""
+    return (port,) if program == "nbd-server" else (port, port + 1)
+
+
 def qemu_nbds(
-    where: tuple[str, int], lent_port: int, path: str, *, direct: bool, shared: int = 1
+    address: str, ports: tuple[int, ...], path: str, *, direct: bool, shared: int = 1
 ) -> Iterator[list[str]]:
-    """The processes that serve `path` at an address and port, and beside it what is lent.
+    """The processes that serve `path` at an address and the first of the ports, and at the last what is lent.
 
     That lies in memory, which knows no O_DIRECT.
     """
-    address, port = where
     for export, at, what, how in (
-        (EXPORT, port, path, "none" if direct else "writeback"),
-        (LENT_EXPORT, lent_port, LENT_FILE, "writeback"),
+        (EXPORT, ports[0], path, "none" if direct else "writeback"),
+        (LENT_EXPORT, ports[-1], LENT_FILE, "writeback"),
     ):
         yield [
             *("qemu-nbd", "--fork", "--persistent", f"--shared={shared}", "--format=raw"),
@@ -121,7 +125,7 @@ class Nbd(OneDevice):
 
     @property
     def ports(self) -> tuple[int, ...]:
-        return tuple(dict.fromkeys((self.port, self._lent_port)))
+        return ports_of(self.program, self.port)
 
     @property
     def spare_bytes(self) -> int:
@@ -164,7 +168,7 @@ class Nbd(OneDevice):
         self.use(client, ends)
 
     def borrow(self, client: Guest, ends: Ends) -> None:
-        client.run(self._connect(ends, self._lent_port, LENT_EXPORT), timeout_s=ends.command_s)
+        client.run(self._connect(ends, self.ports[-1], LENT_EXPORT), timeout_s=ends.command_s)
         lend_at(client, f"/dev/{self.device}", ends)
 
     def _check_connections(self, client: Guest, ends: Ends) -> None:
@@ -179,10 +183,6 @@ class Nbd(OneDevice):
                 hint="a connection without a queue is idle: give the client as many 'vcpus'",
             )
 
-    @property
-    def _lent_port(self) -> int:
-        return self.port if self.program == "nbd-server" else self.port + 1
-
     def _servers(self, ends: Ends) -> Iterator[list[str]]:
         """What is to be started on the server."""
         if self.program == "nbd-server":
@@ -191,11 +191,10 @@ class Nbd(OneDevice):
             return
         if self.program == "qemu-nbd":
             shared = self.connections
-            where = (ends.server, self.port)
-            yield from qemu_nbds(where, self._lent_port, self._path, direct=self.direct, shared=shared)
+            yield from qemu_nbds(ends.server, self.ports, self._path, direct=self.direct, shared=shared)
             return
         yield self._nbdkit(ends, self.port, EXPORT, self._path)
-        yield self._nbdkit(ends, self._lent_port, LENT_EXPORT, LENT_FILE)
+        yield self._nbdkit(ends, self.ports[-1], LENT_EXPORT, LENT_FILE)
 
     def _nbdkit(self, ends: Ends, port: int, export: str, path: str) -> list[str]:
         """It serves its file by whatever name it is asked for."""

@@ -26,6 +26,7 @@ from testbed.transports.nbd import (
     check_direct,
     check_opened_directly,
     exports,
+    ports_of,
     qemu_nbds,
 )
 
@@ -65,7 +66,7 @@ class NbdCrossed(Daemon):
 
     @property
     def ports(self) -> tuple[int, ...]:
-        return tuple(dict.fromkeys((self.port, self._lent_port)))
+        return ports_of(self.program, self.port)
 
     @property
     def client_disk(self) -> str:
@@ -88,27 +89,23 @@ class NbdCrossed(Daemon):
             self.read_back(machine, self.program, ends)
 
     def borrow(self, client: Guest, ends: Ends) -> None:
-        client.run(self._connect(ends.server, LENT_EXPORT, self._lent_port), timeout_s=ends.command_s)
+        client.run(self._connect(ends.server, LENT_EXPORT, self.ports[-1]), timeout_s=ends.command_s)
         lend_at(client, f"/dev/{self.device}", ends)
 
     def _serve(self, machine: Guest, address: str, disk: str, ends: Ends) -> None:
         machine.put(LENT_FILE, bytes(LENT_BYTES))
         path = f"/dev/testbed/{disk}"
         if self.program == "qemu-nbd":
-            for argv in qemu_nbds((address, self.port), self._lent_port, path, direct=self.direct):
+            for argv in qemu_nbds(address, self.ports, path, direct=self.direct):
                 self.start(machine, argv, ends)
         else:
             machine.put(CONFIG, exports(address, self.port, path).encode())
             argv = ["nbd-server", "-C", CONFIG, "-p", "/run/nbd-server.pid"]
             self.start(machine, argv, ends, preload=NO_DH)
-        for port in dict.fromkeys((self.port, self._lent_port)):
+        for port in self.ports:
             await_listener(machine, port, ends)
         if self.direct:
             check_opened_directly(machine, ends)
-
-    @property
-    def _lent_port(self) -> int:
-        return self.port if self.program == "nbd-server" else self.port + 1
 
     def _connect(self, address: str, export: str, port: int) -> list[str]:
         return ["nbd-client", address, str(port), f"/dev/{self.device}", "-N", export, "-b", "4096"]
