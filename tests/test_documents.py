@@ -13,6 +13,7 @@ from testbed import paths, plugins
 from testbed.faults import Fault
 
 DOCS = paths.PROJECT / "docs"
+PATCHES = paths.PROJECT / "kernel-patches"
 SUMMARIES = paths.PROJECT / "results" / "summaries"
 
 
@@ -63,6 +64,15 @@ def test_every_decision_is_listed_with_its_page() -> None:
     pages = sorted(path.name for path in (DOCS / "decisions").glob("*.md"))
     assert [page for _, page in listed] == pages
     assert [number for number, _ in listed] == [page[:4] for page in pages]
+
+
+# --- kernel-patches/README.md
+
+
+def test_every_patch_set_is_in_the_list_of_them() -> None:
+    sets = {path.parent.name for path in PATCHES.glob("*/set.toml")}
+    told = {row[0].strip("`") for row in rows("../kernel-patches/README.md", "| `")}
+    assert sets <= told
 
 
 # --- remote.md
