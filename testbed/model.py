@@ -26,7 +26,9 @@ Outcome = Literal[
 ]
 """What a verdict can come to: see docs/verdicts.md."""
 
-PreconditionName = Literal["in-flight", "still", "exhausted", "tcp-limit", "served", "burned", "dirty-limit"]
+PreconditionName = Literal[
+    "in-flight", "still", "exhausted", "reclaiming", "tcp-limit", "served", "burned", "dirty-limit"
+]
 """What a playbook may require of a cell, without which it says nothing: testbed/judge/preconditions.py."""
 
 SEEN_INSIDE: frozenset[PreconditionName] = frozenset({"tcp-limit", "burned"})

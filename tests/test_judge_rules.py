@@ -339,6 +339,17 @@ def test_requests_must_be_in_flight() -> None:
     assert [one.name for one in found.preconditions if not one.met] == ["in-flight"]
 
 
+@pytest.mark.parametrize(("from_s", "met"), [(8.0, True), (25.0, False)])
+def test_an_allocation_must_have_waited_for_reclaim_before_the_judging_point(from_s: float, met: bool) -> None:
+    def stalls(t: float, values: Values) -> None:
+        values["A/vmsampler"]["allocstall"] = 7 if t > from_s else 2
+
+    rules = RECOVERED.rules.model_copy(update={"requires": ("reclaiming",)})
+    found = verdict(RECOVERED.but(rules=rules, tweak=stalls))
+    assert found.preconditions[0].met is met
+    assert found.outcome == ("recovered" if met else "inconclusive")
+
+
 def test_a_sampler_that_stopped_before_the_fault_vouches_for_nothing() -> None:
     def stopped(t: float, values: Values) -> None:
         if t > 1:

@@ -130,6 +130,21 @@ def _exhausted(case: Case) -> Precondition:
     return Precondition(name="exhausted", met=met, statement=f"Before the heal {text}.", numbers=numbers)
 
 
+def _reclaiming(case: Case) -> Precondition:
+    """Whether some task found no page above the watermarks and had to free one itself (vmstat: allocstall)."""
+    from_ns = case.applied_ns if case.applied_ns is not None else case.deed_ns
+    stalls = case.growth(case.own("vmsampler.allocstall"), from_ns, case.before_ns)
+    if stalls is None:
+        told = "Whether an allocation waited for reclaim was not recorded."
+        return Precondition(name="reclaiming", met=False, statement=told)
+    return Precondition(
+        name="reclaiming",
+        met=stalls > 0,
+        statement=f"{stalls or 'No'} allocations waited for reclaim of their own before the judging point.",
+        numbers={"allocstall": stalls},
+    )
+
+
 def _counters(case: Case) -> dict[str, int]:
     """Those of the kernel's debugfs at the last look; empty where nobody looked."""
     last = max(case.evidence.snapshots, key=lambda look: look.taken_ns, default=None)
@@ -232,6 +247,7 @@ CHECKS: dict[str, Callable[[Case], Precondition]] = {
     "in-flight": _in_flight,
     "still": _still,
     "exhausted": _exhausted,
+    "reclaiming": _reclaiming,
     "tcp-limit": _tcp_limit,
     "served": _served,
     "burned": _burned,
