@@ -115,3 +115,10 @@ def test_a_parameter_is_swept_over_its_values_with_all_repeats_of_the_first_befo
 def test_a_sweep_that_makes_no_sense_is_refused(run: Run, words: tuple[str, ...], said: str) -> None:
     done = run(*words)
     assert done.exit_code == Exit.USAGE and said in done.stderr
+
+
+@pytest.mark.parametrize("playbook", ["local-daemon", "fragmentation", "write-rate"])
+def test_controls_of_a_playbook_that_has_none_are_refused(playbook: str) -> None:
+    told = testbed("run", playbook, "--controls", "--accelerator", "tcg", "--quiet")
+    assert told.exit_code == Exit.USAGE
+    assert f"'{playbook}' has no controls" in told.stderr and "--controls" in told.stderr

@@ -340,7 +340,9 @@ def test_requests_must_be_in_flight() -> None:
 
 
 @pytest.mark.parametrize(("from_s", "met"), [(8.0, True), (25.0, False)])
-def test_an_allocation_must_have_waited_for_reclaim_before_the_judging_point(from_s: float, met: bool) -> None:
+def test_an_allocation_must_have_waited_for_reclaim_before_the_judging_point(
+    from_s: float, met: bool
+) -> None:
     def stalls(t: float, values: Values) -> None:
         values["A/vmsampler"]["allocstall"] = 7 if t > from_s else 2
 

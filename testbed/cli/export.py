@@ -18,7 +18,9 @@ SUMMARIES = inputs.RESULTS / "summaries"
 @shows_errors
 def export(
     folder: Folder,
-    into: Annotated[Path, typer.Option(help="Where the summaries go.")] = SUMMARIES,
+    into: Annotated[
+        Path, typer.Option(help="Where the summaries go; without: results/summaries.", show_default=False)
+    ] = SUMMARIES,
     evidence: Annotated[
         bool, typer.Option("--evidence", help="Copy what the judge reads as well, to INTO/corpus.")
     ] = False,

@@ -116,8 +116,15 @@ def _plans(wish: Wish, order: Sequence[tuple[str, str, int]]) -> list[Plan]:
 
 
 def control_variants(wish: Wish) -> tuple[str, ...]:
-    """The playbook's controls."""
-    return planning.read_playbook(find_file(wish.playbook, PLAYBOOKS)).controls
+    """The playbook's controls. Raises UsageError if it has none."""
+    file = planning.read_playbook(find_file(wish.playbook, PLAYBOOKS))
+    if not file.controls:
+        raise UsageError(
+            f"'{file.name}' has no controls",
+            hint="leave out --controls; what its table says is not backed by any",
+            where="--controls",
+        )
+    return file.controls
 
 
 def idle_plan(
