@@ -131,7 +131,7 @@ def _exhausted(case: Case) -> Precondition:
 
 
 def _reclaiming(case: Case) -> Precondition:
-    """Whether a task found nothing above the min watermark, and had to reclaim itself (vmstat: allocstall)."""
+    """Whether a task found nothing above the min watermark, and reclaimed itself (vmstat: allocstall)."""
     from_ns = case.applied_ns if case.applied_ns is not None else case.deed_ns
     stalls = case.growth(case.own("vmsampler.allocstall"), from_ns, case.before_ns)
     if stalls is None:
