@@ -339,15 +339,18 @@ def test_requests_must_be_in_flight() -> None:
     assert [one.name for one in found.preconditions if not one.met] == ["in-flight"]
 
 
-@pytest.mark.parametrize(("from_s", "met"), [(8.0, True), (25.0, False)])
-def test_an_allocation_must_have_waited_for_reclaim_before_the_judging_point(
-    from_s: float, met: bool
+@pytest.mark.parametrize(
+    ("stalls_at_s", "free", "met"),
+    [((7, 15), 900, True), ((7,), 900, False), ((15,), 900, False), ((25, 26), 900, False), ((), 256, True)],
+)
+def test_memory_must_have_been_short_in_either_half_of_the_time(
+    stalls_at_s: tuple[int, ...], free: int, met: bool
 ) -> None:
     def stalls(t: float, values: Values) -> None:
-        values["A/vmsampler"]["allocstall"] = 7 if t > from_s else 2
+        values["A/vmsampler"]["allocstall"] = 2 + sum(t > at_s for at_s in stalls_at_s)
 
     rules = RECOVERED.rules.model_copy(update={"requires": ("reclaiming",)})
-    found = verdict(RECOVERED.but(rules=rules, tweak=stalls))
+    found = verdict(RECOVERED.but(rules=rules, tweak=stalls, least_free=free))
     assert found.preconditions[0].met is met
     assert found.outcome == ("recovered" if met else "inconclusive")
 

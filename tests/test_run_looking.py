@@ -53,7 +53,7 @@ def until(looker: Looker, looks: int) -> None:
     """Steps until so many looks were read."""
     for _ in range(2000):
         looker.step()
-        if len(looker.snapshots) >= looks:
+        if len(looker.snapshots) >= looks and looker._examining is None:
             return
         threading.Event().wait(0.001)
     raise AssertionError(f"only {len(looker.snapshots)} looks")

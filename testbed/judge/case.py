@@ -6,6 +6,7 @@ import bisect
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 from testbed.clock import NS
 from testbed.consoles import KernelReport, Reading, read
@@ -113,6 +114,21 @@ class Case:
         """As `History.within`."""
         return self.history.within(name, from_ns, to_ns)
 
+    @cached_property
+    def hole_ns(self) -> int:
+        """The longest time after the heal in which nothing at all was recorded, of no machine.
+
+        Then the testbed itself did not run, and what moved meanwhile is told as of when it was read. Taking a
+        look is no hole: the subject stands still for as long.
+        """
+        times = {each.t_ns for each in self.history.events if self.heal_ns <= each.t_ns <= self.end_ns}
+        looks = {each.t_ns for each in self.history.events_of("look")}
+        for name in self.history.values:
+            times.update(t_ns for t_ns, _ in self.within(name, self.heal_ns, self.end_ns))
+        order = [self.heal_ns, *sorted(times), self.end_ns]
+        gaps = (after - before for before, after in pairwise(order) if after not in looks)
+        return max(gaps, default=0)
+
     def rises(self, names: Iterable[str], from_ns: int, to_ns: int) -> tuple[int, ...]:
         """As `History.rises`."""
         return self.history.rises(names, from_ns, to_ns)
@@ -164,8 +180,9 @@ class Case:
         return next(each.taken_ns for each in self.evidence.snapshots if each.number == pair.second)
 
     def moved_ns(self, pair: Examination) -> int | None:
-        """The first progress after its second look, be it a single request."""
-        times = self.rises(self.counters, self.second_ns(pair), self.end_ns)
+        """The first progress after its second look, be it a single request, or the end of a job."""
+        ends = tuple(self.own(f"{load}.exit_status_plus_1") for load in self.rules.finish_loads)
+        times = self.rises(self.counters + ends, self.second_ns(pair), self.end_ns)
         return times[0] if times else None
 
     def atomic_floor(self, t_ns: int) -> int | None:

@@ -131,17 +131,36 @@ def _exhausted(case: Case) -> Precondition:
 
 
 def _reclaiming(case: Case) -> Precondition:
-    """Whether a task found nothing above the min watermark, and reclaimed itself (vmstat: allocstall)."""
+    """Memory was short in either half of the time, so that its being filled does not vouch for all of it.
+
+    A task found nothing above the min watermark and reclaimed itself (vmstat: allocstall); or, where who
+    reads that is stuck, no more was free than that mark.
+    """
     from_ns = case.applied_ns if case.applied_ns is not None else case.deed_ns
-    stalls = case.growth(case.own("vmsampler.allocstall"), from_ns, case.before_ns)
-    if stalls is None:
-        told = "Whether an allocation waited for reclaim was not recorded."
+    middle_ns = (from_ns + case.before_ns) // 2
+    halves = ((from_ns, middle_ns), (middle_ns, case.before_ns))
+    stalls = [case.growth(case.own("vmsampler.allocstall"), *half) for half in halves]
+    marks = [case.history.value_at(case.own("blocksampler.min_pages"), to_ns) for _, to_ns in halves]
+    lows = [
+        min((low[1] for name in case.rules.free_pages if (low := case.least(name, *half))), default=None)
+        for half in halves
+    ]
+    if all(each is None for each in (*stalls, *lows)):
+        told = "Whether an allocation had to wait for reclaim was not recorded."
         return Precondition(name="reclaiming", met=False, statement=told)
+    short = [
+        bool(stalled) or (low is not None and mark is not None and low <= mark)
+        for stalled, low, mark in zip(stalls, lows, marks, strict=True)
+    ]
+    words = " and ".join(
+        f"{stalled or 'no'} allocations reclaimed in the {which} half (least free {low} pages, min {mark})"
+        for stalled, low, mark, which in zip(stalls, lows, marks, ("first", "second"), strict=True)
+    )
     return Precondition(
         name="reclaiming",
-        met=stalls > 0,
-        statement=f"{stalls or 'No'} allocations waited for reclaim of their own before the judging point.",
-        numbers={"allocstall": stalls},
+        met=all(short),
+        statement=f"Before the judging point {words}.",
+        numbers={"allocstall": sum(each or 0 for each in stalls)},
     )
 
 

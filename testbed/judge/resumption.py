@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from testbed.judge.case import Case
+from testbed.clock import NS
+from testbed.judge.case import BOUND_SLACK_S, Case
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,8 @@ def resumption(case: Case) -> Resumption:
     until_ns = finish.done_ns if finish.done_ns is not None else case.end_ns
     times = case.rises(case.counters, case.heal_ns, until_ns)
     resumed_ns = lasting(case, times, until_ns, ended=finish.done_ns is not None)
+    if resumed_ns is None and case.rules.finish == "exit":
+        resumed_ns = finish.done_ns  # a job that came to its end went on, whoever counted its requests
     return Resumption(resumed_ns, times[0] if times else None, finish)
 
 
@@ -54,6 +57,24 @@ def lasting(case: Case, times: tuple[int, ...], until_ns: int, *, ended: bool = 
         resumed = next_ns = t_ns
     lasted = resumed is not None and (ended or until_ns - resumed >= case.still_ns)
     return resumed if lasted else None
+
+
+def left_behind(case: Case) -> tuple[str, ...]:
+    """The loads that did nothing for as long as silence must last to be a verdict, while others went on.
+
+    Swap that goes in and out is no work of theirs, nor is that of another load.
+    """
+    if case.rules.finish != "sweep":
+        return ()
+    least_ns = round((case.rules.bound_s - BOUND_SLACK_S) * NS)
+    found = []
+    for load in case.rules.finish_loads:
+        names = [case.own(f"{load}.{field}") for field in ("work_units", "sweep_pages", "sweeps_done")]
+        times = case.rises(names, case.heal_ns, case.end_ns)
+        counted = any(case.history.series(name) for name in names)
+        if counted and case.end_ns - max(times, default=case.heal_ns) >= least_ns:
+            found.append(load)
+    return tuple(found)
 
 
 def finish_of(case: Case) -> Finish:

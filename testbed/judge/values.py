@@ -12,7 +12,7 @@ from testbed.errors import UsageError
 from testbed.model import Outcome, Value
 from testbed.waitfor import Examination
 
-JUDGE_VERSION = 14
+JUDGE_VERSION = 15
 
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 

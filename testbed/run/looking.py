@@ -60,6 +60,7 @@ class Looker:
     _next_ns: int = 0
     _taken: int = 0
     _reading: Future[Snapshot] | None = None
+    _examining: Future[Examination] | None = None
     _pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "reading-a-dump"))
     _failed: bool = False
 
@@ -75,6 +76,7 @@ class Looker:
     def refute(self) -> None:
         """Something moved after the proof: it was none. Looks begin anew, as do the times between them."""
         self.last = None
+        self._examining = None
         self.snapshots.clear()
         self.begin()
 
@@ -82,7 +84,9 @@ class Looker:
         """Goes on with the look under way, or takes the next; whether a deadlock has been proved."""
         if self._reading is not None and self._reading.done():
             self._finish()
-        due = self._reading is None and now_ns() >= self._next_ns
+        if self._examining is not None and self._examining.done():
+            self._conclude()
+        due = self._reading is None and self._examining is None and now_ns() >= self._next_ns
         if due and not self.proved and not self._failed and self._taken < MOST_LOOKS:
             self.look()
         return self.proved
@@ -110,6 +114,7 @@ class Looker:
         if self._failed:
             return
         self._finish()
+        self._conclude()
         self.look()
         if self._reading is not None:
             self._keep(self._reading)
@@ -139,11 +144,16 @@ class Looker:
             self._examine()
 
     def _examine(self) -> None:
+        """Beside the waiting: to read a long history takes seconds, in which nobody would watch."""
         self.events.flush()
-        seen = history.read(self.folder / store.HISTORY)
-        latest = self.snapshots[-1]
-        pairs = [examine(first, latest, seen, self.rules) for first in self.snapshots[:-1]]
-        found = self.last = max(pairs, key=strength)
+        looks = tuple(self.snapshots)
+        self._examining = self._pool.submit(_examined, looks, self.folder / store.HISTORY, self.rules)
+
+    def _conclude(self) -> None:
+        if self._examining is None:
+            return
+        found = self.last = self._examining.result()
+        self._examining = None
         self.events.event(
             "examined", first=found.first, second=found.second, proves=found.proves, why=found.sentence[:2000]
         )
@@ -166,8 +176,9 @@ class Looker:
 
     def close(self, *, keep: bool) -> None:
         """Waits for the reading under way; compresses the dumps, or drops them where they prove nothing."""
-        self._pool.shutdown(wait=True)
         self._finish()
+        self._conclude()
+        self._pool.shutdown(wait=True)
         pair = (self.last.first, self.last.second) if self.last is not None else range(self._taken + 1)
         wanted = {store.dump_name(number) for number in pair} if keep else set()
         for path in sorted(self.folder.glob("dump-*.elf")):
@@ -175,3 +186,9 @@ class Looker:
                 proc.run(["nice", "gzip", "-1", "-f", str(path)], timeout_s=COMPRESS_S, check=False)
             else:
                 path.unlink(missing_ok=True)
+
+
+def _examined(looks: tuple[Snapshot, ...], path: Path, rules: Judging) -> Examination:
+    """What the latest look shows together with the one before it that proves most."""
+    seen = history.read(path)
+    return max((examine(first, looks[-1], seen, rules) for first in looks[:-1]), key=strength)

@@ -13,6 +13,14 @@ from testbed.judge.values import Finding
 def detect(case: Case) -> Iterator[Finding]:
     if case.end_ns - case.heal_ns < NS or not case.came_to_end:
         return
+    if case.hole_ns > case.still_ns:
+        yield Finding(
+            detector="contention",
+            says="contended",
+            statement=f"Nothing at all was recorded for {case.hole_ns / NS:.1f} s after the heal:"
+            " the testbed did not run, and can not tell a standstill.",
+            numbers={"hole_s": case.hole_ns / NS},
+        )
     for machine, share in delayed(case, case.end_ns).items():
         if share is None:
             yield Finding(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from testbed.judge.case import Case
+from testbed.judge.case import FAILED, Case
 from testbed.judge.resumption import resumption
 from testbed.judge.values import Finding, Says
 
@@ -43,12 +43,17 @@ def _grown(case: Case, flow: str) -> int:
 
 
 def _unserved(case: Case) -> bool:
-    """A second client was served before the faults, and not after them, though its machine lived."""
-    names = case.rules.second_client
+    """A second client was served before the faults, and not after them, though it and its machine lived."""
+    names = [name for name in case.rules.second_client if not _failed(case, name)]
     before = case.rises(names, 0, case.deed_ns)
     alive = [f"{name.partition('/')[0]}/machine.beats" for name in names]
     lived = case.rises(alive, case.heal_ns, case.end_ns)
     return bool(before) and bool(lived) and not case.rises(names, case.heal_ns, case.end_ns)
+
+
+def _failed(case: Case, name: str) -> bool:
+    """Whether the program that counts this ended by itself: it is no witness of the server any more."""
+    return case.history.value_at(f"{name.rpartition('.')[0]}.state", case.end_ns) == FAILED
 
 
 def _finding(case: Case, says: Says, statement: str) -> Finding:

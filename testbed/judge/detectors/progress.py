@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from testbed.clock import NS
 from testbed.judge.case import Case
 from testbed.judge.proof import proved_deadlocked, shown_deadlocked
-from testbed.judge.resumption import Resumption, rate_after, rate_before, resumption
+from testbed.judge.resumption import Resumption, left_behind, rate_after, rate_before, resumption
 from testbed.judge.values import Finding, Says
 from testbed.units import show_seconds
 
@@ -60,6 +60,13 @@ def _standing_still(case: Case, seen: Resumption) -> Iterator[Finding]:
 
 
 def _unfinished(case: Case, seen: Resumption) -> Finding:
+    if left := left_behind(case):
+        return _finding(
+            case,
+            "stalled",
+            f"{' and '.join(left)} did nothing for the last {show_seconds(case.rules.bound_s)},"
+            f" though something of {case.subject} went on {_after(case, seen)}.",
+        )
     what = "the sweep over every page" if case.rules.finish == "sweep" else "the job"
     if seen.finish.late:
         return _finding(
@@ -80,6 +87,12 @@ def _finished(case: Case, seen: Resumption) -> Finding:
         return _finding(case, says, proof)
     if (elsewhere := _elsewhere(case)) is not None:
         return _finding(case, "doubt", f"On {case.subject} {proof}, but {elsewhere}: no proof for both.")
+    if not _answered(case):
+        return _finding(
+            case,
+            "doubt",
+            f"{proof}, but no request of the swap's device was answered {since(case)}: it was not needed.",
+        )
     if case.rules.ends_too:
         proof += f", and so did {' and '.join(case.rules.ends_too)}"
     before, after = rate_before(case), rate_after(case, seen)
@@ -97,6 +110,15 @@ def _finished(case: Case, seen: Resumption) -> Finding:
             f" (under {case.rules.slow_share:.0%} is slow); {proof}.",
         )
     return _finding(case, "recovered", f"{went_on}; {proof}.")
+
+
+def _answered(case: Case) -> bool:
+    """Whether what was in flight came to anything, where that is asked and its device is counted."""
+    if "in-flight" not in case.rules.requires or case.rules.in_flight is None:
+        return True
+    source = case.rules.in_flight.rpartition(".")[0]
+    names = [name for name in case.rules.progress if name.rpartition(".")[0] == source]
+    return not names or bool(case.rises(names, case.before_ns, case.end_ns))
 
 
 def _after(case: Case, seen: Resumption) -> str:
