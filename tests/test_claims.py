@@ -378,8 +378,20 @@ def test_a_share_that_inconclusive_cells_could_turn_is_open(tmp_path: Path) -> N
     assert turned.answers[0].words.endswith("; holds but for one inconclusive cell, on which that hangs")
     assert alone(tmp_path, text, found("vanilla-2007", *eight, *one_open)).state == "holds"
     assert alone(tmp_path, C3, found("vanilla-2007", *eight, *one_open)).state == "refuted"
-    # Servers and networks that were down are no doubt of the judge's.
-    assert alone(tmp_path, text, found("vanilla-2007", *WENT, "server-down")).state == "holds"
+    # Of a server that was down it is concluded, of a network that was down seen.
+    assert alone(tmp_path, text, found("vanilla-2007", *WENT, "server-down")).state == "not settled"
+    assert alone(tmp_path, text, found("vanilla-2007", *WENT, "network-down")).state == "holds"
+
+
+def test_what_both_extremes_say_must_be_said_between_them_too(tmp_path: Path) -> None:
+    """10 of 10 wedged against 5 of 5 and four in doubt: were one of these a wedge, 90 % would be fewer."""
+    open_ones: tuple[Outcome, ...] = ("inconclusive",) * 4
+    plain = alone(tmp_path, C11, found("stock", *WEDGED, *WEDGED), found("vanilla-2007", *WEDGED))
+    assert plain.state == "refuted"
+    turned = alone(
+        tmp_path, C11, found("stock", *WEDGED, *WEDGED), found("vanilla-2007", *WEDGED, *open_ones)
+    )
+    assert turned.state == "not settled"
 
 
 def test_an_inconclusive_cell_that_went_on_can_not_be_turned_into_a_wedge(tmp_path: Path) -> None:

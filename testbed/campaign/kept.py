@@ -96,8 +96,17 @@ class _Summary(BaseModel):
 
     @property
     def requires(self) -> tuple[str, ...]:
-        """The preconditions among its rules; none where nothing readable is said of them."""
-        found = self.rules.get("requires")
+        """The preconditions among its rules."""
+        return self._listed("requires")
+
+    @property
+    def ends_too(self) -> tuple[str, ...]:
+        """The jobs of other machines among them whose end was part of the proof."""
+        return self._listed("ends_too")
+
+    def _listed(self, rule: str) -> tuple[str, ...]:
+        """None where nothing readable is said of it."""
+        found = self.rules.get(rule)
         return tuple(str(each) for each in found) if isinstance(found, list) else ()
 
 
@@ -214,4 +223,5 @@ def _of_summary(told: _Summary) -> Observation:
         inputs={**told.inputs, "rules": digest(told.rules)},
         confounders=confounders_of(told.surroundings, "under-test"),
         requires=told.requires,
+        ends_too=told.ends_too,
     )

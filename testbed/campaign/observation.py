@@ -64,7 +64,8 @@ class Said(Protocol):
 class Observation:
     """A judged cell. `inputs` are digests by name of all that it hangs on: kernel, playbook, rules, ...
 
-    `requires` are the preconditions that it was judged by, `judge` the version that did; `measures` and
+    `requires` are the preconditions that it was judged by, `ends_too` the other machines' jobs whose end was
+    part of the proof, `judge` the version that did; `measures` and
     `under` are the verdict's. `lasted`: work went on for good, whatever else is in doubt.
     `refused`: what its judge said is not what `outcome` is, as today's would not.
     """
@@ -78,6 +79,7 @@ class Observation:
     inputs: Mapping[str, str]
     confounders: tuple[str, ...] = ()
     requires: tuple[str, ...] = ()
+    ends_too: tuple[str, ...] = ()
     measures: Mapping[str, float] = field(default_factory=dict)
     under: UnderOutcome | None = None
     judge: int = JUDGE_VERSION
@@ -93,6 +95,7 @@ def of_cell(cell: Cell) -> Observation:
         inputs={**cell.plan.inputs, "rules": digest(cell.plan.judging.model_dump(mode="json"))},
         confounders=cell.confounders,
         requires=cell.plan.judging.requires,
+        ends_too=cell.plan.judging.ends_too,
     )
 
 
@@ -104,6 +107,7 @@ def observed(
     inputs: Mapping[str, str],
     confounders: tuple[str, ...],
     requires: tuple[str, ...],
+    ends_too: tuple[str, ...] = (),
 ) -> Observation:
     """What a verdict comes to, be it the cell's own or kept in a summary."""
     refused = _no_proof_today(said, labels)
@@ -117,6 +121,7 @@ def observed(
         inputs=inputs,
         confounders=confounders,
         requires=requires,
+        ends_too=ends_too,
         measures=said.measures,
         under=said.under.outcome if said.under else None,
         judge=said.judge_version,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from math import inf
 from statistics import median
 from typing import TypeVar
@@ -25,15 +26,19 @@ from testbed.judge.values import OUTCOMES
 from testbed.model import Outcome
 
 MOST_IN_FULL = 3
+DOUBTFUL: tuple[Outcome, ...] = ("inconclusive", "server-down")
+"""That the server was down is concluded of a machine that stood still, from a second client: were that wrong,
+it wedged. Where no packet was let pass there is nothing to conclude."""
 
 _FIELDS = ("playbook", "form", "variant", "transport", "nic")
 
 ByArm = Mapping[Key, Sequence[Found]]
 K = TypeVar("K")
 
-Turned = bool | None
-"""How inconclusive cells are taken: as if all showed the sign, as if none did, or (None) not at all."""
-TURNS: tuple[tuple[Turned, Turned], ...] = ((None, None), (True, False), (False, True))
+Turned = int | None
+"""How inconclusive cells are taken: as if so many of them showed the sign, or (None) not at all."""
+ALL = 1_000_000
+TURNS: tuple[tuple[Turned, Turned], ...] = ((None, None), (ALL, 0), (0, ALL))
 """Of the first and the second arm of a pair: as they are, and the two extremes."""
 
 
@@ -66,7 +71,7 @@ class Tried:
 
     @property
     def unasked(self) -> Mapping[str, int]:
-        """By precondition of the arm's playbook, how many cells were not asked it, and do not count."""
+        """By what the arm's playbook asks of a cell, how many were not asked it, and do not count."""
         found = (cell for cell in self.cells if counts(cell.observation.outcome))
         return Counter(name for cell in found for name in self._unasked(cell))
 
@@ -74,8 +79,10 @@ class Tried:
         return at_rest(cell.counters, standing_of(self.arm.sets))
 
     def _unasked(self, cell: Found) -> tuple[str, ...]:
-        requires = self.arm.plan.judging.requires
-        return tuple(name for name in requires if name not in cell.observation.requires)
+        rules, one = self.arm.plan.judging, cell.observation
+        met = (name for name in rules.requires if name not in one.requires)
+        ended = (f"{job} ended well" for job in rules.ends_too if job not in one.ends_too)
+        return (*met, *ended)
 
     @property
     def _judged(self) -> tuple[Found, ...]:
@@ -107,7 +114,7 @@ class Tried:
 
     def _in_doubt(self, one: Observation) -> bool:
         under = self.arm.table.under and one.under == "in doubt"
-        return one.outcome == "inconclusive" or (under and counts(one.outcome))
+        return one.outcome in DOUBTFUL or (under and counts(one.outcome))
 
     @property
     def missing(self) -> int:
@@ -170,20 +177,17 @@ class Tried:
         return told
 
     def _turned(self, sign: Sign, turned: Turned) -> list[tuple[Found, bool]]:
-        """The undecided cells, each as it is taken for one extreme.
+        """The undecided cells, each as it is taken.
 
         Who went on did not wedge, whatever else is in doubt: it may be left out, but it can not be turned.
         """
         if turned is None:
             return []
         known = {"went on": True, "wedged": False}.get(sign) if not self.arm.table.under else None
-        taken = []
-        for cell in self.undecided:
-            if known is None or not cell.observation.lasted:
-                taken.append((cell, turned))
-            elif known is turned:
-                taken.append((cell, known))
-        return taken
+        free = [cell for cell in self.undecided if known is None or not cell.observation.lasted]
+        fixed = [cell for cell in self.undecided if cell not in free]
+        taken = [(cell, place < turned) for place, cell in enumerate(free)]
+        return taken + [(cell, bool(known)) for cell in fixed if turned == (ALL if known else 0)]
 
     def rates(self, rate: Rate, turned: Turned = None) -> list[float]:
         """Of each cell that counts, 0 or more."""
@@ -282,7 +286,22 @@ def _found(claim: Claim, questions: Sequence[tuple[Tried, ...]]) -> list[list[Co
         return [[] for _ in questions]
     whole = [n for n, arms in enumerate(questions) if not any(arm.missing for arm in arms)]
     by_turn = [_after_holm({n: _compared(questions[n], rule, turned) for n in whole}) for turned in TURNS]
-    return [[each[n] for each in by_turn if n in each] for n in range(len(questions))]
+    asis = {n: _compared(questions[n], rule, TURNS[0]) for n in whole}
+    return [
+        [each[n] for each in by_turn if n in each]
+        + [
+            _after_holm(asis | {n: _compared(arms, rule, turned)})[n]
+            for turned in _between(arms)
+            if n in asis
+        ]
+        for n, arms in enumerate(questions)
+    ]
+
+
+def _between(arms: Sequence[Tried]) -> Iterable[tuple[Turned, Turned]]:
+    """All between the two extremes: a rule that asks for a difference may say the same at both alone."""
+    one, other = (range(len(arm.undecided) + 1) for arm in arms)
+    return product(one, other) if len(one) + len(other) > 2 else ()
 
 
 def _questions(claim: Claim, cells: ByArm, notes: Sequence[Note]) -> list[tuple[Tried, ...]]:

@@ -64,8 +64,9 @@ def shows(cell: Found, sign: Sign, *, under: bool = False) -> bool:
         return one.outcome != "fragmented"
     if sign == "spared softirqs":
         return (cell.counters or {}).get(f"{IN_SOFTIRQ}/ns_max", 0) < SOFTIRQ_NS
-    if under:
-        return {"went on": one.under != "stood still", "wedged": one.under == "stood still"}.get(sign, False)
+    if under:  # who was killed or lost data later did not go on, whatever it did under the flood
+        went_on = one.under != "stood still" and SORTS[one.outcome] != "failed otherwise"
+        return {"went on": went_on, "wedged": one.under == "stood still"}.get(sign, False)
     return SORTS[one.outcome] == sign
 
 
