@@ -203,6 +203,15 @@ class Zone(Value):
         return atomic_floor(self.minimum) + self.set_aside
 
     @property
+    def packet_floor(self) -> int:
+        """At which GFP_ATOMIC gets no data for a new packet: half of min, so that it fails before all else.
+
+        6.1, net/core/skbuff.c kmalloc_reserve() adds __GFP_NOMEMALLOC, for which mm/page_alloc.c
+        gfp_to_alloc_flags() leaves ALLOC_NON_BLOCK out, and __GFP_NOWARN, so that no console tells.
+        """
+        return self.minimum - self.minimum // 2 + self.set_aside
+
+    @property
     def process_floor(self) -> int:
         """What allocations leave that may not take the reserve: 6.1, mmzone.h min_wmark_pages()."""
         return self.minimum + self.boost + self.set_aside

@@ -243,12 +243,12 @@ def _word(builder: Builder, sock: Socket, fired: int) -> str:
     target = builder.node("queue", f"word {sock.local}-{sock.remote}", "a word of the server", needs="any")
     builder.edge(
         target,
-        memory(builder),
+        memory(builder, "packet"),
         "is asked for again only with",
         "inferred",
         f"between the looks its timer fired {fired} times (icsk_retransmits), and total_retrans stayed at"
         f" {sock.resent_segments}; what is to be sent again has {sock.head_segments} segments and"
-        " does not lie with the driver: tcp_fragment() has to split it, with GFP_ATOMIC",
+        " does not lie with the driver: tcp_fragment() has to split it, with GFP_ATOMIC and __GFP_NOMEMALLOC",
     )
     quiet_s = outside.server_quiet_s
     silent = not outside.answers and quiet_s is not None and quiet_s > LONGEST_TIMEOUT_S

@@ -20,13 +20,14 @@ RECLAIMING = (
 KSWAPD = "kswapd"
 REFILLS_STOPPED = "refill_work"
 """drivers/net/virtio_net.c: who fills a ring with its NAPI disabled, for which it may wait."""
-Whose = Literal["atomic", "process", "throttle"]
+Whose = Literal["atomic", "packet", "process", "throttle"]
 FLOORS: dict[Whose, tuple[str, Callable[[Zone], int]]] = {
     "atomic": ("atomic allocations", lambda zone: zone.atomic_floor),
+    "packet": ("the data of new packets", lambda zone: zone.packet_floor),
     "process": ("allocations that may not take the reserve", lambda zone: zone.process_floor),
     "throttle": ("who waits for a turn in reclaim", lambda zone: zone.throttle_floor),
 }
-"""Whose allocations, and which pages are left when they fail: the first are made with GFP_ATOMIC."""
+"""Whose allocations, and which pages are left when they fail: the first two are made with GFP_ATOMIC."""
 MAX_KSWAPD_FAILURES = 16
 """MAX_RECLAIM_RETRIES, mm/internal.h: after so many vain rounds kswapd does not wake up any more."""
 FEW_CLEAN_PAGES = 64
