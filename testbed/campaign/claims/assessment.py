@@ -17,7 +17,7 @@ from testbed.campaign.counted import at_rest, standing_of
 from testbed.campaign.counterfactual import counterfactual
 from testbed.campaign.kept import Collected, Found
 from testbed.campaign.observation import Observation, mixed
-from testbed.campaign.outcomes import counts
+from testbed.campaign.outcomes import SORTS, counts
 from testbed.campaign.repeats import AT, Proportion
 from testbed.campaign.statistics import anytime, proportions, ranks
 from testbed.campaign.statistics.proportions import Tally
@@ -81,8 +81,9 @@ class Tried:
     def _unasked(self, cell: Found) -> tuple[str, ...]:
         rules, one = self.arm.plan.judging, cell.observation
         met = (name for name in rules.requires if name not in one.requires)
-        ended = (f"{job} ended well" for job in rules.ends_too if job not in one.ends_too)
-        return (*met, *ended)
+        failed = SORTS[one.outcome] in ("wedged", "failed otherwise")  # whatever else had to end well
+        jobs = () if failed else (job for job in rules.ends_too if job not in one.ends_too)
+        return (*met, *(f"{job} ended well" for job in jobs))
 
     @property
     def _judged(self) -> tuple[Found, ...]:
