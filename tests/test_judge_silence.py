@@ -130,14 +130,16 @@ def test_a_server_or_second_client_whose_machine_is_off_is_doubt(machine: str, s
     assert found.outcome == "inconclusive" and f"The guest {machine} was " in found.reason
 
 
-def test_a_server_that_was_frozen_and_left_so_is_no_accident() -> None:
-    frozen = (1.0, "fault.applied", {"name": "frozen", "fault": "freeze", "machine": "C", "read_back": True})
+@pytest.mark.parametrize("healed", [True, False])
+def test_a_server_that_was_frozen_and_left_so_is_no_accident(healed: bool) -> None:
+    told = {"name": "frozen", "fault": "freeze", "machines": ["C"], "read_back": True}
+    events = [(1.0, "fault.applied", told), (17.0, "fault.reverted", told)]
 
     def tweak(t: float, values: Values) -> None:
         values["C/domain"] = {"state": 2 if t > 1 else 1}
 
-    told = [one.statement for one in verdict(Story(recover_s=None, events=(frozen,), tweak=tweak)).findings]
-    assert not any("The guest C" in each for each in told)
+    story = Story(recover_s=None, events=tuple(events if healed else events[:1]), tweak=tweak)
+    assert any("The guest C" in one.statement for one in verdict(story).findings) is healed
 
 
 @pytest.mark.parametrize(("state", "outcome"), [(3, "server-down"), (5, "stalled")])

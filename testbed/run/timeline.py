@@ -148,7 +148,8 @@ class Timeline:
         if not self._watching(lambda: _apply(fault, self.target)):
             raise TestbedFault(f"fault '{name}' was applied but is not in force")
         cuts = fault.cuts(self.target)
-        self.history.event("fault.applied", name=name, fault=fault.kind, read_back=True, flows=cuts)
+        told = {"fault": fault.kind, "machines": fault.machines, "flows": cuts}
+        self.history.event("fault.applied", name=name, read_back=True, **told)
         self.observer.faults = tuple(self._in_force)
 
     def _revert(self, name: str, *, watched: bool = True) -> None:

@@ -53,6 +53,7 @@ def test_the_faults_were_read_back_and_the_wire_agrees(cells: Cells) -> None:
         applied, reverted = recorded.first("fault.applied", "cut"), recorded.first("fault.reverted", "cut")
         assert applied is not None and reverted is not None
         assert applied.fields["read_back"] is reverted.fields["read_back"] is True
+        assert sorted(applied.fields["machines"]) == ["A", "C"]
         assert {"swap.requests", "swap.replies"} <= set(applied.fields["flows"])
         assert 15 < recorded.seconds(applied.t_ns, reverted.t_ns) < 20
         delivered = [

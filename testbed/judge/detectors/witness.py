@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from testbed.clock import NS
+from testbed.history import Event
 from testbed.judge.case import Case
 from testbed.judge.resumption import resumption
 from testbed.judge.values import Finding
@@ -71,7 +72,9 @@ def _others(case: Case) -> Iterator[Finding]:
     Not if a fault that was never healed made it so.
     """
     names = {case.rules.server, *(name.partition("/")[0] for name in case.rules.second_client)}
-    left = {event.fields.get("machine") for event in case.history.events_of("fault.applied")}
+    healed = {event.name for event in case.history.events_of("fault.reverted")}
+    applied = (event for event in case.history.events_of("fault.applied") if event.name not in healed)
+    left = {machine for event in applied for machine in _machines(event)}
     for machine in sorted(name for name in names if name and name != case.subject and name not in left):
         state = case.history.value_at(f"{machine}/domain.state", case.end_ns)
         if state in STOPPED:
@@ -81,6 +84,11 @@ def _others(case: Case) -> Iterator[Finding]:
                 statement=f"The guest {machine} was {STOPPED[state]} when the judging ended.",
                 numbers={"state": state},
             )
+
+
+def _machines(event: Event) -> tuple[str, ...]:
+    told = event.fields.get("machines")
+    return tuple(each for each in told if isinstance(each, str)) if isinstance(told, list) else ()
 
 
 def _domain(case: Case) -> Iterator[Finding]:
