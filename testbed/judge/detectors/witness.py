@@ -78,12 +78,7 @@ def _others(case: Case) -> Iterator[Finding]:
     for machine in sorted(name for name in names if name and name != case.subject and name not in left):
         state = case.history.value_at(f"{machine}/domain.state", case.end_ns)
         if state in STOPPED:
-            yield Finding(
-                detector="witness",
-                says="doubt",
-                statement=f"The guest {machine} was {STOPPED[state]} when the judging ended.",
-                numbers={"state": state},
-            )
+            yield _stopped(machine, state)
 
 
 def _machines(event: Event) -> tuple[str, ...]:
@@ -101,9 +96,13 @@ def _domain(case: Case) -> Iterator[Finding]:
             statement=f"QEMU reports that the guest {case.subject} crashed.",
         )
     elif state in STOPPED:
-        yield Finding(
-            detector="witness",
-            says="doubt",
-            statement=f"The guest {case.subject} was {STOPPED[state]} when the judging ended.",
-            numbers={"state": state},
-        )
+        yield _stopped(case.subject, state)
+
+
+def _stopped(machine: str, state: int) -> Finding:
+    return Finding(
+        detector="witness",
+        says="doubt",
+        statement=f"The guest {machine} was {STOPPED[state]} when the judging ended.",
+        numbers={"state": state},
+    )
