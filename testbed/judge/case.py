@@ -129,6 +129,11 @@ class Case:
         gaps = (after - before for before, after in pairwise(order) if after not in looks)
         return max(gaps, default=0)
 
+    @property
+    def unwatched(self) -> bool:
+        """Whether there is a hole in which a standstill could not have been told from work."""
+        return self.hole_ns > self.still_ns
+
     def rises(self, names: Iterable[str], from_ns: int, to_ns: int) -> tuple[int, ...]:
         """As `History.rises`."""
         return self.history.rises(names, from_ns, to_ns)

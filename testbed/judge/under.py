@@ -37,8 +37,9 @@ def under(case: Case) -> Under | None:
 
 def _contended(case: Case, until_ns: int) -> bool:
     """Whether the host may have done it; of what was not recorded the detector of contention tells."""
-    hole = case.hole_ns > case.still_ns
-    return hole or any((share or 0) > MOST_DELAYED_SHARE for share in delayed(case, until_ns).values())
+    return case.unwatched or any(
+        (share or 0) > MOST_DELAYED_SHARE for share in delayed(case, until_ns).values()
+    )
 
 
 def _rate(case: Case, resumed_ns: int | None, until_ns: int) -> float | None:

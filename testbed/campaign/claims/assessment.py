@@ -281,22 +281,19 @@ def _credited(answer: Answer, without: Answer) -> Answer:
 
 
 def _found(claim: Claim, questions: Sequence[tuple[Tried, ...]]) -> list[list[Compared]]:
-    """Of each question what its two arms come to by each of TURNS; of one that is not asked yet nothing."""
+    """What the two arms of each question come to, by TURNS and all between; nothing if not asked yet."""
     rule = claim.rule
     if rule is None or not rule.compares:
         return [[] for _ in questions]
     whole = [n for n, arms in enumerate(questions) if not any(arm.missing for arm in arms)]
-    by_turn = [_after_holm({n: _compared(questions[n], rule, turned) for n in whole}) for turned in TURNS]
-    asis = {n: _compared(questions[n], rule, TURNS[0]) for n in whole}
-    return [
-        [each[n] for each in by_turn if n in each]
-        + [
-            _after_holm(asis | {n: _compared(arms, rule, turned)})[n]
-            for turned in _between(arms)
-            if n in asis
-        ]
-        for n, arms in enumerate(questions)
-    ]
+    by_turn = [{n: _compared(questions[n], rule, turned) for n in whole} for turned in TURNS]
+    as_they_are = by_turn[0]
+    found: list[list[Compared]] = [[] for _ in questions]
+    for n in whole:
+        alone = ({n: _compared(questions[n], rule, turned)} for turned in _between(questions[n]))
+        tables = (*by_turn, *(as_they_are | each for each in alone))
+        found[n] = [_after_holm(table)[n] for table in tables]
+    return found
 
 
 def _between(arms: Sequence[Tried]) -> Iterable[tuple[Turned, Turned]]:

@@ -13,7 +13,7 @@ from testbed.judge.values import Finding
 def detect(case: Case) -> Iterator[Finding]:
     if case.end_ns - case.heal_ns < NS or not case.came_to_end:
         return
-    if case.hole_ns > case.still_ns:
+    if case.unwatched:
         yield Finding(
             detector="contention",
             says="contended",

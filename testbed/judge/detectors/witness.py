@@ -19,6 +19,7 @@ STOPPED = {PAUSED: "paused", CRASHED: "crashed", ENDING: "shut off", OFF: "shut 
 def detect(case: Case) -> Iterator[Finding]:
     if not case.came_to_end:
         return
+    yield from _others(case)
     yield from _domain(case)
     name = next((n for f in ("beats", "beat_ns") if case.history.series(n := case.own(f"machine.{f}"))), None)
     if name is None:
@@ -87,7 +88,6 @@ def _machines(event: Event) -> tuple[str, ...]:
 
 
 def _domain(case: Case) -> Iterator[Finding]:
-    yield from _others(case)
     state = case.history.value_at(case.own("domain.state"), case.end_ns)
     if state == CRASHED:
         yield Finding(
